@@ -1,0 +1,1 @@
+"""Interpretable controls from unlabelled images: each with a where and a what."""

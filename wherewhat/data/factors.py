@@ -1,0 +1,38 @@
+"""Factors of variation: their names, how many values each has, and which image has which values.  n images, f factors."""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from jaxtyping import Integer
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """The ground truth of a data set: either its images are the full grid of factor values in row-major order
+    (the last factor changes fastest), or `table` gives the values of each image."""
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    table: Integer[np.ndarray, "n f"] | None = None
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return prod(self.sizes) if self.table is None else len(self.table)
+
+    @property
+    def is_grid(self) -> bool:
+        """True if every combination of values exists exactly once, in order."""
+        return self.table is None
+
+    def values(self, index: Integer[np.ndarray, " n"]) -> Integer[np.ndarray, "n f"]:
+        """The factor values (0 … size-1 each) of these images."""
+        if self.table is not None:
+            return self.table[index]
+        return np.stack(np.unravel_index(index, self.sizes), 1)
+
+    def index(self, values: Integer[np.ndarray, "n f"]) -> Integer[np.ndarray, " n"]:
+        """The images that have these factor values; the full grid only."""
+        if self.table is not None:
+            raise ValueError("only a full grid of factors can be indexed by values")
+        return np.ravel_multi_index(tuple(values.T), self.sizes)
