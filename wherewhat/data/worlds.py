@@ -1,0 +1,268 @@
+"""Worlds rendered here, with the truth for every factor and for the region it changes.  n images, h w space.
+
+`rooms` has the six factors of 3D Shapes, `sprites` the five of dSprites; neither needs a download.
+"""
+
+import colorsys
+from functools import lru_cache
+from itertools import product
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer, UInt8
+
+from wherewhat.data.factors import Factors
+
+# ---------------------------------------------------------------------------------------------------------------- rooms
+
+HUES = 10
+HALF_ROOM = 3.0
+LIGHT = np.array([0.45, 0.8, -0.4], np.float32) / np.linalg.norm([0.45, 0.8, -0.4])
+SUPERSAMPLE = 2
+
+
+class Rooms:
+    """A thing in a room.  Geometry has only 8·4·15 combinations, so each is traced once into four buffers (how much of
+    the floor's, the wall's and the thing's colour a pixel shows, and its highlight); colours are mixed on demand."""
+
+    name = "rooms"
+    channels = 3
+    factors = Factors(
+        ("floor hue", "wall hue", "object hue", "scale", "shape", "orientation"), (HUES, HUES, HUES, 8, 4, 15)
+    )
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        """size: rows and columns of an image."""
+        self.size = size
+        self._shading = _shadings(size)
+        hues = [colorsys.hsv_to_rgb(i / HUES, 1, 1) for i in range(HUES)]
+        self._palette = np.array(hues, np.float32)
+
+    def __len__(self) -> int:
+        return len(self.factors)
+
+    def images(self, index: Integer[np.ndarray, " n"]) -> UInt8[np.ndarray, "n c h w"]:
+        """These images of the grid."""
+        values = self.factors.values(index)
+        white = np.ones((len(index), 1, 3), np.float32)
+        colours = np.concatenate([self._palette[values[:, :3]], white], 1).transpose(0, 2, 1)
+        geometry = np.ravel_multi_index(tuple(values[:, 3:].T), self.factors.sizes[3:])
+        mixed = colours @ self._shading[geometry].reshape(len(index), 4, -1).astype(np.float32)
+        return np.minimum(mixed, 255, out=mixed).astype(np.uint8).reshape(len(index), 3, *self.size)
+
+
+@lru_cache(maxsize=2)
+def _shadings(size: tuple[int, int]) -> UInt8[np.ndarray, "g 4 h w"]:
+    """Floor, wall, thing, highlight for every (scale, shape, orientation)."""
+    scales, shapes, angles = (range(n) for n in Rooms.factors.sizes[3:])
+    h, w = size
+    made = np.empty((len(scales), len(shapes), len(angles), 4, h, w), np.uint8)
+    for o in angles:
+        eye, rays = _camera(np.deg2rad(-30 + 60 * o / (len(angles) - 1)), h * SUPERSAMPLE, w * SUPERSAMPLE)
+        ground = _room(eye, rays)
+        for s, k in product(scales, shapes):
+            buffers = _shade(eye, rays, ground, k, 0.75 + 0.5 * s / (len(scales) - 1))
+            fine = buffers.reshape(4, h, SUPERSAMPLE, w, SUPERSAMPLE)
+            made[s, k, o] = np.rint(fine.mean((2, 4)) * 255)
+    return made.reshape(-1, 4, h, w)
+
+
+def _camera(angle: float, height: int, width: int) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "n 3"]]:
+    """Where the eye is and in which direction each pixel looks; it circles around the middle of the room."""
+    eye = np.array([5.2 * np.sin(angle), 2.6, -5.2 * np.cos(angle)])
+    forward = np.array([0, 0.85, 0]) - eye
+    forward /= np.linalg.norm(forward)
+    right = np.cross([0, 1, 0], forward)
+    right /= np.linalg.norm(right)
+    up = np.cross(forward, right)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64) + 0.5
+    short = min(height, width)
+    x, y = (x - width / 2) / short, (height / 2 - y) / short
+    rays = forward + 0.92 * (x[..., None] * right + y[..., None] * up)
+    rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
+    return eye.astype(np.float32), rays.reshape(-1, 3).astype(np.float32)
+
+
+def _room(eye: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distance to the floor or a wall, whether it is the floor, and the light it gets.  The front wall is left out."""
+    with np.errstate(divide="ignore"):
+        floor = np.where(rays[:, 1] < 0, -eye[1] / rays[:, 1], np.inf)
+        left = np.where(rays[:, 0] < 0, (-HALF_ROOM - eye[0]) / rays[:, 0], np.inf)
+        right = np.where(rays[:, 0] > 0, (HALF_ROOM - eye[0]) / rays[:, 0], np.inf)
+        back = np.where(rays[:, 2] > 0, (HALF_ROOM - eye[2]) / rays[:, 2], np.inf)
+    # an eye outside a side wall looks through it
+    left, right = np.where(left <= 0, np.inf, left), np.where(right <= 0, np.inf, right)
+    distances = np.stack([floor, left, right, back], 1)
+    nearest = distances.argmin(1)
+    light = np.array([0.95, 0.85, 0.6, 0.75], np.float32)[nearest]
+    return distances.min(1).astype(np.float32), nearest == 0, light
+
+
+def _shade(
+    eye: np.ndarray, rays: np.ndarray, ground: tuple[np.ndarray, np.ndarray, np.ndarray], shape: int, scale: float
+) -> Float[np.ndarray, "4 n"]:
+    far, is_floor, light = ground
+    at, normal = SHAPES[shape](np.broadcast_to(eye, rays.shape), rays, np.float32(scale))
+    hit = at < far
+    places = eye + far[:, None] * rays
+    shadow, _ = SHAPES[shape](places + 1e-3 * LIGHT, np.broadcast_to(LIGHT, rays.shape), np.float32(scale))
+    light = light * np.where(np.isfinite(shadow), np.float32(0.55), np.float32(1))
+    toward = np.clip(normal @ LIGHT, 0, None)
+    middle = LIGHT - rays
+    middle /= np.linalg.norm(middle, axis=1, keepdims=True)
+    gloss = np.clip((normal * middle).sum(1), 0, None) ** 40
+    own = 0.35 + 0.6 * toward
+    return np.stack(
+        [np.where(~hit & is_floor, light, 0), np.where(~hit & ~is_floor, light, 0), np.where(hit, own, 0),
+         np.where(hit, 0.45 * gloss, 0)]
+    )  # fmt: skip
+
+
+# Each shape: distance along the ray (infinite where it misses) and the normal there; the thing stands on the floor.
+
+
+def _sphere(eye: np.ndarray, rays: np.ndarray, r: np.float32, height: np.float32 | None = None) -> tuple:
+    centre = np.array([0, r if height is None else height, 0], np.float32)
+    offset = eye - centre
+    b = (offset * rays).sum(1)
+    inside = b * b - (offset * offset).sum(1) + r * r
+    at = np.where(inside > 0, -b - np.sqrt(np.maximum(inside, 0)), np.inf)
+    at = np.where(at > 0, at, np.inf)
+    return at, _normals(eye, rays, at, lambda p: (p - centre) / r)
+
+
+def _cube(eye: np.ndarray, rays: np.ndarray, r: np.float32) -> tuple:
+    half = r * np.float32(0.85)
+    centre = np.array([0, half, 0], np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        one, two = (centre - half - eye) / rays, (centre + half - eye) / rays
+    enter, leave = np.minimum(one, two), np.maximum(one, two)
+    at = enter.max(1)
+    at = np.where((at < leave.min(1)) & (at > 0), at, np.inf)
+    side = np.eye(3, dtype=np.float32)[enter.argmax(1)]
+    return at, side * -np.sign(rays)
+
+
+def _tube(eye: np.ndarray, rays: np.ndarray, r: np.float32, low: np.float32, high: np.float32) -> tuple:
+    """The side of a standing cylinder."""
+    e, d = eye[:, ::2], rays[:, ::2]
+    a, b, c = (d * d).sum(1), (e * d).sum(1), (e * e).sum(1) - r * r
+    with np.errstate(divide="ignore", invalid="ignore"):
+        at = (-b - np.sqrt(np.maximum(b * b - a * c, 0))) / a
+        y = eye[:, 1] + at * rays[:, 1]
+        good = (b * b > a * c) & (at > 0) & (y > low) & (y < high)
+    at = np.where(good, at, np.inf)
+    return at, _normals(eye, rays, at, lambda p: p * np.array([1, 0, 1], np.float32) / r)
+
+
+def _cylinder(eye: np.ndarray, rays: np.ndarray, r: np.float32) -> tuple:
+    radius, high = r * np.float32(0.85), r * np.float32(1.8)
+    side = _tube(eye, rays, radius, np.float32(0), high)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        at = (high - eye[:, 1]) / rays[:, 1]
+        x, z = eye[:, 0] + at * rays[:, 0], eye[:, 2] + at * rays[:, 2]
+        at = np.where((at > 0) & (x * x + z * z < radius * radius), at, np.inf)
+    lid = np.broadcast_to(np.array([0, 1, 0], np.float32), rays.shape)
+    return _nearest(side, (at, lid))
+
+
+def _capsule(eye: np.ndarray, rays: np.ndarray, r: np.float32) -> tuple:
+    radius, high = r * np.float32(0.65), r * np.float32(2.3)
+    parts = [_sphere(eye, rays, radius, radius), _sphere(eye, rays, radius, high - radius)]
+    return _nearest(_tube(eye, rays, radius, radius, high - radius), _nearest(*parts))
+
+
+SHAPES = [_cube, _cylinder, _sphere, _capsule]
+
+
+def _normals(eye: np.ndarray, rays: np.ndarray, at: np.ndarray, of_place) -> np.ndarray:  # type: ignore[no-untyped-def]
+    hit = np.isfinite(at)[:, None]
+    return np.where(hit, of_place(eye + np.where(hit, at[:, None], 0) * rays), 0).astype(np.float32)
+
+
+def _nearest(one: tuple, two: tuple) -> tuple:
+    first = one[0] <= two[0]
+    return np.where(first, one[0], two[0]), np.where(first[:, None], one[1], two[1])
+
+
+# -------------------------------------------------------------------------------------------------------------- sprites
+
+
+class Sprites:
+    """A white square, ellipse or heart on black.  Each of the 3·6·40 glyphs is drawn once in the middle of a canvas
+    larger than the image; a position is a window on it."""
+
+    name = "sprites"
+    channels = 1
+    factors = Factors(("shape", "scale", "orientation", "x", "y"), (3, 6, 40, 32, 32))
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        """size: rows and columns of an image."""
+        self.size = size
+        self._fine = next(f for f in (1, 2, 4) if f == 4 or all(side * f % 64 == 0 for side in size))
+        self._canvases = _glyphs(size[0] * self._fine, size[1] * self._fine)
+
+    def __len__(self) -> int:
+        return len(self.factors)
+
+    def images(self, index: Integer[np.ndarray, " n"]) -> UInt8[np.ndarray, "n c h w"]:
+        """These images of the grid."""
+        values = self.factors.values(index)
+        (h, w), f = self.size, self._fine
+        windows = np.lib.stride_tricks.sliding_window_view(self._canvases, (h * f, w * f), (1, 2))
+        glyph = np.ravel_multi_index(tuple(values[:, :3].T), self.factors.sizes[:3])
+        # the further right the glyph, the further left its window
+        left, top = ((31 - values[:, 3]) * w * f // 64), ((31 - values[:, 4]) * h * f // 64)
+        chosen = windows[glyph, top, left]
+        if f > 1:
+            chosen = np.rint(chosen.reshape(-1, h, f, w, f).mean((2, 4))).astype(np.uint8)
+        return chosen[:, None]
+
+
+@lru_cache(maxsize=2)
+def _glyphs(height: int, width: int) -> UInt8[np.ndarray, "g h2 w2"]:
+    """Every (shape, scale, orientation) on a canvas larger than the image by the range of positions."""
+    rows, cols = height + 31 * height // 64, width + 31 * width // 64
+    fine = 3
+    y, x = np.mgrid[0 : rows * fine, 0 : cols * fine].astype(np.float32) + 0.5
+    short = min(height, width)
+    # position 0 looks through the last window, 31 through the first: the middle between the two is the glyph's place
+    x, y = (x / fine - cols / 2) / short, (y / fine - rows / 2) / short
+    made = np.zeros((3, 6, 40, rows, cols), np.uint8)
+    reach = np.hypot(x, y).reshape(rows, fine, cols, fine).min((1, 3)) < 0.27  # nothing is drawn further out
+    box = np.ix_(reach.any(1), reach.any(0))
+    x, y = (v.reshape(rows, fine, cols, fine)[box[0][:, 0]][:, :, box[1][0]] for v in (x, y))
+    for s, o in product(range(6), range(40)):
+        size, turn = 0.17 * (0.5 + 0.1 * s), 2 * np.pi * o / 40
+        u = (np.cos(turn) * x + np.sin(turn) * y) / size
+        v = (np.cos(turn) * y - np.sin(turn) * x) / size
+        for k, inside in enumerate((_square, _ellipse, _heart)):
+            made[k, s, o][box] = np.rint(inside(u, v).mean((1, 3)) * 255)
+    return made.reshape(-1, rows, cols)
+
+
+def _square(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    return np.maximum(abs(u), abs(v)) < 0.85
+
+
+def _ellipse(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    return (u / 1.2) ** 2 + (v / 0.65) ** 2 < 1
+
+
+def _heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    u, v = u * 1.15, 0.15 - v * 1.15
+    return (u * u + v * v - 1) ** 3 < u * u * v**3
+
+
+WORLDS = {"rooms": Rooms, "sprites": Sprites}
+
+
+# -------------------------------------------------------------------------------------------------------------- regions
+
+
+def region(data: Rooms | Sprites, index: int, factor: int) -> Bool[np.ndarray, "h w"]:
+    """The exact place a factor acts in an image: pixels that differ between the image and any image that differs from it
+    in this factor alone."""
+    values = np.repeat(data.factors.values(np.array([index])), data.factors.sizes[factor], 0)
+    values[:, factor] = np.arange(len(values))
+    others = data.images(data.factors.index(values))
+    return (others != data.images(np.array([index]))).any((0, 1))

@@ -1,0 +1,128 @@
+"""The generator: a learned constant, then stages that each paint their own latents through learned masks."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from wherewhat.config import GeneratorConfig, StageConfig
+from wherewhat.nn import ops
+from wherewhat.nn.layers import Conv, Dense, leaky
+
+STYLE_STD = 0.3
+"""how far a latent of 1 moves scales and shifts at the start of training"""
+
+
+class Rendering(NamedTuple):
+    """What the generator makes of latents."""
+
+    image: Float[Tensor, "b c h w"]
+    """in [−1, 1], not clipped"""
+    masks: tuple[Tensor, ...]
+    """one a stage that owns latents: b n h w at the stage's resolution, in [0, 1], in the order of z"""
+
+    def masks_at(self, height: int, width: int) -> Float[Tensor, "b z h w"]:
+        """All masks at one resolution."""
+        same = [F.interpolate(m, (height, width), mode="bilinear", align_corners=False) for m in self.masks]
+        return torch.cat(same, 1).clamp(0, 1)
+
+
+class Stage(nn.Module):
+    """Doubles the sides, convolves, paints its latents, convolves."""
+
+    def __init__(self, config: GeneratorConfig, stage: StageConfig, inputs: int, height: int, width: int) -> None:
+        super().__init__()
+        self.codes, self.boxes, self.size = stage.codes, stage.boxes, (height, width)
+        self.mask, self.upsample = config.mask, config.upsample
+        c, equal = stage.width, config.equalised
+        self.before = Conv(inputs, c, 3, equalised=equal)
+        self.before_skip = Conv(inputs, c, 1, equalised=equal) if config.residual else None
+        self.after = nn.ModuleList(Conv(c, c, 3, equalised=equal) for _ in range(stage.convs))
+        self.after_skip = Conv(c, c, 1, equalised=equal) if config.residual and stage.convs else None
+        self.noise_strength = nn.Parameter(torch.zeros(min(2, stage.convs) if config.noise else 0))
+        if stage.codes:
+            self.style = nn.Parameter(STYLE_STD * torch.randn(stage.codes, 2 * c))
+            self.style_bias = nn.Parameter(torch.zeros(stage.codes, 2 * c))
+            if config.mask == "boxes":
+                self.to_mask: nn.Module = Dense(c, stage.codes * stage.boxes * 2 * (height + width), equalised=True)
+            elif config.mask == "softmax":
+                self.to_mask = Conv(c, stage.codes, 3, equalised=equal)
+
+    def masks(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n h w"]:
+        """Where each latent of this stage acts, read from the features and never from the latents themselves."""
+        if self.mask == "none":
+            return x.new_ones(len(x), self.codes, *self.size, dtype=torch.float32)
+        if self.mask == "softmax":
+            return ops.softmax_mask(self.to_mask(x))
+        logits = self.to_mask(x.mean((2, 3))).view(len(x), self.codes, self.boxes, 2, -1)
+        return ops.box_mask(*logits.split(self.size, -1))
+
+    def forward(
+        self, x: Float[Tensor, "b c h w"], codes: Float[Tensor, "b n"], noise: tuple[Tensor, ...]
+    ) -> tuple[Float[Tensor, "b c2 h2 w2"], Float[Tensor, "b n h2 w2"] | None]:
+        """The features at twice the sides, and the masks if the stage owns latents."""
+        x = ops.double(x, self.upsample)
+        x = leaky(self.before(x)) + (leaky(self.before_skip(x)) if self.before_skip else 0)
+        masks = None
+        if self.codes:
+            scale, shift = torch.addcmul(self.style_bias, codes[..., None], self.style).chunk(2, 2)
+            masks = self.masks(x)
+            x = ops.restyle(x, scale, shift) if self.mask == "none" else ops.paint(x, masks, scale, shift)
+        first_noisy = len(self.after) - len(noise)
+        for i, conv in enumerate(self.after):
+            y = conv(x)
+            if i >= first_noisy:
+                y = y + noise[i - first_noisy].to(y.dtype) * self.noise_strength[i - first_noisy].to(y.dtype)
+            y = leaky(y)
+            x = y + leaky(self.after_skip(x)) if i == 0 and self.after_skip else y
+        return x, masks
+
+
+class Generator(nn.Module):
+    """Latents in, image and masks out.  There is no mapping network: each latent is a control by itself."""
+
+    def __init__(self, config: GeneratorConfig, size: tuple[int, int], channels: int) -> None:
+        """size: rows and columns of the image."""
+        super().__init__()
+        self.config, self.size, self.channels = config, size, channels
+        height, width = (side // 2**config.doublings for side in size)
+        self.constant = nn.Parameter(torch.randn(1, config.constant, height, width))
+        self.stages = nn.ModuleList()
+        inputs = config.constant
+        for i, stage in enumerate(config.stages, 1):
+            self.stages.append(Stage(config, stage, inputs, height * 2**i, width * 2**i))
+            inputs = stage.width
+        self.head: nn.Module = (
+            nn.ConvTranspose2d(inputs, channels, 4, 2, 1)
+            if config.head == "double"
+            else Conv(inputs, channels, 1, equalised=config.equalised)
+        )
+        for i, shape in enumerate(self._noise_shapes()):
+            self.register_buffer(f"noise{i}", torch.randn(1, *shape))
+
+    def _noise_shapes(self) -> list[tuple[int, int, int]]:
+        return [(1, *s.size) for s in self.stages for _ in range(len(s.noise_strength))]  # type: ignore[misc, arg-type]
+
+    def draw_noise(self, count: int, rng: torch.Generator) -> tuple[Tensor, ...]:
+        """Fresh noise for `count` images, drawn on the device of `rng`; empty if the generator uses none."""
+        return tuple(torch.randn(count, *s, generator=rng, device=rng.device) for s in self._noise_shapes())
+
+    def fixed_noise(self) -> tuple[Tensor, ...]:
+        """The noise that is kept with the weights, the same for every image: what looking and measuring use."""
+        return tuple(self.get_buffer(f"noise{i}") for i in range(len(self._noise_shapes())))
+
+    def forward(self, z: Float[Tensor, "b z"], noise: tuple[Tensor, ...] | None = None) -> Rendering:
+        """noise: from draw_noise; None is the fixed noise."""
+        supply = list(self.fixed_noise() if noise is None else noise)
+        x = self.constant.expand(len(z), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        masks = []
+        codes = z.split([s.codes for s in self.stages], 1)  # type: ignore[misc]
+        for stage, own in zip(self.stages, codes, strict=True):
+            needs = len(stage.noise_strength)  # type: ignore[arg-type]
+            x, mask = stage(x, own, tuple(supply[:needs]))
+            del supply[:needs]
+            if mask is not None:
+                masks.append(mask)
+        return Rendering(self.head(x).float(), tuple(masks))

@@ -1,0 +1,105 @@
+"""Pure tensor functions of the generator.  b batch, n latents of one stage, k boxes, c channels, h w space, s a side."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def profile(logits: Float[Tensor, "... 2 s"]) -> Float[Tensor, "... s"]:
+    """A soft interval: the probability that each place lies between a first and a last place, drawn independently from
+    two softmaxes.  (Spatial constriction, section 3.1; the last place is included, see docs/differences.md.)"""
+    first, last = logits.float().softmax(-1).unbind(-2)
+    begun = first.cumsum(-1)  # P(first ≤ j)
+    not_over = last.flip(-1).cumsum(-1).flip(-1)  # P(last ≥ j)
+    return (begun * not_over).clamp(0, 1)
+
+
+def box_mask(rows: Float[Tensor, "b n k 2 h"], cols: Float[Tensor, "b n k 2 w"]) -> Float[Tensor, "b n h w"]:
+    """Soft rectangles, each the outer product of a row and a column profile, averaged over boxes; in [0, 1]."""
+    return torch.einsum("bnkh,bnkw->bnhw", profile(rows), profile(cols)) / rows.shape[2]
+
+
+def softmax_mask(logits: Float[Tensor, "b n h w"]) -> Float[Tensor, "b n h w"]:
+    """The paper's alternative to boxes: each mask is a distribution over places."""
+    return logits.float().flatten(2).softmax(-1).view_as(logits)
+
+
+def layers(masks: Float[Tensor, "b n h w"]) -> tuple[Float[Tensor, "b n h w"], Float[Tensor, "b h w"]]:
+    """Masks laid over one another in order: what still shows of each, M_i ∏_{j>i} (1 − M_j), and of the ground."""
+    seen, ground = [], torch.ones_like(masks[:, 0])
+    for mask in reversed(masks.unbind(1)):
+        seen.append(mask * ground)
+        ground = ground * (1 - mask)
+    return torch.stack(seen[::-1], 1), ground
+
+
+def paint(
+    x: Float[Tensor, "b c h w"],
+    masks: Float[Tensor, "b n h w"],
+    scale: Float[Tensor, "b n c"],
+    shift: Float[Tensor, "b n c"],
+) -> Float[Tensor, "b c h w"]:
+    """Spatial constriction (section 3.1): lay n styled copies of x over it, in order, each seen through its mask:
+    x ← x·(1 − M_i) + (IN(x₀)·(1 + scale_i) + shift_i)·M_i.
+
+    In closed form: the instance norm is affine for each image and channel, so every layer is a_i·x + b_i, the ground is
+    1·x + 0, and their sum weighted by what shows of each is one small matrix product, then one multiply-add.
+    """
+    b, c, h, w = x.shape
+    with torch.autocast(x.device.type, enabled=False):
+        full = x.float()
+        mean, inverse = instance_statistics(full)
+        a = inverse[:, None] * (1 + scale.float())
+        styles = torch.cat([a, shift.float() - mean[:, None] * a], 2)
+        unchanged = torch.cat([torch.ones_like(a[:, :1]), torch.zeros_like(a[:, :1])], 2)
+        seen, ground = layers(masks.float())
+        shows = torch.cat([seen, ground[:, None]], 1).flatten(2).transpose(1, 2)
+        mixed = shows @ torch.cat([styles, unchanged], 1)
+        factor, offset = mixed.view(b, h, w, 2 * c).permute(0, 3, 1, 2).split(c, 1)
+        return torch.addcmul(offset, full, factor).to(x.dtype)
+
+
+def restyle(
+    x: Float[Tensor, "b c h w"], scale: Float[Tensor, "b n c"], shift: Float[Tensor, "b n c"]
+) -> Float[Tensor, "b c h w"]:
+    """Without masks all latents act everywhere, so their styles add: IN(x)·(1 + Σ scale_i) + Σ shift_i."""
+    full = x.float()
+    mean, inverse = instance_statistics(full)
+    a = inverse * (1 + scale.float().sum(1))
+    offset = shift.float().sum(1) - mean * a
+    return torch.addcmul(offset[..., None, None], full, a[..., None, None]).to(x.dtype)
+
+
+def instance_statistics(
+    x: Float[Tensor, "b c h w"], eps: float = 1e-5
+) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c"]]:
+    """Mean of each channel of each image, and one over its standard deviation."""
+    variance, mean = torch.var_mean(x, (2, 3), correction=0)
+    return mean, (variance + eps).rsqrt()
+
+
+def instance_norm(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """Each channel of each image at mean 0 and variance 1."""
+    mean, inverse = instance_statistics(x)
+    return (x - mean[..., None, None]) * inverse[..., None, None]
+
+
+def double(x: Float[Tensor, "b c h w"], mode: str) -> Float[Tensor, "b c 2*h 2*w"]:
+    """Twice the sides; bilinear is the [1, 3, 3, 1] filter of StyleGAN2."""
+    if mode == "nearest":
+        return F.interpolate(x, scale_factor=2, mode="nearest")
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def minibatch_std(x: Float[Tensor, "b c h w"], group: int = 4) -> Float[Tensor, "b c+1 h w"]:
+    """One more channel: the standard deviation over a group of neighbouring images, averaged over channels and places.
+
+    Groups are neighbours, so that processes which share a batch group as one process does.  A batch that does not
+    divide into groups of that size uses the largest size that divides it.
+    """
+    b, _, h, w = x.shape
+    size = next(g for g in range(min(group, b), 0, -1) if b % g == 0)
+    grouped = x.float().view(b // size, size, *x.shape[1:])
+    std = (grouped.var(1, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
+    return torch.cat([x, std.repeat_interleave(size).to(x.dtype).view(b, 1, 1, 1).expand(b, 1, h, w)], 1)
