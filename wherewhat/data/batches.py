@@ -1,0 +1,74 @@
+"""Endless, seeded batches that resume by images seen.  b images of one process, c channels, h w space."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Integer, UInt8
+
+from wherewhat.data.factors import Factors
+
+
+class Images(Protocol):
+    """What every source of images is: a world, a folder, a file."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def factors(self) -> Factors | None: ...
+    def __len__(self) -> int: ...
+    def images(self, index: Integer[np.ndarray, " n"]) -> UInt8[np.ndarray, "n c h w"]: ...
+
+
+def order(count: int, seed: int, first: int, number: int) -> Integer[np.ndarray, " number"]:
+    """Which images stand at places first … first + number − 1 of the endless sequence: all `count` images in a new
+    order each time through, decided by the seed alone."""
+    places = np.arange(first, first + number)
+    index = np.empty(number, np.int64)
+    for epoch in np.unique(places // count):
+        here = places // count == epoch
+        index[here] = _permutation(count, seed, int(epoch))[places[here] % count]
+    return index
+
+
+_last: dict[tuple[int, int, int], Integer[np.ndarray, " n"]] = {}
+
+
+def _permutation(count: int, seed: int, epoch: int) -> Integer[np.ndarray, " n"]:
+    key = (count, seed, epoch)
+    if key not in _last:
+        while len(_last) > 1:  # a batch can straddle two epochs, never three unless it is larger than the data
+            del _last[next(iter(_last))]
+        _last[key] = np.random.default_rng([seed, epoch]).permutation(count)
+    return _last[key]
+
+
+def batches(
+    data: Images, batch: int, seed: int, start: int = 0, rank: int = 0, world: int = 1, mirror: bool = False
+) -> Iterator[UInt8[np.ndarray, "b c h w"]]:
+    """This process's share (images rank·batch/world …) of each batch, from the one after `start` images seen.
+
+    The sequence over all processes does not depend on their number.  The next batch is made while this one is used.
+    """
+    share = batch // world
+
+    def make(seen: int) -> UInt8[np.ndarray, "b c h w"]:
+        first = seen + rank * share
+        images = data.images(order(len(data), seed, first, share))
+        if mirror:
+            flip = np.random.default_rng([seed, 1, seen]).random(batch)[rank * share :][:share] < 0.5
+            images = np.where(flip[:, None, None, None], images[..., ::-1], images)
+        return np.ascontiguousarray(images)
+
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(make, start)
+        while True:
+            ready = coming.result()
+            start += batch
+            coming = ahead.submit(make, start)
+            yield ready

@@ -1,0 +1,459 @@
+"""Supervised metrics of disentanglement: what the codes of a data set say about its known factors.
+
+Pure functions of two arrays whose rows are the samples: `codes` (n z, real) and `factors` (n f, any integers).
+The data set is encoded once; where the papers draw images, rows are drawn with replacement. The defaults are the
+published protocol of disentanglement_lib (Locatello et al. 2019, https://arxiv.org/abs/1811.12359), named "dlib" here.
+
+n rows, z codes, f factors, v votes, b rows of a vote, k groups (a group: the rows that have one value of one factor).
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer
+from scipy.special import xlogy
+
+from wherewhat.errors import UserError, did_you_mean
+
+# scikit-learn takes a second to import, and only three of the metrics need it: they import it themselves.
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Every number that changes a score; a metric's keyword arguments have the names of the fields it reads."""
+
+    batch: int = 64
+    """rows of a vote (FactorVAE), pairs of a vote (β-VAE)"""
+    votes: int = 10_000
+    """votes the classifier is made from (FactorVAE, β-VAE)"""
+    eval_votes: int = 5_000
+    """votes it is tested on (FactorVAE, β-VAE)"""
+    variance_rows: int = 10_000
+    """rows from which the global variance of each code is estimated (FactorVAE)"""
+    prune_std: float = 0.05
+    """codes with a smaller standard deviation cannot win a vote; in the units of the codes (FactorVAE)"""
+    rows: int = 10_000
+    """rows from which mutual information is counted (MIG), to which linear classifiers are fitted (SAP)"""
+    bins: int = 20
+    """equal-width bins of each code (MIG)"""
+    tree_rows: int = 10_000
+    """rows to which trees are fitted (DCI)"""
+    test_rows: int = 5_000
+    """rows the classifiers are tested on (DCI, SAP)"""
+    trees: int = 100
+    """boosting rounds, each a tree for every value of the factor (DCI)"""
+    depth: int = 3
+    """depth of a tree (DCI)"""
+    rate: float = 0.1
+    """learning rate of the boosting (DCI)"""
+    svc_c: float = 0.01
+    """inverse strength of the linear classifiers' L2 penalty (SAP)"""
+    logistic_c: float = 1.0
+    """inverse strength of the logistic regression's L2 penalty (β-VAE)"""
+    standardise: bool = False
+    """divide codes by their standard deviation first, which the penalties of β-VAE and SAP would otherwise feel"""
+
+
+DLIB = Protocol()
+PROTOCOLS: dict[str, Protocol] = {
+    "dlib": DLIB,
+    "fast": replace(DLIB, votes=2_000, eval_votes=1_000, tree_rows=2_000, trees=30),
+}
+
+
+class FactorVAE(NamedTuple):
+    """Accuracy of the majority vote; who got the training votes; which codes could win any."""
+
+    score: float
+    votes: Integer[np.ndarray, "z f"]
+    active: Bool[np.ndarray, " z"]
+
+
+def factor_vae(
+    codes: Float[np.ndarray, "n z"],
+    factors: Integer[np.ndarray, "n f"],
+    rng: np.random.Generator,
+    *,
+    batch: int = DLIB.batch,
+    votes: int = DLIB.votes,
+    eval_votes: int = DLIB.eval_votes,
+    variance_rows: int = DLIB.variance_rows,
+    prune_std: float = DLIB.prune_std,
+) -> FactorVAE:
+    """How well the code that varies least tells which factor was fixed: 1/f (chance) … 1; 0 if no code is active.
+
+    Kim & Mnih 2018, https://arxiv.org/abs/1802.05983. `prune_std` is absolute by protocol: codes in other units than
+    those of a standard normal prior should be scaled first, or it set to 0.
+    """
+    codes, groups = _checked(codes, factors, least_factors=2)
+    sample = codes[rng.integers(len(codes), size=variance_rows)]
+    variance = sample.var(0, ddof=1)
+    active = (np.sqrt(variance) >= prune_std) & (np.ptp(sample, 0) > 0)
+
+    def elect(count: int) -> Integer[np.ndarray, "z f"]:
+        fixed, rows = _draw_votes(groups, rng, count, batch)
+        table = np.zeros((codes.shape[1], groups.factors), dtype=np.int64)
+        np.add.at(table, (np.flatnonzero(active)[_stillest(codes[:, active], rows, variance[active])], fixed), 1)
+        return table
+
+    if not active.any():
+        return FactorVAE(0.0, np.zeros((codes.shape[1], groups.factors), dtype=np.int64), active)
+    train, test = elect(votes), elect(eval_votes)
+    right = test[np.arange(len(test)), train.argmax(1)].sum()
+    return FactorVAE(float(right / eval_votes), train, active)
+
+
+class BetaVAE(NamedTuple):
+    """Accuracy of the linear classifier."""
+
+    score: float
+
+
+def beta_vae(
+    codes: Float[np.ndarray, "n z"],
+    factors: Integer[np.ndarray, "n f"],
+    rng: np.random.Generator,
+    *,
+    batch: int = DLIB.batch,
+    votes: int = DLIB.votes,
+    eval_votes: int = DLIB.eval_votes,
+    logistic_c: float = DLIB.logistic_c,
+    standardise: bool = DLIB.standardise,
+) -> BetaVAE:
+    """How well a linear classifier tells the factor that pairs share from mean |z₁ − z₂|: 1/f (chance) … 1.
+
+    Higgins et al. 2017, https://openreview.net/forum?id=Sy2fzU9gl; logistic regression as in disentanglement_lib.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    codes, groups = _checked(codes, factors, least_factors=2)
+    codes = _standard(codes) if standardise else codes
+    shared, pairs = _draw_pairs(groups, rng, votes, batch)
+    shared_test, pairs_test = _draw_pairs(groups, rng, eval_votes, batch)
+    # the published 100 iterations may stop short of the optimum, with a warning; 10,000 reach it
+    model = LogisticRegression(C=logistic_c, max_iter=10_000).fit(_distances(codes, pairs), shared)
+    return BetaVAE(float(model.score(_distances(codes, pairs_test), shared_test)))
+
+
+class MIG(NamedTuple):
+    """Mean gap; mutual information of each code and factor, and each factor's entropy, in nats."""
+
+    score: float
+    information: Float[np.ndarray, "z f"]
+    entropy: Float[np.ndarray, " f"]
+
+
+def mig(
+    codes: Float[np.ndarray, "n z"],
+    factors: Integer[np.ndarray, "n f"],
+    rng: np.random.Generator,
+    *,
+    rows: int = DLIB.rows,
+    bins: int = DLIB.bins,
+) -> MIG:
+    """Mutual information gap, mean over factors of (largest − second largest over codes)/entropy: 0 … 1.
+
+    Chen et al. 2018, https://arxiv.org/abs/1802.04942. A factor of more values than `bins` cannot reach 1.
+    """
+    codes, _ = _checked(codes, factors)
+    drawn = rng.integers(len(codes), size=rows)
+    groups = _group(factors[drawn], "factors, in the rows drawn for MIG,")
+    information = _information(codes[drawn], groups, bins)
+    return MIG(float(np.mean(_gap(information) / groups.entropy)), information, groups.entropy)
+
+
+class DCI(NamedTuple):
+    """Disentanglement, completeness, informativeness (test accuracy), and the importances they come from."""
+
+    disentanglement: float
+    completeness: float
+    informativeness: float
+    importance: Float[np.ndarray, "z f"]
+
+    @property
+    def score(self) -> float:
+        """What tables call "DCI": the disentanglement."""
+        return self.disentanglement
+
+
+def dci(
+    codes: Float[np.ndarray, "n z"],
+    factors: Integer[np.ndarray, "n f"],
+    rng: np.random.Generator,
+    *,
+    tree_rows: int = DLIB.tree_rows,
+    test_rows: int = DLIB.test_rows,
+    trees: int = DLIB.trees,
+    depth: int = DLIB.depth,
+    rate: float = DLIB.rate,
+    n_jobs: int = -1,
+) -> DCI:
+    """How concentrated the importances of boosted trees are: per code (D), per factor (C), each 0 … 1.
+
+    Eastwood & Williams 2018, https://openreview.net/forum?id=By-7dz-AZ; boosted trees as in disentanglement_lib, but
+    seeded. `n_jobs` threads, -1 for all cores, do not change the result.
+    """
+    from joblib import Parallel, delayed
+
+    codes, groups = _checked(codes, factors, least_factors=2)
+    train, test = (rng.integers(len(codes), size=size) for size in (tree_rows, test_rows))
+    _group(factors[train], "factors, in the rows drawn to train DCI's trees,")
+    seeds = rng.integers(2**31, size=groups.factors)
+
+    def fit(j: int) -> tuple[Float[np.ndarray, " z"], float]:
+        from sklearn.ensemble import GradientBoostingClassifier
+
+        model = GradientBoostingClassifier(
+            n_estimators=trees, max_depth=depth, learning_rate=rate, random_state=int(seeds[j])
+        ).fit(codes[train], factors[train, j])
+        return model.feature_importances_, float(model.score(codes[test], factors[test, j]))
+
+    jobs = np.argsort(-groups.sizes, kind="stable")  # the longest first; fitting releases the interpreter's lock
+    fits = Parallel(n_jobs=n_jobs, prefer="threads")(delayed(fit)(int(j)) for j in jobs)
+    columns, accuracies = zip(*(fits[i] for i in np.argsort(jobs)), strict=True)
+    importance = np.stack(columns, 1)
+    return DCI(_concentration(importance), _concentration(importance.T), float(np.mean(accuracies)), importance)
+
+
+class SAP(NamedTuple):
+    """Mean gap; test accuracy of each code alone on each factor."""
+
+    score: float
+    accuracy: Float[np.ndarray, "z f"]
+
+
+def sap(
+    codes: Float[np.ndarray, "n z"],
+    factors: Integer[np.ndarray, "n f"],
+    rng: np.random.Generator,
+    *,
+    rows: int = DLIB.rows,
+    test_rows: int = DLIB.test_rows,
+    svc_c: float = DLIB.svc_c,
+    standardise: bool = DLIB.standardise,
+    n_jobs: int = -1,
+) -> SAP:
+    """Separated attribute predictability, mean over factors of (best − second accuracy of a code alone): 0 … 1.
+
+    Kumar et al. 2018, https://openreview.net/forum?id=H1kG7GZAW; balanced linear classifiers as in disentanglement_lib.
+    A constant code has chance accuracy, and a single code is compared with a constant one.
+    """
+    from joblib import Parallel, delayed
+
+    codes, groups = _checked(codes, factors)
+    codes = _standard(codes) if standardise else codes
+    train, test = (rng.integers(len(codes), size=size) for size in (rows, test_rows))
+    _group(factors[train], "factors, in the rows drawn to train SAP's classifiers,")
+    rivals = codes if codes.shape[1] > 1 else np.hstack([codes, np.zeros_like(codes)])
+
+    def accuracy(i: int, j: int) -> float:
+        from sklearn.svm import LinearSVC
+
+        model = LinearSVC(C=svc_c, class_weight="balanced", dual=False)  # the primal problem needs no random order
+        model.fit(rivals[train, i : i + 1], factors[train, j])
+        return float(model.score(rivals[test, i : i + 1], factors[test, j]))
+
+    pairs = np.ndindex(rivals.shape[1], groups.factors)
+    flat = Parallel(n_jobs=n_jobs, prefer="threads")(delayed(accuracy)(i, j) for i, j in pairs)
+    table = np.reshape(flat, (rivals.shape[1], groups.factors))
+    return SAP(float(_gap(table).mean()), table[: codes.shape[1]])
+
+
+class Match(NamedTuple):
+    """Each code's factor (column index), and that factor's share of what the code says about all of them (0 … 1)."""
+
+    factor: Integer[np.ndarray, " z"]
+    share: Float[np.ndarray, " z"]
+
+
+def match(codes: Float[np.ndarray, "n z"], factors: Integer[np.ndarray, "n f"], *, bins: int = DLIB.bins) -> Match:
+    """The factor each code says most about: mutual information / the factor's entropy, over all rows.
+
+    A constant code says nothing: its factor is 0 and its share 0.
+    """
+    codes, groups = _checked(codes, factors)
+    said = _information(codes, groups, bins) / groups.entropy
+    total = said.sum(1)
+    return Match(said.argmax(1), np.divide(said.max(1), total, out=np.zeros_like(total), where=total > 0))
+
+
+METRICS: dict[str, Callable[..., FactorVAE | BetaVAE | MIG | DCI | SAP]] = {
+    "factor_vae": factor_vae,
+    "beta_vae": beta_vae,
+    "mig": mig,
+    "dci": dci,
+    "sap": sap,
+}
+
+
+def score(
+    metric: str, codes: np.ndarray, factors: np.ndarray, protocol: Protocol, seed: int, n_jobs: int = -1
+) -> dict[str, Any]:
+    """One metric as a JSON-able record: its value, details for tables and plots, every number that changes them."""
+    if metric not in METRICS:
+        raise UserError(f"there is no metric {metric}{did_you_mean(metric, list(METRICS))}")
+    _checked(codes, factors)
+    known = inspect.signature(METRICS[metric]).parameters
+    options = {name: getattr(protocol, name) for name in known if hasattr(protocol, name)}
+    threads = {"n_jobs": n_jobs} if "n_jobs" in known else {}
+    result = METRICS[metric](codes, factors, np.random.default_rng(seed), **options, **threads)
+    details = {name: np.asarray(detail).tolist() for name, detail in result._asdict().items() if name != "score"}
+    return {"value": result.score, "details": details, "options": options | {"seed": seed}}
+
+
+class Groups(NamedTuple):
+    """Rows sorted once by every factor, so that drawing rows that share a value is integer arithmetic.
+
+    The k groups are numbered through: those of factor 0 first, in the order of its values, then those of factor 1, …
+    """
+
+    of: Integer[np.ndarray, "n f"]
+    """the group each row belongs to, for each factor"""
+    order: Integer[np.ndarray, " m"]
+    """m = f·n row numbers, group after group"""
+    start: Integer[np.ndarray, " k"]
+    """where in `order` a group begins"""
+    members: Integer[np.ndarray, " k"]
+    """how many rows it has"""
+    sizes: Integer[np.ndarray, " f"]
+    """the groups of each factor: how many values it takes"""
+
+    @property
+    def factors(self) -> int:
+        """Number of factors."""
+        return len(self.sizes)
+
+    @property
+    def first(self) -> Integer[np.ndarray, " f"]:
+        """The first group of each factor."""
+        return np.cumsum(self.sizes) - self.sizes
+
+    @property
+    def entropy(self) -> Float[np.ndarray, " f"]:
+        """Entropy of each factor in nats."""
+        share = self.members / len(self.of)
+        return -np.add.reduceat(share * np.log(share), self.first)
+
+
+def _group(factors: Integer[np.ndarray, "n f"], name: str) -> Groups:
+    """The groups of these factors; a factor with a single value is a UserError that calls the array `name`."""
+    labels = np.stack([np.unique(column, return_inverse=True)[1] for column in factors.T], 1)
+    sizes = labels.max(0) + 1
+    if (sizes == 1).any():
+        columns = ", ".join(map(str, np.flatnonzero(sizes == 1)))
+        raise UserError(f"{name} have the same value in every row of column {columns}: leave that column out")
+    of = labels + np.cumsum(sizes) - sizes
+    members = np.bincount(of.ravel())
+    order = np.argsort(labels, axis=0, kind="stable").T.ravel()
+    return Groups(of, order, np.cumsum(members) - members, members, sizes)
+
+
+def _checked(codes: np.ndarray, factors: np.ndarray, least_factors: int = 1) -> tuple[np.ndarray, Groups]:
+    """Codes in double precision and the rows grouped by factor, or a UserError with everything that is wrong."""
+    wrong = []
+    for name, array, kinds, wanted in (("codes", codes, "fiu", "numbers"), ("factors", factors, "iu", "integers")):
+        if array.ndim != 2 or not array.size:
+            wrong.append(f"{name} have shape {array.shape}: give one row a sample and one column each")
+        if array.dtype.kind not in kinds:
+            wrong.append(f"{name} are {array.dtype}, not {wanted}: convert them")
+        elif not np.isfinite(array).all():
+            wrong.append(f"{name} hold {(~np.isfinite(array)).sum()} NaN or infinite numbers: drop these rows")
+    if not wrong and len(codes) != len(factors):
+        wrong.append(f"codes have {len(codes)} rows, factors {len(factors)}: give row i of both the same image")
+    if not wrong and factors.shape[1] < least_factors:
+        wrong.append(f"factors have {factors.shape[1]} column, this metric compares at least {least_factors}: add one")
+    if wrong:
+        raise UserError("\n".join(wrong))
+    return codes.astype(np.float64), _group(factors, "factors")
+
+
+def _draw(
+    groups: Groups, group: Integer[np.ndarray, "v #b"], rng: np.random.Generator, batch: int
+) -> Integer[np.ndarray, "v b"]:
+    """Rows drawn uniformly, with replacement, from these groups."""
+    return groups.order[groups.start[group] + rng.integers(groups.members[group], size=(len(group), batch))]
+
+
+def _draw_votes(
+    groups: Groups, rng: np.random.Generator, votes: int, batch: int
+) -> tuple[Integer[np.ndarray, " v"], Integer[np.ndarray, "v b"]]:
+    """For each vote a random factor, and rows which share one random value of it."""
+    fixed = rng.integers(groups.factors, size=votes)
+    group = groups.first[fixed] + rng.integers(groups.sizes[fixed])
+    return fixed, _draw(groups, group[:, None], rng, batch)
+
+
+def _draw_pairs(
+    groups: Groups, rng: np.random.Generator, votes: int, batch: int
+) -> tuple[Integer[np.ndarray, " v"], Integer[np.ndarray, "v 2 b"]]:
+    """For each vote a random factor, and pairs of rows: both rows of a pair share its value, pairs need not."""
+    shared = rng.integers(groups.factors, size=votes)
+    one = rng.integers(len(groups.of), size=(votes, batch))
+    return shared, np.stack([one, _draw(groups, groups.of[one, shared[:, None]], rng, batch)], 1)
+
+
+def _pieces(rows: Integer[np.ndarray, "v *b"], width: int) -> list[Integer[np.ndarray, "_ *b"]]:
+    """The votes in pieces of which 2²¹ codes or fewer are gathered at a time: 16 MB."""
+    return np.array_split(rows, max(1, -(-rows.size * width // 2**21)))
+
+
+def _stillest(
+    codes: Float[np.ndarray, "n z"], rows: Integer[np.ndarray, "v b"], variance: Float[np.ndarray, " z"]
+) -> Integer[np.ndarray, " v"]:
+    """The code whose variance within the vote is the smallest part of its global variance."""
+    pieces = _pieces(rows, codes.shape[1])
+    return np.concatenate([(codes[piece].var(1, ddof=1) / variance).argmin(1) for piece in pieces])
+
+
+def _distances(codes: Float[np.ndarray, "n z"], pairs: Integer[np.ndarray, "v 2 b"]) -> Float[np.ndarray, "v z"]:
+    """Mean |z₁ − z₂| over the pairs of each vote."""
+    pieces = _pieces(pairs, codes.shape[1])
+    return np.concatenate([np.abs(codes[piece[:, 0]] - codes[piece[:, 1]]).mean(1) for piece in pieces])
+
+
+def _standard(codes: Float[np.ndarray, "n z"]) -> Float[np.ndarray, "n z"]:
+    """Codes of mean 0 and variance 1; constants become 0."""
+    varies = np.ptp(codes, 0) > 0
+    return np.where(varies, codes - codes.mean(0), 0) / np.where(varies, codes.std(0), 1)
+
+
+def _bin(code: Float[np.ndarray, " n"], bins: int) -> Integer[np.ndarray, " n"]:
+    """Equal-width bins from the smallest to the largest value, 0 … bins-1; rounding noise counts as constant."""
+    if np.ptp(code) <= 1e-12 * np.abs(code).max():
+        return np.zeros(len(code), dtype=np.int64)
+    return np.digitize(code, np.histogram_bin_edges(code, bins)[:-1]) - 1
+
+
+def _information(codes: Float[np.ndarray, "n z"], groups: Groups, bins: int) -> Float[np.ndarray, "z f"]:
+    """Mutual information of each binned code and each factor in nats: Σ p(bin, value) log p(bin, value)/p(bin)p(value).
+
+    Grows with noise when rows are few: by about (bins − 1)(values − 1)/2n.
+    """
+    n, k = len(codes), len(groups.members)
+    rows = []
+    for code in codes.T:
+        cells = _bin(code, bins)[:, None] * k + groups.of
+        joint = np.bincount(cells.ravel(), minlength=bins * k).reshape(bins, k) / n
+        share = joint[:, : groups.sizes[0]].sum(1, keepdims=True) * groups.members / n
+        rows.append(np.add.reduceat((xlogy(joint, joint) - xlogy(joint, share)).sum(0), groups.first))
+    return np.maximum(rows, 0)
+
+
+def _gap(table: Float[np.ndarray, "z f"]) -> Float[np.ndarray, " f"]:
+    """Largest minus second largest of each column; what is missing counts as 0."""
+    best = np.sort(np.vstack([table, np.zeros_like(table[:1])]), axis=0)
+    return best[-1] - best[-2]
+
+
+def _concentration(weights: Float[np.ndarray, "a b"]) -> float:
+    """1 − entropy of a row in units of log b, mean over the rows by their weight: 1 if each row has a single entry."""
+    if not weights.any():
+        return 0.0
+    if weights.shape[1] == 1:
+        return 1.0
+    share = weights + 1e-11
+    share = share / share.sum(1, keepdims=True)
+    return float(np.average(1 + (share * np.log(share)).sum(1) / np.log(weights.shape[1]), weights=weights.sum(1)))

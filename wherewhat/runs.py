@@ -1,0 +1,312 @@
+"""The folder of one training: the only interface between training, measuring, looking and notebooks.
+
+    config.json      the whole configuration
+    about.json       versions, commit, command, machine, state
+    train.jsonl  metrics.jsonl                 a row a line
+    checkpoints/000640k/                       generator.safetensors, recogniser.safetensors (averaged), resume.pt
+    pictures/  names.json  tensorboard/
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wherewhat.config import Config, difference, from_json, to_json
+from wherewhat.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    import torch
+
+    from wherewhat.nn.generator import Generator
+    from wherewhat.nn.trunk import Recogniser
+
+MAY_CHANGE = ("images:", "every.")
+"""settings with which a training may go on although its folder was made with others"""
+
+
+class Run:
+    """A run folder.  Networks are loaded when first asked for, averaged weights of the last checkpoint."""
+
+    def __init__(self, path: Path, config: Config) -> None:
+        self.path, self.config = path, config
+
+    # ------------------------------------------------------------------------------------------------ opening
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Run":
+        """An existing run.  Raises UserError if the folder is none."""
+        path = Path(path).expanduser()
+        file = path / "config.json"
+        if not file.is_file():
+            raise UserError(_no_run(path))
+        return cls(path, from_json(_read(file), str(file)))
+
+    @classmethod
+    def create(cls, path: str | Path, config: Config) -> "Run":
+        """A new run, or the existing one to go on with.  Raises UserError if the folder holds another configuration."""
+        path = Path(path).expanduser()
+        run = cls(path, config)
+        if (path / "config.json").exists():
+            old = cls.open(path).config
+            changed = [line for line in difference(old, config) if not line.startswith(MAY_CHANGE)]
+            if changed:
+                lines = "\n".join(f"  {line}" for line in changed)
+                raise UserError(
+                    f"{path} holds a training with other settings (there → asked for)\n{lines}\n"
+                    "Choose another folder with --out, or give the same settings to go on with it."
+                )
+        elif path.exists() and any(path.iterdir()):
+            raise UserError(f"{path} is not empty and is not a run: choose another folder with --out")
+        with _explained(path):
+            path.mkdir(parents=True, exist_ok=True)
+            _write(path / "config.json", to_json(config) + "\n")
+        return run
+
+    # ------------------------------------------------------------------------------------------------ rows
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """All rows of train.jsonl or metrics.jsonl; a last line cut short by a crash is left out."""
+        file = self.path / f"{table}.jsonl"
+        return list(_parsed(file)) if file.exists() else []
+
+    def log(self, table: str, row: dict[str, Any]) -> None:
+        """Append a row."""
+        with _explained(self.path), (self.path / f"{table}.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def log_metric(self, row: dict[str, Any]) -> None:
+        """Append a score to metrics.jsonl in place of an earlier one of the same images, metric and options."""
+        key = ("images", "metric", "options")
+        others = [old for old in self.rows("metrics") if any(old.get(k) != row.get(k) for k in key)]
+        self._rewrite("metrics", [*others, row])
+
+    def forget_after(self, images: int) -> None:
+        """Drop rows a resumed training is about to write again."""
+        for table in ("train", "metrics"):
+            rows = self.rows(table)
+            if any(row["images"] > images for row in rows):
+                self._rewrite(table, [row for row in rows if row["images"] <= images])
+
+    def _rewrite(self, table: str, rows: list[dict[str, Any]]) -> None:
+        with _explained(self.path):
+            _write(self.path / f"{table}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    def write_about(self, state: str, **more: Any) -> None:
+        """State (running | done | stopped | failed) with versions, commit, command and machine."""
+        about = {"state": state, **more, "command": sys.argv, "commit": _commit(), "versions": _versions()}
+        about["machine"] = {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()}
+        with _explained(self.path):
+            _write(self.path / "about.json", json.dumps(about, indent=1) + "\n")
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """about.json; empty if it was never written."""
+        file = self.path / "about.json"
+        about: dict[str, Any] = json.loads(_read(file)) if file.exists() else {}
+        return about
+
+    # ------------------------------------------------------------------------------------------------ checkpoints
+
+    def checkpoints(self) -> list[Path]:
+        """Folders of complete checkpoints, oldest first."""
+        return sorted(p for p in (self.path / "checkpoints").glob("*k") if p.is_dir() and not p.name.startswith("."))
+
+    def save(self, images: int, generator: "Generator", recogniser: "Recogniser", resume: dict[str, Any]) -> Path:
+        """A checkpoint, complete or not there at all.  The two newest keep what resuming needs."""
+        import torch
+        from safetensors.torch import save_file
+
+        final = self.path / "checkpoints" / f"{images // 1000:06d}k"
+        partial = final.with_name(f".{final.name}.{os.getpid()}")
+        about = {"images": str(images)}
+        with _explained(self.path, cleanup=partial):
+            partial.mkdir(parents=True)
+            for name, module in (("generator", generator), ("recogniser", recogniser)):
+                weights = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+                save_file(weights, partial / f"{name}.safetensors", metadata=about)
+            torch.save(resume, partial / "resume.pt")
+            for file in partial.iterdir():
+                _sync(file)
+            if final.exists():
+                shutil.rmtree(final)
+            partial.rename(final)
+            for old in self.checkpoints()[:-2]:
+                (old / "resume.pt").unlink(missing_ok=True)
+        self.__dict__.pop("generator", None)
+        self.__dict__.pop("recogniser", None)
+        return final
+
+    def resume_point(self) -> dict[str, Any] | None:
+        """What Run.save was given as `resume` last; None if nothing was saved.  Raises UserError if it is damaged."""
+        import torch
+
+        if not self.checkpoints():
+            return None
+        folder = self.checkpoints()[-1]
+        file = folder / "resume.pt"
+        try:
+            point: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+            return point if isinstance(point["images"], int) else None
+        except Exception as error:
+            before = self.checkpoints()[-2:-1]
+            way = f"to go on from {before[0].name}" if before else "to start over"
+            raise UserError(f"{file} cannot be read ({_first_line(error)}): remove the folder {folder} {way}") from None
+
+    @property
+    def images(self) -> int:
+        """Images seen by the last checkpoint."""
+        return self._checkpoint_images(self._last_checkpoint())
+
+    @cached_property
+    def generator(self) -> "Generator":
+        """The averaged generator: generator(z) -> (image, masks)."""
+        from wherewhat.nn.generator import Generator
+
+        return self._load(build_generator(self.config, Generator), "generator")
+
+    @cached_property
+    def recogniser(self) -> "Recogniser":
+        """The averaged recogniser: recogniser(images in [−1, 1]) -> codes."""
+        from wherewhat.nn.trunk import Recogniser
+
+        return self._load(build_recogniser(self.config, Recogniser), "recogniser")
+
+    def _load(self, module: Any, name: str) -> Any:
+        from safetensors.torch import load_file
+
+        from wherewhat.nn.layers import channels_last
+
+        file = self._last_checkpoint() / f"{name}.safetensors"
+        try:
+            module.load_state_dict(load_file(file))
+        except Exception as error:
+            raise UserError(
+                f"{file} does not hold the {name} of {self.path / 'config.json'} ({_first_line(error)}): "
+                "it is damaged or of another run"
+            ) from None
+        return channels_last(module).eval().requires_grad_(False)
+
+    def _last_checkpoint(self) -> Path:
+        found = self.checkpoints()
+        if not found:
+            raise UserError(f"{self.path} has no checkpoint yet: train it first, or wait for the first save")
+        return found[-1]
+
+    def _checkpoint_images(self, folder: Path) -> int:
+        from safetensors import safe_open
+
+        file = folder / "generator.safetensors"
+        try:
+            with safe_open(file, "pt") as opened:
+                return int(opened.metadata()["images"])
+        except Exception as error:
+            raise UserError(f"{file} cannot be read ({_first_line(error)}): it is damaged") from None
+
+    # ------------------------------------------------------------------------------------------------ the rest
+
+    @property
+    def names(self) -> dict[int, str]:
+        """What the user calls the dimensions."""
+        file = self.path / "names.json"
+        return {int(k): v for k, v in json.loads(_read(file)).items()} if file.exists() else {}
+
+    def picture(self, name: str) -> Path:
+        """Where a picture of that name goes; the folder exists."""
+        with _explained(self.path):
+            (self.path / "pictures").mkdir(parents=True, exist_ok=True)
+        return self.path / "pictures" / name
+
+
+def build_generator(config: Config, make: Callable[..., Any]) -> Any:
+    """The untrained generator of a configuration."""
+    return make(config.generator, config.size, config.data.channels)
+
+
+def build_recogniser(config: Config, make: Callable[..., Any]) -> Any:
+    """The untrained recogniser (or encoder) of a configuration."""
+    variational = config.autoencoder is not None
+    return make(config.recogniser, config.size, config.data.channels, config.generator.codes, variational)
+
+
+def processor() -> str:
+    """The processor's name as the system tells it."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {n: version(n) for n in ("wherewhat", "torch", "numpy")}
+
+
+def _commit() -> str | None:
+    here = Path(__file__).parent
+    with suppress(OSError, subprocess.SubprocessError):
+        told = subprocess.run(["git", "-C", here, "describe", "--always", "--dirty"], capture_output=True, timeout=5)
+        return told.stdout.decode().strip() or None
+    return None
+
+
+def _no_run(path: Path) -> str:
+    if path.exists():
+        return f"{path} is not a run: it has no config.json"
+    siblings = [p.name for p in path.parent.glob("*") if (p / "config.json").exists()] if path.parent.exists() else []
+    return f"there is no run {path}" + (did_you_mean(path.name, siblings) if siblings else "")
+
+
+def _parsed(file: Path) -> Iterator[dict[str, Any]]:
+    for line in _read(file).splitlines():
+        with suppress(ValueError):
+            yield json.loads(line)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from None
+
+
+def _write(file: Path, text: str) -> None:
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        partial.write_text(text)
+        _sync(partial)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:200] or type(error).__name__
+
+
+@contextmanager
+def _explained(where: Path, cleanup: Path | None = None) -> Iterator[None]:
+    """Turns failures to write into one message; removes what was half-written."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "write" not in str(error) and "file" not in str(error):
+            raise
+        reason = getattr(error, "strerror", None) or _first_line(error)
+        raise UserError(f"cannot write to {where}: {reason}. What was saved before is intact.") from None
+    finally:
+        if cleanup is not None and cleanup.exists():
+            shutil.rmtree(cleanup, ignore_errors=True)
