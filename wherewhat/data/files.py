@@ -1,7 +1,7 @@
 """Images on disk as one array: a folder or .zip of any images, dSprites' .npz, 3D Shapes' .h5.
 
-n images, c channels, h height, w width, f factors.  Every image is prepared once (cropped or padded, resized, uint8) and
-kept in a cache folder that is either whole or not there; after that it is read from a memory-mapped array:
+n images, c channels, h height, w width.  Every image is prepared once (cropped or padded, resized, uint8) and kept in a
+cache folder that is either whole or not there; after that it is read from a memory-mapped array:
 
     <cache>/<name>-64x64x3-crop-<hash>/   images.npy   index.json   table.npy (if the factors are no full grid)
 
@@ -23,7 +23,7 @@ import warnings
 import zipfile
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -46,8 +46,9 @@ from wherewhat.errors import UserError, did_you_mean
 
 VERSION = 1
 """of how images are prepared and kept; part of the hash, so another version prepares them again"""
-EXTENSIONS = tuple(
-    ".apng .avif .bmp .dib .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .pbm .pfm .pgm .png .pnm .ppm .tif .tiff .webp".split()
+EXTENSIONS = (
+    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pfm"),
+    *(".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
 )
 """of the files taken for images, in any case"""
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -109,7 +110,7 @@ class Files:
 
     def __reduce__(self) -> tuple[Callable, tuple[Path]]:
         """Another process gets the cache folder, not a copy of the array."""
-        return _load, (self.folder,)
+        return _reopen, (self.folder,)
 
 
 def open_files(
@@ -125,28 +126,33 @@ def open_files(
     path = _existing(path)
     listing = _listing(path)
     folder = _cache(cache) / _key(path, listing, form)
-    with _PREPARING:
-        files = _load(folder)
-        if files is None:
-            _prepare(path, [name for name, *_ in listing], form, folder)
-            files = _load(folder)
+    files = _load(folder)
     if files is None:
-        raise UserError(f"{folder} was damaged or removed right after it was written; run the same again")
+        with _PREPARING:  # a thread that waited here finds what the other one has prepared
+            files = _load(folder)
+            if files is None:
+                _prepare(path, [name for name, *_ in listing], form, folder)
+                files = _reopen(folder)
     return files
 
 
 def _cache(cache: Path | None) -> Path:
     if cache is None:
         cache = Path(os.environ.get("WHEREWHAT_CACHE") or platformdirs.user_cache_dir("wherewhat")) / "data"
-    return Path(os.path.abspath(cache.expanduser()))
+    return _absolute(cache)
+
+
+def _absolute(path: Path) -> Path:
+    """With the home folder for ~, and links kept."""
+    return Path(os.path.abspath(os.path.expanduser(path)))
 
 
 # ------------------------------------------------------------------------------------- what is there, and its key
 
 
 def _existing(path: Path) -> Path:
-    """The absolute path, links kept. Raises UserError if it does not exist or is no kind of data set."""
-    path = Path(os.path.abspath(path.expanduser()))
+    """The absolute path. Raises UserError if it does not exist or is no kind of data set."""
+    path = _absolute(path)
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -175,21 +181,12 @@ def _siblings(path: Path) -> str:
     return f": {parent} holds no {word}{hint if short else ''}"
 
 
-class _Listed(NamedTuple):
-    """A file of the data set, and what tells that it has changed."""
-
-    name: str
-    bytes: int
-    mtime_ns: int
-
-
-def _listing(path: Path) -> list[_Listed]:
-    """The images of a folder in the order of their relative names; or the one file, with its own name."""
+def _listing(path: Path) -> list[tuple[str, int, int]]:
+    """The images of a folder, in the order of their relative names, or the one file: name, bytes, time of change in ns.
+    Raises UserError if there are none."""
     if not path.is_dir():
-        status = os.stat(path)
-        return [_Listed(path.name, status.st_size, status.st_mtime_ns)]
-    names = sorted(file.relative_to(path).as_posix() for file in _walk(path))
-    listing = [file for file in (_listed(path / name, name) for name in names) if file is not None]
+        return [(path.name, *_stamp(path))]
+    listing = [(name, *_stamp(path / name)) for name in sorted(_walk(path))]
     if not listing:
         archives = sorted(p for p in path.iterdir() if p.suffix.lower() in ARCHIVES)
         hint = f". It holds {archives[0].name}: give {archives[0]}" if archives else ""
@@ -197,8 +194,17 @@ def _listing(path: Path) -> list[_Listed]:
     return listing
 
 
-def _walk(path: Path) -> Iterator[Path]:
-    """All the files with the name of an image, through links to folders (each folder once), without what is hidden."""
+def _stamp(file: Path) -> tuple[int, int]:
+    """Bytes and nanoseconds; -1 for a file that cannot be looked at: it will be skipped, with the reason."""
+    try:
+        status = os.stat(file)
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
+def _walk(path: Path) -> Iterator[str]:
+    """Files with the name of an image, with / in it; through links to folders, each folder once; nothing hidden."""
     seen = set()
 
     def fresh(folder: str) -> bool:
@@ -213,7 +219,8 @@ def _walk(path: Path) -> Iterator[Path]:
     fresh(str(path))
     for root, folders, names in os.walk(path, onerror=unreadable, followlinks=True):
         folders[:] = [f for f in sorted(folders) if not f.startswith(".") and fresh(os.path.join(root, f))]
-        yield from (Path(root, name) for name in names if _is_image(name))
+        above = "" if root == str(path) else os.path.relpath(root, path).replace(os.sep, "/") + "/"
+        yield from (above + name for name in names if _is_image(name))
 
 
 def _is_image(name: str) -> bool:
@@ -222,22 +229,12 @@ def _is_image(name: str) -> bool:
     return not hidden and name.lower().endswith(EXTENSIONS)
 
 
-def _listed(file: Path, name: str) -> _Listed | None:
-    """None for pipes and the like; a file that cannot be looked at is listed, to be skipped with its reason later."""
-    try:
-        status = os.stat(file)
-    except OSError:
-        return _Listed(name, -1, -1)
-    return _Listed(name, status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
-
-
-def _key(path: Path, listing: list[_Listed], form: "_Form") -> str:
+def _key(path: Path, listing: list[tuple[str, int, int]], form: "_Form") -> str:
     """A readable name and a hash of everything the prepared images depend on."""
-    digest = hashlib.sha256(
-        json.dumps([VERSION, str(path), str(form), form.channels, form.fit, listing]).encode()
-    ).hexdigest()
+    parts = json.dumps([VERSION, str(path), str(form), form.channels, form.fit, listing])
+    digest = hashlib.sha256(parts.encode()).hexdigest()[:16]
     name = re.sub(r"[^A-Za-z0-9_.]+", "-", _name(path)).strip("-.")[:40]
-    return f"{name or 'images'}-{form}x{form.channels}-{form.fit}-{digest[:16]}"
+    return f"{name or 'images'}-{form}x{form.channels}-{form.fit}-{digest}"
 
 
 def _name(path: Path) -> str:
@@ -248,7 +245,7 @@ def _name(path: Path) -> str:
 # ------------------------------------------------------------------------------------------------------ one image
 
 
-class _TooSmall(Exception):
+class _TooSmallError(Exception):
     """The image would have to be enlarged. works: the largest size (height, width) that it is enough for."""
 
     def __init__(self, message: str, works: tuple[int, int]):
@@ -287,15 +284,15 @@ class _Form:
         return min(sides) if self.fit == "crop" else max(sides)
 
     def check(self, width: int, height: int) -> None:
-        """Raises _TooSmall for an image that would have to be enlarged."""
+        """Raises _TooSmallError for an image that would have to be enlarged."""
         shrink = self.shrink(width, height)
         if shrink < 1:
             works = max(1, int(shrink * self.height)), max(1, int(shrink * self.width))
-            raise _TooSmall(f"{width}x{height} is smaller than {self}", works)
+            raise _TooSmallError(f"{width}x{height} is smaller than {self}", works)
 
     def cut(self, image: Image.Image) -> Image.Image:
         """Cropped or padded, and shrunk without aliasing, with these channels; image: mode L, RGB or RGBA.
-        Raises _TooSmall."""
+        Raises _TooSmallError."""
         self.check(*image.size)
         shrink = self.shrink(*image.size)
         if self.fit == "crop":
@@ -384,7 +381,7 @@ class _Batch(NamedTuple):
 class _Source(NamedTuple):
     """A data set that is open for reading."""
 
-    count: int
+    total: int
     """images, skipped ones included"""
     jobs: Iterator[Callable[[], _Batch]]
     """to be called in any thread; what they return belongs in this order"""
@@ -409,6 +406,8 @@ def _readable(path: Path) -> Iterator[None]:
 @contextmanager
 def _folder(path: Path, names: list[str], form: _Form) -> Iterator[_Source]:
     def opened(name: str) -> IO[bytes]:
+        if not (path / name).is_file():
+            raise ValueError("not a file")  # to open a pipe would be to wait for ever
         return open(path / name, "rb")
 
     yield _Source(len(names), (partial(_picture, opened, name, form) for name in names))
@@ -440,7 +439,7 @@ def _picture(opened: Callable[[str], IO[bytes]], name: str, form: _Form) -> _Bat
         with opened(name) as file:
             image = _decode(file, form)
         return _Batch(form.pixels(form.cut(image)), (name,))
-    except _TooSmall as error:
+    except _TooSmallError as error:
         return _Batch(nothing, skipped=((name, str(error)),), works=(error.works,))
     except Exception as error:  # decoders raise nearly everything, and one bad file must not stop the others
         return _Batch(nothing, skipped=((name, _reason(error)),))
@@ -549,7 +548,7 @@ def _arrays(
         )
     try:
         form.check(shape[2], shape[1])
-    except _TooSmall as error:
+    except _TooSmallError as error:
         raise UserError(f"{path}: {error}. {_would_work([error.works])}") from None
     step = max(1, CHUNK // prod(shape[1:]))
 
@@ -593,12 +592,20 @@ def _load(folder: Path) -> Files | None:
         return None
 
 
+def _reopen(folder: Path) -> Files:
+    """What a cache folder holds, which has to be there."""
+    files = _load(folder)
+    if files is None:
+        raise UserError(f"{folder} has been damaged or removed; open the images again to prepare them anew")
+    return files
+
+
 def _prepare(path: Path, names: list[str], form: _Form, folder: Path) -> None:
     """Write the cache folder: the whole of it, or on any error and on Ctrl-C nothing."""
     part = folder.with_name(f"{folder.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     with _source(path, names, form) as source:
         try:
-            with _writing(folder.parent, source.count * form.bytes):
+            with _writing(folder.parent, source.total * form.bytes):
                 part.mkdir(parents=True)
                 _sweep(folder.parent)
                 done = _fill(part, path, source, form)
@@ -650,9 +657,9 @@ class _Done:
 
 
 def _fill(part: Path, path: Path, source: _Source, form: _Form) -> _Done:
-    """Write images.npy. Raises UserError if there is none. Plain writes: where a full disk gives them an error, it would
-    kill a process that writes through a memory map."""
-    if shutil.disk_usage(part).free < source.count * form.bytes:
+    """Write images.npy. Raises UserError if there would be none. By plain writes: on a full disk they raise OSError, where
+    a memory map would have the process killed."""
+    if shutil.disk_usage(part).free < source.total * form.bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     done = _Done()
     with open(part / "images.npy", "wb") as file, closing(_batches(source, path.name)) as batches:
@@ -718,7 +725,7 @@ def _publish(part: Path, folder: Path) -> None:
             part.rename(folder)
 
 
-def _batches(source: _Source, title: str) -> Iterator[_Batch]:
+def _batches(source: _Source, title: str) -> Generator[_Batch, None, None]:
     """The jobs' results in the jobs' order, worked out in parallel, with a progress bar on a terminal."""
     console = Console(stderr=True)
     columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -727,7 +734,7 @@ def _batches(source: _Source, title: str) -> Iterator[_Batch]:
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
         warnings.filterwarnings("ignore", module="PIL")  # odd metadata, and a warning short of "decompression bomb"
-        task = progress.add_task(_shown(title), total=source.count)
+        task = progress.add_task(_shown(title), total=source.total)
         pool = ThreadPoolExecutor(_threads())
         try:
             for batch in _in_order(pool, source.jobs, 4 * _threads()):

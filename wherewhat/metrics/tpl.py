@@ -1,0 +1,137 @@
+"""Traversal perceptual length (section 4 of the paper): choose among models without labels.
+
+t base points, z latents, s places of a sweep.  Any callable from latents to images can be measured.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from wherewhat.errors import UserError
+
+REACH = 4.0
+"""sweeps go from −4 to +4, whatever the prior"""
+
+
+@dataclass(frozen=True)
+class TplProtocol:
+    """How finely and how often latents are swept."""
+
+    points: int
+    bases: int
+    threshold: float = 0.1
+    """a dimension is active if its length is above this; the reference publishes .1, .3 and .5, dlib's study .01"""
+
+
+PROTOCOLS = {
+    "small": TplProtocol(25, 10),
+    "medium": TplProtocol(25, 50),
+    "large": TplProtocol(49, 300),
+    "huge": TplProtocol(49, 3000),
+    "dlib": TplProtocol(50, 500, 0.01),
+}
+
+
+class Distance(Protocol):
+    """A perceptual distance (wherewhat.metrics.distance)."""
+
+    @property
+    def options(self) -> dict[str, Any]: ...
+    def path(self, images: Float[Tensor, "t s c h w"], batch: int = ...) -> Float[Tensor, "t s-1"]: ...
+
+
+class TPL(NamedTuple):
+    """Lengths of traversals; lower is better at the same number of active dimensions, so both are shown."""
+
+    score: float
+    """sum over active dimensions: the paper's TPL"""
+    error: float
+    """standard error of the score over base points"""
+    active: Bool[np.ndarray, " z"]
+    per_latent: Float[np.ndarray, " z"]
+    per_latent_error: Float[np.ndarray, " z"]
+    options: dict[str, Any]
+
+
+def tpl_score(segments: Float[np.ndarray, "t z s-1"], threshold: float, options: dict[str, Any] | None = None) -> TPL:
+    """From distances between neighbours along each sweep to the score.
+
+    Lengths are sums along a sweep, averaged over base points; dimensions above the threshold are active.
+    """
+    lengths = segments.sum(2)
+    count = len(lengths)
+
+    def error(values: np.ndarray) -> np.ndarray:
+        return values.std(0, ddof=1) / np.sqrt(count) if count > 1 else np.full(values.shape[1:], np.nan)
+
+    per_latent = lengths.mean(0)
+    active = per_latent > threshold
+    total = lengths[:, active].sum(1)
+    return TPL(float(total.mean()), float(error(total)), active, per_latent, error(lengths), options or {})
+
+
+def tpl(
+    generate: Callable[[Tensor], Tensor],
+    codes: int,
+    distance: Distance,
+    protocol: TplProtocol | str = "medium",
+    threshold: float | None = None,
+    seed: int = 0,
+    batch: int = 64,
+    device: torch.device | str = "cpu",
+    progress: Callable[[float], None] | None = None,
+) -> TPL:
+    """TPL of any generator: `generate` maps latents (b × codes) to images (b c h w) in [−1, 1], with the same noise for
+    all.  Base points are standard normal; the result does not depend on `batch`.  Raises UserError if what `generate`
+    returns are not such images."""
+    setting = find_protocol(protocol)
+    threshold = setting.threshold if threshold is None else threshold
+    bases = torch.from_numpy(np.random.default_rng(seed).standard_normal((setting.bases, codes), np.float32))
+    segments = np.empty((setting.bases * codes, setting.points - 1), np.float32)
+    at_once = max(1, batch // setting.points)
+    with torch.no_grad():
+        for first in range(0, len(segments), at_once):
+            rows = range(first, min(first + at_once, len(segments)))
+            z = torch.stack([sweep(bases[row // codes], row % codes, setting.points) for row in rows])
+            images = generate(z.flatten(0, 1).to(device))
+            check_images(images, len(rows) * setting.points)
+            lengths = distance.path(images.float().unflatten(0, (len(rows), setting.points)))
+            segments[first : first + len(rows)] = lengths.cpu().numpy()
+            if progress:
+                progress(rows[-1] / len(segments))
+    options = {**asdict(setting), "threshold": threshold, "reach": REACH, "seed": seed, **distance.options}
+    return tpl_score(segments.reshape(setting.bases, codes, -1), threshold, options)
+
+
+def sweep(base: Float[Tensor, " z"], latent: int, points: int, reach: float = REACH) -> Float[Tensor, "s z"]:
+    """The base point with one latent at `points` places from −reach to +reach."""
+    z = base.repeat(points, 1)
+    z[:, latent] = torch.linspace(-reach, reach, points)
+    return z
+
+
+def find_protocol(protocol: TplProtocol | str) -> TplProtocol:
+    """A protocol by name.  Raises UserError naming those there are."""
+    if isinstance(protocol, TplProtocol):
+        return protocol
+    if protocol not in PROTOCOLS:
+        raise UserError(f"there is no TPL protocol {protocol}; there is: {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[protocol]
+
+
+def check_images(images: Tensor, count: int) -> None:
+    """Raises UserError unless these are `count` images, 1, 3 or 4 channels, mostly within [−1, 1]."""
+    if images.ndim != 4 or len(images) != count or images.shape[1] not in (1, 3, 4):
+        raise UserError(
+            f"the generator returned an array of shape {tuple(images.shape)} for {count} latents: "
+            f"it must return images of shape ({count}, 1|3|4, height, width)"
+        )
+    if not torch.isfinite(images).all():
+        raise UserError("the generator returned images with values that are not finite")
+    if images.abs().max() > 8:
+        raise UserError(f"the generator returned images up to {images.abs().max():.0f}: scale them to [−1, 1]")
