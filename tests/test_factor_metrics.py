@@ -20,6 +20,8 @@ SMALL = replace(
     DLIB, votes=600, eval_votes=400, variance_rows=2_000, rows=2_000, test_rows=1_000, tree_rows=400, trees=5
 )
 CHANCE = {"factor_vae": 1 / 3, "beta_vae": 1 / 3, "mig": 0, "dci": 0, "sap": 0}
+SLACK = {"factor_vae": 1e-9, "beta_vae": 0.005, "mig": 1e-9, "dci": 0.01, "sap": 1e-9}
+"""what rounding may change: a vote of the logistic regression; which of two equally good splits a tree takes"""
 
 
 def world(*sizes: int, n: int = 4_000, seed: int = 0) -> np.ndarray:
@@ -27,7 +29,7 @@ def world(*sizes: int, n: int = 4_000, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(sizes, size=(n, len(sizes)))
 
 
-def mixture(factors: np.ndarray, z: int = 6, mix: float = 0.6, noise: float = 0.3) -> np.ndarray:
+def mixture(factors: np.ndarray, z: int = 6, mix: float = 1.0, noise: float = 1.0) -> np.ndarray:
     """A noisy linear map: each code leans to one factor and takes something of the others."""
     rng = np.random.default_rng(7)
     f = factors.shape[1]
@@ -54,7 +56,7 @@ def test_the_factors_themselves_score_1(metric, least):
 def test_mig_of_the_factors_is_1_up_to_the_noise_of_counting(size):
     factors = world(size, size, n=20_000)
     noise = (size - 1) ** 2 / (2 * 10_000) / np.log(size)
-    assert value("mig", factors.astype(float), factors, rows=10_000) == pytest.approx(1 - noise, abs=0.3 * noise)
+    assert 1 - 3 * noise < value("mig", factors.astype(float), factors, rows=10_000) < 1
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -75,7 +77,7 @@ def test_noise_scores_chance(metric):
 @pytest.mark.parametrize(("metric", "expected"), [("mig", 0), ("sap", 0)])
 def test_duplicated_codes_leave_no_gap(metric, expected):
     factors = world(3, 4, 5)
-    codes = mixture(factors, 3, mix=0.1)
+    codes = mixture(factors, 3, mix=0.1, noise=0.3)
     assert value(metric, codes, factors) > 0.1
     assert value(metric, np.hstack([codes, codes]), factors) == expected
 
@@ -85,9 +87,9 @@ def test_a_code_that_mixes_two_factors_costs_disentanglement_and_two_codes_of_on
     noise = 0.5 * np.random.default_rng(0).normal(size=(len(factors), 3))
     a, b = factors.T.astype(float)
     options = {"tree_rows": 2_000, "trees": 5, "n_jobs": 1}
-    mixed = dci(np.stack([a + 4 * b, 4 * a + b], 1) + noise[:, :2], factors, np.random.default_rng(0), **options)
+    mixed = dci(np.stack([a + b, a - b], 1) + noise[:, :2], factors, np.random.default_rng(0), **options)
     split = dci(np.stack([a, a, b], 1) + noise, factors, np.random.default_rng(0), **options)
-    assert mixed.disentanglement < 0.7 < 0.95 < split.disentanglement
+    assert mixed.disentanglement < 0.2 < 0.95 < split.disentanglement
     assert split.completeness < 0.8
 
 
@@ -96,7 +98,7 @@ def test_blind_to_the_order_of_codes(metric):
     factors = world(3, 4, 5)
     codes = mixture(factors)
     before, after = (value(metric, c, factors) for c in (codes, codes[:, [3, 1, 0, 5, 4, 2]]))
-    assert after == pytest.approx(before, abs=0.005 if metric == "beta_vae" else 1e-9)
+    assert after == pytest.approx(before, abs=SLACK[metric])
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -105,7 +107,7 @@ def test_blind_to_sign_scale_and_shift_of_codes(metric):
     codes = mixture(factors)
     moved = codes * [-1, 50, -0.02, 3, -8, 1] + [0, 10, -1, 0.5, 100, -7]
     before, after = (value(metric, c, factors, prune_std=0.0, standardise=True) for c in (codes, moved))
-    assert after == pytest.approx(before, abs={"beta_vae": 0.005, "dci": 1e-3}.get(metric, 1e-9))
+    assert after == pytest.approx(before, abs=SLACK[metric])
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -113,7 +115,7 @@ def test_blind_to_sign_in_the_published_protocol(metric):
     factors = world(3, 4, 5)
     codes = mixture(factors)
     before, after = (value(metric, c, factors) for c in (codes, codes * [-1, 1, -1, 1, 1, -1]))
-    assert after == pytest.approx(before, abs={"beta_vae": 0.005, "dci": 1e-3}.get(metric, 1e-9))
+    assert after == pytest.approx(before, abs=SLACK[metric])
 
 
 def test_factor_vae_prunes_by_absolute_standard_deviation():
@@ -126,6 +128,7 @@ def test_factor_vae_prunes_by_absolute_standard_deviation():
     assert (result.votes[2] == 0).all()
     assert result.votes.sum() == 600
     assert value("factor_vae", codes * 1e-3, factors) == 0
+    assert value("factor_vae", np.full_like(codes, 0.3), factors, prune_std=0) == 0
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -213,6 +216,8 @@ def test_groups_hold_the_rows_of_their_value():
             assert rows.tolist() == np.flatnonzero(column == name).tolist()
             k += 1
     assert k == len(groups.members) == groups.sizes.sum()
+    drawn = metrics._draw(groups, np.arange(k)[:, None], np.random.default_rng(0), 500)
+    assert [np.unique(rows).size for rows in drawn] == groups.members.tolist()
 
 
 # The numbers, step by step
@@ -220,8 +225,8 @@ def test_groups_hold_the_rows_of_their_value():
 
 def test_factor_vae_is_the_loop_over_votes():
     factors = world(3, 4, 5)
-    codes = np.hstack([mixture(factors, 5), 0.01 * mixture(factors, 1)])
-    result = factor_vae(codes, factors, np.random.default_rng(3), votes=6_600, eval_votes=500, variance_rows=3_000)
+    codes = np.hstack([mixture(factors, 5, noise=3), 0.01 * mixture(factors, 1)])
+    result = factor_vae(codes, factors, np.random.default_rng(3), votes=6_600, eval_votes=80, variance_rows=3_000)
 
     rng = np.random.default_rng(3)
     groups = metrics._group(factors, "factors")
@@ -229,7 +234,7 @@ def test_factor_vae_is_the_loop_over_votes():
     variance = sample.var(0, ddof=1)
     active = [i for i in range(6) if np.sqrt(variance[i]) >= 0.05]
     tables = []
-    for votes in (6_600, 500):
+    for votes in (6_600, 80):
         fixed, rows = metrics._draw_votes(groups, rng, votes, 64)
         table = np.zeros((6, 3), dtype=int)
         for factor, batch in zip(fixed, rows, strict=True):
@@ -242,8 +247,8 @@ def test_factor_vae_is_the_loop_over_votes():
     assert len(metrics._pieces(rows, 5)) == 1 < len(metrics._pieces(np.zeros((6_600, 64), int), 5))
     assert active == [0, 1, 2, 3, 4] == np.flatnonzero(result.active).tolist()
     assert (result.votes == train).all()
-    assert result.score == right / 500
-    assert 0.4 < result.score < 0.95
+    assert result.score == right / 80 < test.max(1).sum() / 80
+    assert 0.3 < result.score < 0.95
 
 
 def test_factor_vae_agrees_with_votes_drawn_the_slow_way():
@@ -264,7 +269,7 @@ def test_factor_vae_agrees_with_votes_drawn_the_slow_way():
 
 def test_beta_vae_is_the_loop_over_votes():
     factors = world(3, 4, 5)
-    codes = mixture(factors, mix=1.0, noise=0.6)
+    codes = mixture(factors)
     rng = np.random.default_rng(3)
     groups = metrics._group(factors, "factors")
     sets = []
@@ -296,7 +301,7 @@ def test_mig_is_the_loop_over_codes_and_factors():
 
 
 def test_dci_is_the_loop_over_factors():
-    factors = world(3, 4, 2)
+    factors = world(3, 2, 4)
     codes = mixture(factors, 4)
     result = dci(codes, factors, np.random.default_rng(5), tree_rows=400, test_rows=300, trees=4, n_jobs=2)
     rng = np.random.default_rng(5)
@@ -423,7 +428,7 @@ def test_one_factor_has_nothing_to_be_told_apart_from(metric):
 def test_a_factor_too_rare_to_be_drawn_is_named(metric):
     factors = world(3, 4)
     factors[:, 1] = np.arange(len(factors)) == 0
-    with pytest.raises(UserError, match="in the rows drawn .* of column 1"):
+    with pytest.raises(UserError, match=r"in the rows drawn .* of column 1"):
         score(metric, mixture(factors[:, :1], 2), factors, replace(SMALL, rows=100, tree_rows=100), 0)
 
 

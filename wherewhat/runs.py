@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +32,39 @@ if TYPE_CHECKING:
 
 MAY_CHANGE = ("images:", "every.")
 """settings with which a training may go on although its folder was made with others"""
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One latent dimension: where it acts, what it changes, how much."""
+
+    latent: int
+    tpl: float
+    tpl_error: float
+    active: bool
+    row: float
+    """centre of its mean mask, 0 top … 1 bottom"""
+    column: float
+    """0 left … 1 right"""
+    area: float
+    """share of the image where its mean mask is above half its peak"""
+    peak: float
+    """largest value of its mean mask"""
+    factor: str | None = None
+    """the factor its code says most about, where factors are known"""
+    share: float | None = None
+    """that factor's share of what the code says about all factors"""
+
+    @property
+    def place(self) -> str:
+        """Where it acts, in words."""
+        if self.peak < 0.02:
+            return "nowhere"
+        if self.area > 0.7:
+            return "everywhere"
+        rows = ("top", "", "bottom")[min(2, int(3 * self.row))]
+        columns = ("left", "", "right")[min(2, int(3 * self.column))]
+        return " ".join(word for word in (rows, columns) if word) or "middle"
 
 
 class Run:
@@ -218,6 +252,17 @@ class Run:
         """What the user calls the dimensions."""
         file = self.path / "names.json"
         return {int(k): v for k, v in json.loads(_read(file)).items()} if file.exists() else {}
+
+    def latest(self, metric: str) -> dict[str, Any] | None:
+        """The newest row of a metric for the last checkpoint."""
+        rows = [row for row in self.rows("metrics") if row["metric"] == metric and row["images"] == self.images]
+        return rows[-1] if rows else None
+
+    @property
+    def dimensions(self) -> list[Dimension] | None:
+        """What evaluating said of each latent dimension, longest traversal first; None before that."""
+        row = self.latest("dimensions")
+        return [Dimension(**d) for d in row["details"]] if row else None
 
     def picture(self, name: str) -> Path:
         """Where a picture of that name goes; the folder exists."""

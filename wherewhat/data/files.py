@@ -657,7 +657,7 @@ class _Done:
 
 
 def _fill(part: Path, path: Path, source: _Source, form: _Form) -> _Done:
-    """Write images.npy. Raises UserError if there would be none. By plain writes: on a full disk they raise OSError, where
+    """Write images.npy. Raises UserError if none is left. By plain writes: on a full disk they raise OSError, where
     a memory map would have the process killed."""
     if shutil.disk_usage(part).free < source.total * form.bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

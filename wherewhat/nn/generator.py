@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -126,3 +127,11 @@ class Generator(nn.Module):
             if mask is not None:
                 masks.append(mask)
         return Rendering(self.head(x).float(), tuple(masks))
+
+
+@torch.no_grad()
+def mean_masks(generator: Generator, z: Float[Tensor, "b z"]) -> Float[np.ndarray, "z h w"]:
+    """Each latent's mask at image resolution, averaged over these images."""
+    z = z.to(generator.constant.device)
+    total = torch.stack([generator(part).masks_at(*generator.size).sum(0) for part in z.split(32)]).sum(0)
+    return (total / len(z)).cpu().numpy()

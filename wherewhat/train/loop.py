@@ -20,8 +20,8 @@ from wherewhat.config import Config
 from wherewhat.data import open_data
 from wherewhat.data.batches import Images, batches
 from wherewhat.errors import UserError
-from wherewhat.evaluate import glance
 from wherewhat.runs import Run
+from wherewhat.train.glance import glance
 from wherewhat.train.progress import Progress, tensorboard
 from wherewhat.train.state import State
 from wherewhat.train.step import resolve_precision, step

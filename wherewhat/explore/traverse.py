@@ -1,0 +1,175 @@
+"""Pictures of a run: samples, traversals with their masks, masks of single images, codes against factors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from wherewhat.explore import canvas
+from wherewhat.explore.canvas import GAP, Canvas
+from wherewhat.nn.generator import Generator
+from wherewhat.runs import Dimension
+
+LABEL = 216
+"""pixels of the column of words"""
+REACH = 2.0
+"""pictures sweep a latent from −2 to +2: 95 % of a normal prior, all of the uniform one"""
+
+
+@dataclass(frozen=True)
+class Slider:
+    """One latent dimension as it is shown: which, and what is known of it."""
+
+    latent: int
+    title: str
+    lines: tuple[str, ...] = ()
+
+
+def sliders(dimensions: Sequence[Dimension], names: Mapping[int, str] | None = None) -> list[Slider]:
+    """What is known of each dimension, in words."""
+    made = []
+    for d in dimensions:
+        name = (names or {}).get(d.latent) or d.factor
+        what = f"{d.factor} {d.share:.0%} · " if d.factor and d.share is not None else ""
+        lines = (f"{what}TPL {d.tpl:.2f} ± {d.tpl_error:.2f}", f"{d.place}, {d.area:.0%} of the image")
+        made.append(Slider(d.latent, f"z{d.latent}  {name}" if name else f"z{d.latent}", lines))
+    return made
+
+
+def traversals(
+    generator: Generator, sliders: Sequence[Slider], base: Float[Tensor, " z"], masks: Float[np.ndarray, "z h w"],
+    steps: int = 9, reach: float = REACH, footnote: str = "",
+) -> Image.Image:  # fmt: skip
+    """A row a slider: what it is, its mean mask, and the image while that latent alone goes from −reach to +reach."""
+    swept = [sweep(generator, base, s.latent, steps, reach) for s in sliders]
+    tiles = [canvas.to_tiles(images) for images in swept]
+    h, w = tiles[0].shape[1:3]
+    row = max(h, 18 * (1 + max(len(s.lines) for s in sliders))) + GAP
+    top, wide = 24, LABEL + (steps + 1) * (w + GAP) + GAP
+    sheet = Canvas(wide, top + len(sliders) * row + 42)
+    sheet.text(LABEL + w / 2, 5, "where", 12, fill=canvas.QUIET, anchor="ma")
+    for k, value in enumerate(np.linspace(-reach, reach, steps)):
+        place = LABEL + (k + 1) * (w + GAP) + GAP + w / 2
+        sheet.text(place, 5, f"{value:+.1f}".replace("+0.0", "0"), 12, fill=canvas.QUIET, anchor="ma")
+    for i, slider in enumerate(sliders):
+        y = top + i * row
+        sheet.fitted(8, y + 2, slider.title, LABEL - 16, 15, bold=True)
+        for j, line in enumerate(slider.lines):
+            sheet.fitted(8, y + 22 + 17 * j, line, LABEL - 16, 12)
+        sheet.tile(LABEL, y, canvas.heat(masks[slider.latent], (h, w)))
+        for k, tile in enumerate(tiles[i]):
+            sheet.tile(LABEL + (k + 1) * (w + GAP) + GAP, y, tile)
+    _legend(sheet, LABEL, top + len(sliders) * row + 8, footnote)
+    return sheet.image
+
+
+def moving_traversals(
+    generator: Generator, sliders: Sequence[Slider], base: Float[Tensor, " z"], masks: Float[np.ndarray, "z h w"],
+    frames: int = 32, reach: float = REACH,
+) -> list[Image.Image]:  # fmt: skip
+    """All sliders at once, each with its name, its mean mask, and an image that swings there and back."""
+    swept = [canvas.to_tiles(swing(generator, base, s.latent, frames, reach)) for s in sliders]
+    h, w = swept[0].shape[1:3]
+    columns = min(len(sliders), 4)
+    cell = 2 * w + 3 * GAP
+    rows = -(-len(sliders) // columns)
+    made = []
+    for f in range(frames):
+        sheet = Canvas(columns * cell, rows * (h + 44))
+        for i, slider in enumerate(sliders):
+            x, y = (i % columns) * cell + GAP, (i // columns) * (h + 44)
+            sheet.fitted(x, y + 4, slider.title, cell - 2 * GAP, 14, bold=True)
+            if slider.lines:
+                sheet.fitted(x, y + 22, slider.lines[0], cell - 2 * GAP, 11)
+            sheet.tile(x, y + 40, canvas.heat(masks[slider.latent], (h, w)))
+            sheet.tile(x + w + GAP, y + 40, swept[i][f])
+        made.append(sheet.image)
+    return made
+
+
+def samples(rows: Sequence[tuple[str, Float[Tensor, "b c h w"]]]) -> Image.Image:
+    """Rows of images, each under its name."""
+    tiles = [(words, canvas.to_tiles(images)) for words, images in rows]
+    h, w = tiles[0][1].shape[1:3]
+    columns = max(len(images) for _, images in tiles)
+    sheet = Canvas(columns * (w + GAP) + GAP, len(tiles) * (h + 26) + GAP)
+    for i, (words, images) in enumerate(tiles):
+        sheet.text(GAP, i * (h + 26) + 6, words, 13, fill=canvas.QUIET)
+        for k, tile in enumerate(images):
+            sheet.tile(GAP + k * (w + GAP), i * (h + 26) + 25, tile)
+    return sheet.image
+
+
+def single_masks(generator: Generator, sliders: Sequence[Slider], z: Float[Tensor, "b z"]) -> Image.Image:
+    """A row an image: the image, then the mask of each slider for it.  Shows how far masks follow the image."""
+    with torch.no_grad():
+        made = generator(z)
+    images = canvas.to_tiles(made.image)
+    masks = made.masks_at(*generator.size).cpu().numpy()
+    h, w = images.shape[1:3]
+    sheet = Canvas((len(sliders) + 1) * (w + GAP) + GAP, 24 + len(z) * (h + GAP) + 42)
+    for k, slider in enumerate(sliders):
+        sheet.fitted(GAP + (k + 1) * (w + GAP), 5, slider.title, w, 12)
+    for i, image in enumerate(images):
+        y = 24 + i * (h + GAP)
+        sheet.tile(GAP, y, image)
+        for k, slider in enumerate(sliders):
+            sheet.tile(GAP + (k + 1) * (w + GAP), y, canvas.heat(masks[i, slider.latent], (h, w)))
+    _legend(sheet, GAP, 24 + len(z) * (h + GAP) + 8, "")
+    return sheet.image
+
+
+def factor_map(
+    matrix: Float[np.ndarray, "z f"], sliders: Sequence[Slider], factors: Sequence[str], title: str
+) -> Image.Image:
+    """Codes (rows, in the order of the sliders) against factors (columns), each cell with its number; scale 0 to 1."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown = matrix[[s.latent for s in sliders]]
+    figure = Figure(figsize=(2.2 + 0.9 * len(factors), 1.6 + 0.42 * len(sliders)), dpi=110, layout="constrained")
+    drawn = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    picture = axes.imshow(shown, vmin=0, vmax=1, cmap="Blues", aspect="auto")
+    axes.set_xticks(range(len(factors)), factors, rotation=25, ha="right")
+    axes.set_yticks(range(len(sliders)), [f"z{s.latent}" for s in sliders])
+    axes.set_title(title, fontsize=10)
+    for i, j in np.ndindex(shown.shape):
+        dark = "white" if shown[i, j] > 0.6 else "black"
+        axes.text(j, i, f"{shown[i, j]:.2f}", ha="center", va="center", color=dark, fontsize=8)
+    figure.colorbar(picture, ax=axes)
+    drawn.draw()
+    return Image.fromarray(np.asarray(drawn.buffer_rgba())[..., :3].copy())
+
+
+@torch.no_grad()
+def sweep(generator: Generator, base: Float[Tensor, " z"], latent: int, steps: int, reach: float) -> Tensor:
+    """Images while one latent goes from −reach to +reach and the others stay at the base point."""
+    z = base.repeat(steps, 1)
+    z[:, latent] = torch.linspace(-reach, reach, steps, device=base.device)
+    return generator(z).image
+
+
+def swing(generator: Generator, base: Float[Tensor, " z"], latent: int, frames: int, reach: float) -> Tensor:
+    """A sweep there and back again that slows at the turns: frames of an endless loop."""
+    half = frames // 2 + 1
+    z = base.repeat(half, 1)
+    z[:, latent] = -reach * torch.cos(torch.linspace(0, torch.pi, half, device=base.device))
+    with torch.no_grad():
+        there = generator(z).image
+    return torch.cat([there, there[1 : frames - half + 1].flip(0)])
+
+
+def _legend(sheet: Canvas, x: int, y: int, footnote: str) -> None:
+    """The scale of masks, the same in every picture."""
+    ramp = np.linspace(0, 1, 120)[None].repeat(10, 0)
+    sheet.text(x, y + 1, "mask 0", 11, fill=canvas.QUIET)
+    sheet.tile(x + 46, y + 3, canvas.heat(ramp, (10, 120)))
+    sheet.text(x + 171, y + 1, "1", 11, fill=canvas.QUIET)
+    sheet.text(x + 200, y + 1, footnote, 11, fill=canvas.QUIET)
+
+
