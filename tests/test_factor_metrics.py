@@ -128,7 +128,7 @@ def test_factor_vae_prunes_by_absolute_standard_deviation():
     assert (result.votes[2] == 0).all()
     assert result.votes.sum() == 600
     assert value("factor_vae", codes * 1e-3, factors) == 0
-    assert value("factor_vae", np.full_like(codes, 0.3), factors, prune_std=0) == 0
+    assert value("factor_vae", np.full_like(codes, 0.3), factors, prune_std=0.0) == 0
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -1,4 +1,4 @@
-"""Every setting of a training: frozen dataclasses, checked once with all problems at once, JSON both ways.  No torch here."""
+"""Every setting of a training: frozen dataclasses, all problems told at once, JSON both ways.  No torch here."""
 
 import dataclasses
 import json
@@ -83,7 +83,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class GanConfig:
-    """Weights of the adversarial objective.  GAN: both zero.  InfoGAN: information.  PS: simplicity.  SC: mask = boxes."""
+    """Weights of the adversarial objective: plain GAN with both zero, InfoGAN with information, PS with simplicity."""
 
     discriminator: TrunkConfig
     simplicity: float = 0.0
@@ -173,6 +173,8 @@ class Config:
     def problems(self) -> list[str]:
         """Every relation between settings that does not hold, in words."""
         found = []
+        if not self.data.source:
+            found.append(f"recipe {self.recipe} brings no images: give a folder, a zip or a file with --data")
         times = 2**self.generator.doublings
         for side, name in ((self.data.height, "height"), (self.data.width, "width")):
             if side <= 0 or side % times:
@@ -181,7 +183,10 @@ class Config:
                     "choose another resolution with --resolution"
                 )
         shortest = min(self.size)
-        for name, trunk in (("recogniser", self.recogniser), ("gan.discriminator", self.gan and self.gan.discriminator)):
+        for name, trunk in (
+            ("recogniser", self.recogniser),
+            ("gan.discriminator", self.gan and self.gan.discriminator),
+        ):
             if trunk and shortest >> len(trunk.widths) < 1:
                 found.append(f"{name}.widths has {len(trunk.widths)} entries, too many halvings for {self.size}")
         if self.generator.codes == 0:
@@ -250,7 +255,7 @@ def _explain(problem: Any) -> str:
 
 
 def with_setting(config: Config, path: str, text: str) -> Config:
-    """A copy with one setting replaced, e.g. ("autoencoder.beta", "3").  Raises UserError if there is no such setting."""
+    """A copy with one setting replaced, e.g. ("autoencoder.beta", "3").  Raises UserError if there is none such."""
     values = dataclasses.asdict(config)
     *parents, last = path.split(".")
     at: Any = values

@@ -70,8 +70,8 @@ def evaluate(
     encoded = encode(recogniser, data, ENCODED[protocol], seed, told) if data.factors else None
     for name in needs_factors:
         told(name, 0)
-        assert encoded is not None
-        rows += supervised_rows(name, encoded, protocol, seed)
+        assert encoded is not None and data.factors is not None
+        rows += supervised_rows(name, encoded, data.factors.names, protocol, seed)
     if perceptual is not None:
         assert tpl_protocol is not None
         told("tpl", 0)
@@ -105,12 +105,15 @@ def choose(metrics: Sequence[str] | None, protocol: str, tpl_protocol: str | Non
     return chosen, protocol, tpl_protocol
 
 
-def supervised_rows(name: str, encoded: Encoded, protocol: str, seed: int) -> Iterator[dict[str, Any]]:
+def supervised_rows(
+    name: str, encoded: Encoded, factor_names: Sequence[str], protocol: str, seed: int
+) -> Iterator[dict[str, Any]]:
     """The rows of one supervised metric; DCI has three."""
     codes, factors = encoded.codes.astype(np.float64), encoded.factors
-    varying = np.ptp(factors, 0) > 0
+    varying = np.flatnonzero(np.ptp(factors, 0) > 0)
     told = supervised.score(name, codes, factors[:, varying], supervised.PROTOCOLS[protocol], seed)
-    options = {"protocol": protocol, "encoded": len(codes), **told["options"]}
+    known = [factor_names[f] for f in varying]
+    options = {"protocol": protocol, "encoded": len(codes), "factors": known, **told["options"]}
     yield {"metric": name, "value": told["value"], "options": options, "details": told["details"]}
     for part in ("completeness", "informativeness") if name == "dci" else ():
         yield {"metric": f"dci_{part}", "value": told["details"][part], "options": options}

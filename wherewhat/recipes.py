@@ -17,13 +17,88 @@ from wherewhat.config import (
 from wherewhat.errors import UserError, did_you_mean
 
 
+def celeba() -> Config:
+    """PS-SC GAN as the paper trains it on CelebA: 25 latents, 5 a stage, 4 boxes a mask."""
+    trunk = TrunkConfig((64, 128, 256, 512, 512))
+    return Config(
+        recipe="celeba",
+        data=DataConfig("", 128, 128, mirror=True),
+        generator=GeneratorConfig(tuple(StageConfig(width, codes=5, convs=3) for width in (512, 512, 512, 256, 128))),
+        recogniser=trunk,
+        gan=GanConfig(trunk, simplicity=0.01, step=6.0, r1=100.0),
+        every=EveryConfig(report=2_000, pictures=200_000, save=100_000),
+        images=25_000_000,
+        batch=8,
+    )
+
+
+def ffhq() -> Config:
+    """The paper's FFHQ faces at 512²: CelebA's stages with two more, latents in the first six."""
+    base = celeba()
+    owning = (StageConfig(width, codes=5, convs=3) for width in (512, 512, 512, 256, 128, 64))
+    stages = (*owning, StageConfig(64, codes=0, convs=3))
+    trunk = TrunkConfig((64, 64, 64, 128, 256, 512, 512))
+    return replace(
+        _named(base, "ffhq"),
+        data=replace(base.data, height=512, width=512),
+        generator=replace(base.generator, stages=stages),
+        recogniser=trunk,
+        gan=_gan(base, discriminator=trunk),
+    )
+
+
+def shoes() -> Config:
+    """PS-SC GAN on photographs of shoes at 128² (the paper's UT Zappos set, or any folder of one kind of thing)."""
+    return _named(celeba(), "shoes")
+
+
+def clevr() -> Config:
+    """PS-SC GAN on CLEVR-like scenes at 128²: simple things in a plain room, never mirrored."""
+    base = _named(celeba(), "clevr")
+    return replace(base, data=replace(base.data, mirror=False))
+
+
+def rooms() -> Config:
+    """PS-SC GAN on the world rooms (the factors of 3D Shapes) at 64²."""
+    trunk = TrunkConfig((64, 128, 256, 256), hidden=256)
+    return Config(
+        recipe="rooms",
+        data=DataConfig("rooms", 64, 64, 3),
+        generator=GeneratorConfig(tuple(StageConfig(width, codes=3) for width in (256, 256, 128, 64)), constant=256),
+        recogniser=trunk,
+        gan=GanConfig(trunk, simplicity=0.05, step=6.0, r1=5.0),
+        every=EveryConfig(report=3_200, pictures=100_000, save=50_000),
+        images=2_000_000,
+        batch=32,
+    )
+
+
+def sprites() -> Config:
+    """PS-SC GAN on the world sprites (the factors of dSprites) at 64²."""
+    return replace(_named(rooms(), "sprites"), data=DataConfig("sprites", 64, 64, 1))
+
+
+def demo_gan() -> Config:
+    """PS-SC GAN small enough for two CPU cores: rooms at 32²."""
+    base, trunk = rooms(), TrunkConfig((32, 32, 32), hidden=128)
+    return replace(
+        _named(base, "demo-gan"),
+        data=DataConfig("rooms", 32, 32, 3),
+        generator=GeneratorConfig(tuple(StageConfig(32, codes=4) for _ in range(3)), constant=32),
+        recogniser=trunk,
+        gan=_gan(base, discriminator=trunk),
+        every=EveryConfig(report=1_280, pictures=40_000, save=20_000),
+        images=120_000,
+    )
+
+
 def demo() -> Config:
-    """Constricted autoencoder on rooms, for ten minutes on two CPU cores."""
+    """Constricted autoencoder on rooms at 64², for ten minutes on two CPU cores."""
     return Config(
         recipe="demo",
         data=DataConfig("rooms", 64, 64, 3),
         generator=GeneratorConfig(
-            stages=(StageConfig(64, 4), StageConfig(48, 4), StageConfig(32, 4)),
+            stages=tuple(StageConfig(width, codes=4) for width in (64, 48, 32)),
             constant=64,
             noise=False,
             upsample="nearest",
@@ -34,7 +109,113 @@ def demo() -> Config:
         recogniser=TrunkConfig((32, 32, 64, 64), hidden=256, kind="strided", equalised=False),
         autoencoder=AutoencoderConfig(sigma=0.4, beta=5.0, beta_warmup=64_000),
         optimiser=OptimiserConfig(rate=1.5e-3, betas=(0.9, 0.99), warmup=12_800, clip=500.0, average_half_life=5_000),
-        every=EveryConfig(report=1_280, pictures=96_000, save=32_000),
+        every=EveryConfig(report=1_280, pictures=100_000, save=32_000),
         images=300_000,
         batch=64,
+    )
+
+
+# The paper's ablation: which of simplicity (PS) and constriction (SC) does what.
+
+
+def without_both(config: Config) -> Config:
+    """Plain GAN on the same stages: no masks, no reading back."""
+    return _ablation(config, "none", simplicity=0.0)
+
+
+def with_information(config: Config) -> Config:
+    """InfoGAN on the same stages: latents are read back, without pairs and without masks."""
+    assert config.gan is not None
+    return _ablation(config, "none", simplicity=0.0, information=config.gan.simplicity)
+
+
+def with_simplicity(config: Config) -> Config:
+    """Perceptual simplicity alone: no masks."""
+    return _ablation(config, "none")
+
+
+def with_constriction(config: Config) -> Config:
+    """Spatial constriction alone: masks, no reading back."""
+    return _ablation(config, "boxes", simplicity=0.0)
+
+
+def _ablation(config: Config, mask: str, **weights: float) -> Config:
+    generator = replace(config.generator, mask=mask)  # type: ignore[arg-type]
+    return replace(config, generator=generator, gan=_gan(config, **weights))
+
+
+def _gan(config: Config, **changes: object) -> GanConfig:
+    assert config.gan is not None
+    return replace(config.gan, **changes)  # type: ignore[arg-type]
+
+
+def _named(config: Config, name: str) -> Config:
+    return replace(config, recipe=name)
+
+
+WHOLE: list[Callable[[], Config]] = [demo, demo_gan, rooms, sprites, celeba, ffhq, shoes, clevr]
+ABLATED: list[Callable[[], Config]] = [rooms, sprites, celeba, ffhq, shoes, clevr]
+ABLATIONS: dict[str, Callable[[Config], Config]] = {
+    "gan": without_both,
+    "info": with_information,
+    "ps": with_simplicity,
+    "sc": with_constriction,
+}
+RECIPES: dict[str, tuple[Config, str]] = {make().recipe: (make(), make.__doc__ or "") for make in WHOLE} | {
+    f"{make().recipe}-{suffix}": (replace(change(make()), recipe=f"{make().recipe}-{suffix}"), change.__doc__ or "")
+    for make in ABLATED
+    for suffix, change in ABLATIONS.items()
+}
+"""name → configuration, and what it is in one sentence"""
+WHOLE_NAMES, ABLATED_NAMES = ([make().recipe for make in makes] for makes in (WHOLE, ABLATED))
+
+
+def find(name: str) -> Config:
+    """The recipe of that name.  Raises UserError naming the nearest."""
+    if name not in RECIPES:
+        raise UserError(f"there is no recipe {name}{did_you_mean(name, list(RECIPES))}")
+    return RECIPES[name][0]
+
+
+def at_resolution(config: Config, height: int, width: int) -> Config:
+    """The same recipe for another size: the constant gets a longer side of 4 to 7, stages are dropped at the end or
+    narrower ones without latents added, trunks likewise at their beginning.  Raises UserError for other sizes."""
+    doublings = find_doublings(height, width)
+    generator = config.generator
+    count = doublings - (generator.head == "double")
+    if count < 1:
+        raise UserError(f"resolution {height}x{width} leaves no stage for recipe {config.recipe}: choose a larger one")
+    stages = list(generator.stages[:count])
+    while len(stages) < count:
+        stages.append(replace(stages[-1], width=max(16, stages[-1].width // 2), codes=0))
+    changed = replace(
+        config,
+        data=replace(config.data, height=height, width=width),
+        generator=replace(generator, stages=tuple(stages)),
+        recogniser=_halving(config.recogniser, doublings),
+    )
+    if config.gan:
+        changed = replace(changed, gan=_gan(config, discriminator=_halving(config.gan.discriminator, doublings)))
+    return changed
+
+
+def _halving(trunk: TrunkConfig, times: int) -> TrunkConfig:
+    more = times - len(trunk.widths)
+    widths = (trunk.widths[0],) * more + trunk.widths if more > 0 else trunk.widths[-times:]
+    return replace(trunk, widths=widths)
+
+
+def find_doublings(height: int, width: int) -> int:
+    """How often a start with a longer side of 4 to 7 is doubled to these sides.  Raises UserError naming sizes that
+    work."""
+    longer = max(height, width)
+    for doublings in range(1, 12):
+        times = 2**doublings
+        if height > 0 and width > 0 and height % times == width % times == 0 and 4 <= longer // times <= 7:
+            return doublings
+    good = sorted((start * 2**k for start in (4, 5, 6, 7) for k in range(1, 9)), key=lambda side: abs(side - longer))
+    near = ", ".join(str(side) for side in sorted(good[:3]))
+    raise UserError(
+        f"resolution {height}x{width} is not a small start doubled: both sides must be 1 to 7 times the same power of "
+        f"two, the longer one 4 to 7 times; near it for square images: {near}"
     )

@@ -1,10 +1,10 @@
 """The folder of one training: the only interface between training, measuring, looking and notebooks.
 
-    config.json      the whole configuration
-    about.json       versions, commit, command, machine, state
-    train.jsonl  metrics.jsonl                 a row a line
-    checkpoints/000640k/                       generator.safetensors, recogniser.safetensors (averaged), resume.pt
-    pictures/  names.json  tensorboard/
+config.json      the whole configuration
+about.json       versions, commit, command, machine, state
+train.jsonl  metrics.jsonl                 a row a line
+checkpoints/000640k/                       generator.safetensors, recogniser.safetensors (averaged), resume.pt
+pictures/  names.json  tensorboard/
 """
 
 import json
@@ -25,8 +25,6 @@ from wherewhat.config import Config, difference, from_json, to_json
 from wherewhat.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    import torch
-
     from wherewhat.nn.generator import Generator
     from wherewhat.nn.trunk import Recogniser
 
@@ -269,6 +267,11 @@ class Run:
         with _explained(self.path):
             (self.path / "pictures").mkdir(parents=True, exist_ok=True)
         return self.path / "pictures" / name
+
+
+def open_run(path: str | Path) -> Run:
+    """An existing run: .generator(z) -> (image, masks), .recogniser(images) -> codes, .config.  Raises UserError."""
+    return Run.open(path)
 
 
 def build_generator(config: Config, make: Callable[..., Any]) -> Any:

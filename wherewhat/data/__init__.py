@@ -33,7 +33,7 @@ class _Channels:
 
 
 def open_data(config: DataConfig) -> Images:
-    """The images a configuration names.  Raises UserError if there is no such world or file, or nothing usable in it."""
+    """The images a configuration names.  Raises UserError if there is no such world or file, or nothing usable."""
     size = (config.height, config.width)
     if config.source in WORLDS:
         world: Images = WORLDS[config.source](size)

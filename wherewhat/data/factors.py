@@ -1,4 +1,4 @@
-"""Factors of variation: their names, how many values each has, and which image has which values.  n images, f factors."""
+"""Factors of variation: names, how many values each has, which image has which values.  n images, f factors."""
 
 from dataclasses import dataclass
 from math import prod

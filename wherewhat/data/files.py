@@ -31,7 +31,7 @@ from fractions import Fraction
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import platformdirs
@@ -57,7 +57,7 @@ ARCHIVES = (".zip", ".npz", ".h5", ".hdf5")
 DSPRITES = ("color", "shape", "scale", "orientation", "x", "y")
 SHAPES3D = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
 
-CHUNK = 2**23
+CHUNK = 2**22
 """bytes of an array that are read at once"""
 LARGEST = 2**29
 """bytes of one file inside a .zip: it is unpacked in memory"""
@@ -324,7 +324,7 @@ def _resize(image: Image.Image, size: tuple[int, int], box: tuple[int, int, int,
     return image.resize(size, Image.Resampling.LANCZOS, box, reducing_gap=3.0)
 
 
-def _decode(file: IO[bytes], form: _Form) -> Image.Image:
+def _decode(file: io.BytesIO | io.BufferedReader, form: _Form) -> Image.Image:
     """The first frame, upright, in mode L, RGB or RGBA; a large JPEG at a fraction of its size, twice the form or more.
     Raises whatever the decoders raise."""
     with Image.open(file, formats=_formats()) as image:
@@ -405,7 +405,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _folder(path: Path, names: list[str], form: _Form) -> Iterator[_Source]:
-    def opened(name: str) -> IO[bytes]:
+    def opened(name: str) -> io.BytesIO | io.BufferedReader:
         if not (path / name).is_file():
             raise ValueError("not a file")  # to open a pipe would be to wait for ever
         return open(path / name, "rb")
@@ -424,7 +424,7 @@ def _zip(path: Path, form: _Form) -> Iterator[_Source]:
         if any(m.flag_bits & 1 for m in members.values()):
             raise UserError(f"{path} is encrypted: unpack it and give the folder")
 
-        def opened(name: str) -> IO[bytes]:
+        def opened(name: str) -> io.BytesIO | io.BufferedReader:
             if members[name].file_size > LARGEST:
                 raise ValueError(f"larger than {LARGEST / 1e6:.0f} MB")
             return io.BytesIO(archive.read(members[name]))
@@ -432,7 +432,7 @@ def _zip(path: Path, form: _Form) -> Iterator[_Source]:
         yield _Source(len(members), (partial(_picture, opened, name, form) for name in sorted(members)))
 
 
-def _picture(opened: Callable[[str], IO[bytes]], name: str, form: _Form) -> _Batch:
+def _picture(opened: Callable[[str], io.BytesIO | io.BufferedReader], name: str, form: _Form) -> _Batch:
     """One image of a folder or a .zip, or why there is none."""
     nothing = np.zeros((0, form.channels, form.height, form.width), np.uint8)
     try:
@@ -452,15 +452,14 @@ def _npz(path: Path, form: _Form) -> Iterator[_Source]:
     with archive:
         members = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
         if {"imgs", "latents_classes"} <= members:
-            with _readable(path):
-                images, classes = _Member(archive, "imgs"), _Member(archive, "latents_classes")
+            with _member(path, archive, "latents_classes") as classes, _readable(path):
                 table = classes.read(0, len(classes))
-            factors = _factors(path, "latents_classes", DSPRITES, table, len(images))
-            yield _arrays(path, images, lambda start, stop: _white(images.read(start, stop)), form, factors)
+            with _member(path, archive, "imgs") as images:
+                factors = _factors(path, "latents_classes", DSPRITES, table, len(images))
+                yield _arrays(path, images, lambda start, stop: _white(images.read(start, stop)), form, factors)
         elif "images" in members:
-            with _readable(path):
-                images = _Member(archive, "images")
-            yield _arrays(path, images, images.read, form)
+            with _member(path, archive, "images") as images:
+                yield _arrays(path, images, images.read, form)
         else:
             raise UserError(
                 f"{path} holds {_few(sorted(members))}; it should hold imgs and latents_classes as dSprites does, "
@@ -468,28 +467,38 @@ def _npz(path: Path, form: _Form) -> Iterator[_Source]:
             )
 
 
+@dataclass(frozen=True)
 class _Member:
-    """An array inside a .npz, read once from front to back: it can be far larger than memory. Pickles are refused.
-    ValueError and the errors of zipfile for a broken one."""
+    """An array inside a .npz, read once from front to back: it can be far larger than memory."""
 
-    def __init__(self, archive: zipfile.ZipFile, name: str):
-        self.stream = archive.open(f"{name}.npy")
-        version = npy.read_magic(self.stream)
-        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        self.shape, by_columns, self.dtype = header(self.stream)
-        if by_columns or self.dtype.hasobject:
-            raise ValueError(
-                f"{name} is {'in Fortran order' if by_columns else 'pickled'}; save it as a C-ordered array"
-            )
+    take: Callable[[int], bytes]
+    """the next so many bytes of it"""
+    shape: tuple[int, ...]
+    dtype: np.dtype
 
     def __len__(self) -> int:
         return self.shape[0] if self.shape else 0
 
     def read(self, start: int, stop: int) -> Shaped[np.ndarray, "n *rest"]:
-        """The rows up to `stop`; `start` is where the last call ended."""
+        """The rows up to `stop`; `start` is where the last call ended. ValueError if the file ends before."""
         shape = (stop - start, *self.shape[1:])
-        data = self.stream.read(prod(shape) * self.dtype.itemsize)
+        data = self.take(prod(shape) * self.dtype.itemsize)
         return np.frombuffer(data, self.dtype).reshape(shape)
+
+
+@contextmanager
+def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Iterator[_Member]:
+    """Raises UserError for what is broken, and for pickles."""
+    with _readable(path):
+        stream = archive.open(f"{name}.npy")
+    with stream:
+        with _readable(path):
+            version = npy.read_magic(stream)
+            read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            shape, by_columns, dtype = read_header(stream)
+            if by_columns or dtype.hasobject:
+                raise ValueError(f"{name} is {'in Fortran order' if by_columns else 'pickled'}, not a C-ordered array")
+        yield _Member(stream.read, shape, dtype)
 
 
 def _white(block: UInt8[np.ndarray, "n h w"]) -> UInt8[np.ndarray, "n h w"]:
@@ -676,7 +685,7 @@ def _fill(part: Path, path: Path, source: _Source, form: _Form) -> _Done:
     return done
 
 
-def _header(file: IO[bytes], count: int, form: _Form) -> None:
+def _header(file: io.BufferedWriter, count: int, form: _Form) -> None:
     """Of a .npy; as long for any count, numpy leaves room for it to grow."""
     shape = count, form.channels, form.height, form.width
     npy.write_array_header_1_0(file, {"shape": shape, "fortran_order": False, "descr": "|u1"})
@@ -706,7 +715,7 @@ def _describe(part: Path, path: Path, factors: Factors | None, form: _Form, done
             _settle(file)
 
 
-def _settle(file: IO[bytes]) -> None:
+def _settle(file: io.BufferedWriter) -> None:
     file.flush()
     os.fsync(file.fileno())
 
@@ -737,7 +746,7 @@ def _batches(source: _Source, title: str) -> Generator[_Batch, None, None]:
         task = progress.add_task(_shown(title), total=source.total)
         pool = ThreadPoolExecutor(_threads())
         try:
-            for batch in _in_order(pool, source.jobs, 4 * _threads()):
+            for batch in _in_order(pool, source.jobs, 2 * _threads()):
                 progress.advance(task, len(batch.images) + len(batch.skipped))
                 yield batch
         finally:

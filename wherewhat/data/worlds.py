@@ -260,8 +260,8 @@ WORLDS = {"rooms": Rooms, "sprites": Sprites}
 
 
 def region(data: Rooms | Sprites, index: int, factor: int) -> Bool[np.ndarray, "h w"]:
-    """The exact place a factor acts in an image: pixels that differ between the image and any image that differs from it
-    in this factor alone."""
+    """The exact place a factor acts in an image: pixels in which it differs from any image that has another value of
+    this factor alone."""
     values = np.repeat(data.factors.values(np.array([index])), data.factors.sizes[factor], 0)
     values[:, factor] = np.arange(len(values))
     others = data.images(data.factors.index(values))

@@ -14,6 +14,8 @@ from wherewhat.errors import UserError
 PAPER, INK, QUIET = (255, 255, 255), (20, 20, 24), (110, 110, 118)
 GAP = 4
 """pixels between tiles"""
+KINDS = (".png", ".gif", ".mp4")
+"""of pictures, by the ending of their names"""
 
 
 def to_tiles(images: Float[Tensor, "b c h w"], side: int = 96) -> UInt8[np.ndarray, "b h2 w2 3"]:
@@ -41,7 +43,9 @@ def heat(values: Float[np.ndarray, "h w"], size: tuple[int, int]) -> UInt8[np.nd
     from matplotlib import colormaps
 
     smooth = Image.fromarray(np.clip(values, 0, 1).astype(np.float32)).resize(size[::-1], Image.Resampling.BILINEAR)
-    rgb: UInt8[np.ndarray, "h2 w2 3"] = (colormaps["inferno"](np.asarray(smooth))[..., :3] * 255).round().astype(np.uint8)
+    rgb: UInt8[np.ndarray, "h2 w2 3"] = (
+        (colormaps["inferno"](np.asarray(smooth))[..., :3] * 255).round().astype(np.uint8)
+    )
     return rgb
 
 
@@ -83,15 +87,13 @@ class Canvas:
 
 
 def save_still(picture: Image.Image, path: Path) -> Path:
-    """A PNG (or JPEG, WebP: by the name).  Raises UserError if it cannot be written."""
+    """A PNG.  Raises UserError if it cannot be written."""
     return save_moving([picture], path)
 
 
 def save_moving(frames: Sequence[Image.Image], path: Path, seconds: float = 4.0) -> Path:
     """PNG (the first frame), GIF or MP4, by the name's ending.  Raises UserError for another ending."""
-    kind = path.suffix.lower()
-    if kind not in (".png", ".jpg", ".webp", ".gif", ".mp4"):
-        raise UserError(f"cannot make a picture named {path.name}: its name must end in .png, .gif or .mp4")
+    kind = check_kind(path)
     partial = path.with_name(f".{path.stem}.partial{kind}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,6 +111,14 @@ def save_moving(frames: Sequence[Image.Image], path: Path, seconds: float = 4.0)
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def check_kind(path: Path) -> str:
+    """.png, .gif or .mp4.  Raises UserError for another ending."""
+    kind = path.suffix.lower()
+    if kind not in KINDS:
+        raise UserError(f"cannot make a picture named {path.name}: its name must end in {', '.join(KINDS)}")
+    return kind
 
 
 def _save_mp4(frames: Sequence[Image.Image], path: Path, seconds: float) -> None:

@@ -171,5 +171,3 @@ def _legend(sheet: Canvas, x: int, y: int, footnote: str) -> None:
     sheet.tile(x + 46, y + 3, canvas.heat(ramp, (10, 120)))
     sheet.text(x + 171, y + 1, "1", 11, fill=canvas.QUIET)
     sheet.text(x + 200, y + 1, footnote, 11, fill=canvas.QUIET)
-
-

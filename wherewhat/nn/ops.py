@@ -1,4 +1,4 @@
-"""Pure tensor functions of the generator.  b batch, n latents of one stage, k boxes, c channels, h w space, s a side."""
+"""Pure tensor functions.  b batch, n latents of one stage, k boxes, c channels, h w space, s a side."""
 
 import torch
 import torch.nn.functional as F

@@ -43,7 +43,9 @@ class Trunk(nn.Module):
         else:
             pairs = zip([widths[0], *widths[:-1]], widths, strict=True)
             self.blocks = nn.Sequential(
-                Conv(channels, widths[0], 1, equalised=equal), nn.LeakyReLU(0.2), *(Halving(a, b, equal) for a, b in pairs)
+                Conv(channels, widths[0], 1, equalised=equal),
+                nn.LeakyReLU(0.2),
+                *(Halving(a, b, equal) for a, b in pairs),
             )
             self.last = Conv(widths[-1] + compare, widths[-1], 3, equalised=equal)
         height, width = (side >> len(widths) for side in size)
@@ -60,7 +62,7 @@ class Trunk(nn.Module):
 
 
 class Recogniser(nn.Module):
-    """Reads latents from images: one number each, or a mean and a log-variance each for the encoder of an autoencoder."""
+    """Reads latents from images: a number each, or a mean and a log-variance each for an autoencoder's encoder."""
 
     def __init__(
         self, config: TrunkConfig, size: tuple[int, int], channels: int, codes: int, variational: bool = False

@@ -58,7 +58,7 @@ def glance(run: Run, generator: Generator, recogniser: Recogniser, data: Images,
 def sample_rows(
     generator: Generator, recogniser: Recogniser, data: Images, z: torch.Tensor, columns: int = 10
 ) -> list[tuple[str, torch.Tensor]]:
-    """Images of the data; the same read by the recogniser and made again by the generator; images made from the prior."""
+    """Images of the data; the same read by the recogniser and made again by the generator; images from the prior."""
     real = torch.from_numpy(data.images(order(len(data), 0, 0, columns))).to(z.device).float() / 127.5 - 1
     again = generator(recogniser(real)).image
     made = generator(z[: 2 * columns]).image

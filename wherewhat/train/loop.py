@@ -28,7 +28,12 @@ from wherewhat.train.step import resolve_precision, step
 
 
 def train(
-    config: Config, path: str, device: str = "auto", processes: int = 1, minutes: float | None = None, quiet: bool = False
+    config: Config,
+    path: str,
+    device: str = "auto",
+    processes: int = 1,
+    minutes: float | None = None,
+    quiet: bool = False,
 ) -> Run:
     """Train until config.images, or for some minutes of this and earlier sittings together, or until interrupted
     (KeyboardInterrupt, after saving).  The same call again goes on.  Raises UserError for what a user can mend."""
@@ -119,7 +124,9 @@ def restore(run: Run, state: State) -> None:
         state.restore(point)
     except (KeyError, RuntimeError, ValueError) as error:
         folder = run.checkpoints()[-1]
-        raise UserError(f"{folder}/resume.pt is of another training ({type(error).__name__}): remove that folder") from None
+        raise UserError(
+            f"{folder}/resume.pt is of another training ({type(error).__name__}): remove that folder"
+        ) from None
     if state.fabric.is_global_zero:
         run.forget_after(state.images)
 

@@ -68,7 +68,8 @@ def discriminator_step(state: State, real: Float[Tensor, "b c h w"]) -> Row:
 
 
 def generator_step(state: State) -> Row:
-    """The generator learns to fool; generator and recogniser learn that what was drawn can be read back."""
+    """The generator learns to fool; with simplicity or information it also learns, with the recogniser, that what was
+    drawn can be read back.  With neither, the recogniser only watches: it learns to read and changes no image."""
     c, d = state.config.gan, state.discriminator
     assert c is not None and d is not None
     z = state.own(draw_latents(state, LATENTS))
@@ -78,17 +79,19 @@ def generator_step(state: State) -> Row:
         if c.simplicity:
             moved, steps = (state.own(t) for t in draw_moves(state))
             z_moved = z + moved * steps
-            image = state.generator(torch.cat([z, z_moved]), tuple(torch.cat([n, n]) for n in noise)).image
-            read, read_moved = state.recogniser(image).chunk(2)
+            images = state.generator(torch.cat([z, z_moved]), tuple(torch.cat([n, n]) for n in noise)).image
+            read, read_moved = state.recogniser(images).chunk(2)
             row["simplicity"] = losses.simplicity(z, z_moved, read, read_moved, moved)
         else:
-            image = state.generator(z, noise).image
-            read = state.recogniser(image) if c.information else z
+            images = state.generator(z, noise).image
+            read = state.recogniser(images if c.information else images.detach())
         row["information"] = losses.information(z, read)
-        row["generator"] = losses.fooling(d(image[: len(z)]))
+        row["generator"] = losses.fooling(d(images[: len(z)]))
     total = row["generator"] + c.information * row["information"]
     if c.simplicity:
         total = total + c.simplicity * row["simplicity"]
+    elif not c.information:
+        total = total + row["information"]
     descend(state, total, state.optimiser)
     return {name: value.detach() for name, value in row.items()}
 

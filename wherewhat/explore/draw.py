@@ -1,0 +1,53 @@
+"""Pictures of a run, drawn and saved: what the command line and the report show."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from wherewhat.errors import UserError
+from wherewhat.explore import canvas, traverse
+from wherewhat.explore.traverse import Slider
+from wherewhat.nn.generator import mean_masks
+from wherewhat.runs import Run
+
+
+def draw_traversals(
+    run: Run, out: Path | None = None, chosen: Sequence[int] | None = None, steps: int = 9,
+    reach: float = traverse.REACH, seed: int = 0, inactive: bool = False, device: str = "cpu",
+) -> Path:  # fmt: skip
+    """Traversals of an evaluated run as .png, .gif or .mp4: the chosen latents, or the active ones, or all of them."""
+    path = out or run.picture("traversals.png")
+    canvas.check_kind(path)
+    if steps < 2:
+        raise UserError(f"--steps {steps}: a traversal takes 2 steps or more")
+    dimensions = run.dimensions
+    assert dimensions is not None
+    if chosen is not None:
+        dimensions = [d for latent in chosen for d in dimensions if d.latent == latent]
+    elif not inactive:
+        dimensions = [d for d in dimensions if d.active] or dimensions
+    sliders = traverse.sliders(dimensions, run.names)
+    generator = run.generator.to(device)
+    drawn = np.random.default_rng(seed).standard_normal((64, generator.config.codes), np.float32)
+    z = torch.from_numpy(drawn).to(device)
+    masks = mean_masks(generator, z)
+    if path.suffix.lower() in (".gif", ".mp4"):
+        return canvas.save_moving(traverse.moving_traversals(generator, sliders, z[0], masks, reach=reach), path)
+    note = f"{run.config.recipe}, {run.images:,} images seen"
+    picture = traverse.traversals(generator, sliders, z[0], masks, steps, reach, note)
+    return canvas.save_still(picture, path)
+
+
+def draw_factor_map(run: Run, row: dict[str, Any]) -> Path:
+    """DCI's importance of each active code for each factor."""
+    matrix = np.array(row["details"]["importance"])
+    known = [d for d in run.dimensions or [] if d.active]
+    sliders = traverse.sliders(known) if known else [Slider(i, f"z{i}") for i in range(len(matrix))]
+    names = row["options"]["factors"]
+    title = f"importance of each code (row) for each factor (DCI, {row['options']['protocol']})"
+    return canvas.save_still(
+        traverse.factor_map(matrix / matrix.sum(0).clip(1e-12), sliders, names, title), run.picture("factors.png")
+    )
