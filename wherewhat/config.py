@@ -237,7 +237,7 @@ def from_dict(values: dict[str, Any], where: str) -> Config:
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
     for kind in _KINDS:
-        kind.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+        kind.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[union-attr]
     try:
         config: Config = TypeAdapter(Config).validate_json(json.dumps(values))
     except ValidationError as error:

@@ -112,7 +112,7 @@ def supervised_rows(
     codes, factors = encoded.codes.astype(np.float64), encoded.factors
     varying = np.flatnonzero(np.ptp(factors, 0) > 0)
     told = supervised.score(name, codes, factors[:, varying], supervised.PROTOCOLS[protocol], seed)
-    known = [factor_names[f] for f in varying]
+    known = [factor_names[int(f)] for f in varying]
     options = {"protocol": protocol, "encoded": len(codes), "factors": known, **told["options"]}
     yield {"metric": name, "value": told["value"], "options": options, "details": told["details"]}
     for part in ("completeness", "informativeness") if name == "dci" else ():
@@ -155,12 +155,12 @@ def describe(
 
 
 def extent(mask: Float[np.ndarray, "h w"]) -> tuple[float, float, float]:
-    """Row and column of a mask's centre of mass (0 … 1) and the share of the image above half its peak."""
-    total = max(float(mask.sum()), 1e-12)
+    """Row and column (0 … 1) of the middle of a mask's support, where it is above half its peak, and the support's share
+    of the image."""
+    support = mask >= mask.max() / 2
+    rows, columns = np.nonzero(support)
     h, w = mask.shape
-    row = float((mask.sum(1) * (np.arange(h) + 0.5)).sum() / total / h)
-    column = float((mask.sum(0) * (np.arange(w) + 0.5)).sum() / total / w)
-    return row, column, float((mask > mask.max() / 2).mean())
+    return float((rows.mean() + 0.5) / h), float((columns.mean() + 0.5) / w), float(support.mean())
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ class _Channels:
         """These images."""
         images = self._inner.images(index)
         if self.channels == 1:
-            luma = np.tensordot(images.astype(np.float32), np.float32([0.299, 0.587, 0.114]), ((1,), (0,)))
+            luma = np.tensordot(images.astype(np.float32), np.array([0.299, 0.587, 0.114], np.float32), ((1,), (0,)))
             return np.rint(luma).astype(np.uint8)[:, None]
         images = images.repeat(3, 1) if images.shape[1] == 1 else images
         return images if self.channels == 3 else np.concatenate([images, np.full_like(images[:, :1], 255)], 1)

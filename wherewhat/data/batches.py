@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Integer, UInt8
@@ -10,6 +10,7 @@ from jaxtyping import Integer, UInt8
 from wherewhat.data.factors import Factors
 
 
+@runtime_checkable
 class Images(Protocol):
     """What every source of images is: a world, a folder, a file."""
 

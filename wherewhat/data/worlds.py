@@ -253,7 +253,7 @@ def _heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return (u * u + v * v - 1) ** 3 < u * u * v**3
 
 
-WORLDS = {"rooms": Rooms, "sprites": Sprites}
+WORLDS: dict[str, type[Rooms] | type[Sprites]] = {"rooms": Rooms, "sprites": Sprites}
 
 
 # -------------------------------------------------------------------------------------------------------------- regions

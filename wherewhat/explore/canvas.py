@@ -71,13 +71,13 @@ class Canvas:
         self.image.paste(Image.fromarray(tile), (x, y))
 
     def text(
-        self, x: float, y: float, words: str, size: int = 13, bold: bool = False, fill: tuple[int, ...] = INK,
+        self, x: int | float, y: int | float, words: str, size: int = 13, bold: bool = False, fill: tuple[int, ...] = INK,
         anchor: str = "la",
     ) -> None:  # fmt: skip
         """Write; anchor as in Pillow."""
         self.draw.text((x, y), words, fill, font(size, bold), anchor)
 
-    def fitted(self, x: float, y: float, words: str, width: int, size: int = 13, bold: bool = False) -> None:
+    def fitted(self, x: int | float, y: int | float, words: str, width: int, size: int = 13, bold: bool = False) -> None:
         """Write in the largest size up to `size` that fits the width; below 9 the end is cut."""
         while size > 9 and font(size, bold).getlength(words) > width:
             size -= 1
@@ -125,6 +125,4 @@ def _save_mp4(frames: Sequence[Image.Image], path: Path, seconds: float) -> None
     import imageio.v2 as imageio
 
     fps = max(1, round(len(frames) / seconds))
-    with imageio.get_writer(path, fps=fps, codec="libx264", quality=8, macro_block_size=2) as writer:
-        for frame in frames:
-            writer.append_data(np.asarray(frame))
+    imageio.mimwrite(path, [np.asarray(f) for f in frames], fps=fps, codec="libx264", quality=8, macro_block_size=2)  # type: ignore[call-arg]

@@ -40,7 +40,8 @@ Row = tuple[str, np.ndarray, np.ndarray | None]
 
 
 def _factor_rows(factors: Factors) -> list[Row]:
-    middle = np.array([size // 2 for size in factors.sizes])
+    # fixed values differ from factor to factor, so that equal colours do not hide what is where
+    middle = (np.array(factors.sizes) * np.linspace(0.25, 0.75, len(factors.sizes))).astype(np.int64)
     rows: list[Row] = []
     for f, (name, size) in enumerate(zip(factors.names, factors.sizes, strict=True)):
         values = np.linspace(0, size - 1, min(size, COLUMNS)).round().astype(np.int64)

@@ -58,10 +58,12 @@ class Protocol:
 
 
 DLIB = Protocol()
+"""the published protocol"""
 PROTOCOLS: dict[str, Protocol] = {
     "dlib": DLIB,
     "fast": replace(DLIB, votes=2_000, eval_votes=1_000, tree_rows=2_000, trees=30),
 }
+"""fast is for watching a run: its DCI, from fewer rows and trees, is another number than the published one"""
 
 
 class FactorVAE(NamedTuple):
@@ -86,21 +88,24 @@ def factor_vae(
     """How well the code that varies least tells which factor was fixed: 1/f (chance) … 1; 0 if no code is active.
 
     Kim & Mnih 2018, https://arxiv.org/abs/1802.05983. `prune_std` is absolute by protocol: codes in other units than
-    those of a standard normal prior should be scaled first, or it set to 0.
+    those of a standard normal prior should be scaled first, or `prune_std` set to 0.
     """
     codes, groups = _checked(codes, factors, least_factors=2)
     sample = codes[rng.integers(len(codes), size=variance_rows)]
     variance = sample.var(0, ddof=1)
     active = (np.sqrt(variance) >= prune_std) & (np.ptp(sample, 0) > 0)
 
+    empty = np.zeros((codes.shape[1], groups.factors), dtype=np.int64)
+    if not active.any():
+        return FactorVAE(0.0, empty, active)
+    able, live = np.flatnonzero(active), codes[:, active]
+
     def elect(count: int) -> Integer[np.ndarray, "z f"]:
         fixed, rows = _draw_votes(groups, rng, count, batch)
-        table = np.zeros((codes.shape[1], groups.factors), dtype=np.int64)
-        np.add.at(table, (np.flatnonzero(active)[_stillest(codes[:, active], rows, variance[active])], fixed), 1)
+        table = empty.copy()
+        np.add.at(table, (able[_stillest(live, rows, variance[active])], fixed), 1)
         return table
 
-    if not active.any():
-        return FactorVAE(0.0, np.zeros((codes.shape[1], groups.factors), dtype=np.int64), active)
     train, test = elect(votes), elect(eval_votes)
     right = test[np.arange(len(test)), train.argmax(1)].sum()
     return FactorVAE(float(right / eval_votes), train, active)
@@ -197,6 +202,7 @@ def dci(
     seeded. `n_jobs` threads, -1 for all cores, do not change the result.
     """
     from joblib import Parallel, delayed
+    from sklearn.ensemble import GradientBoostingClassifier
 
     codes, groups = _checked(codes, factors, least_factors=2)
     train, test = (rng.integers(len(codes), size=size) for size in (tree_rows, test_rows))
@@ -204,8 +210,6 @@ def dci(
     seeds = rng.integers(2**31, size=groups.factors)
 
     def fit(j: int) -> tuple[Float[np.ndarray, " z"], float]:
-        from sklearn.ensemble import GradientBoostingClassifier
-
         model = GradientBoostingClassifier(
             n_estimators=trees, max_depth=depth, learning_rate=rate, random_state=int(seeds[j])
         ).fit(codes[train], factors[train, j])
@@ -236,12 +240,14 @@ def sap(
     standardise: bool = DLIB.standardise,
     n_jobs: int = -1,
 ) -> SAP:
-    """Separated attribute predictability, mean over factors of (best − second accuracy of a code alone): 0 … 1.
+    """Separated attribute predictability, mean over factors of (best − second accuracy of one code): 0 … 1 − chance.
 
     Kumar et al. 2018, https://openreview.net/forum?id=H1kG7GZAW; balanced linear classifiers as in disentanglement_lib.
-    A constant code has chance accuracy, and a single code is compared with a constant one.
+    Their penalty feels the scale of the codes unless `standardise`. A constant code guesses; a single code is compared
+    with a constant one.
     """
     from joblib import Parallel, delayed
+    from sklearn.svm import LinearSVC
 
     codes, groups = _checked(codes, factors)
     codes = _standard(codes) if standardise else codes
@@ -250,8 +256,6 @@ def sap(
     rivals = codes if codes.shape[1] > 1 else np.hstack([codes, np.zeros_like(codes)])
 
     def accuracy(i: int, j: int) -> float:
-        from sklearn.svm import LinearSVC
-
         model = LinearSVC(C=svc_c, class_weight="balanced", dual=False)  # the primal problem needs no random order
         model.fit(rivals[train, i : i + 1], factors[train, j])
         return float(model.score(rivals[test, i : i + 1], factors[test, j]))
@@ -272,7 +276,7 @@ class Match(NamedTuple):
 def match(codes: Float[np.ndarray, "n z"], factors: Integer[np.ndarray, "n f"], *, bins: int = DLIB.bins) -> Match:
     """The factor each code says most about: mutual information / the factor's entropy, over all rows.
 
-    A constant code says nothing: its factor is 0 and its share 0.
+    A constant code says nothing: its factor is 0 and its share 0. Noise says a little, about whichever it happens to.
     """
     codes, groups = _checked(codes, factors)
     said = _information(codes, groups, bins) / groups.entropy
@@ -295,7 +299,7 @@ def score(
     """One metric as a JSON-able record: its value, details for tables and plots, every number that changes them."""
     if metric not in METRICS:
         raise UserError(f"there is no metric {metric}{did_you_mean(metric, list(METRICS))}")
-    _checked(codes, factors)
+    _require(codes, factors)
     known = inspect.signature(METRICS[metric]).parameters
     options = {name: getattr(protocol, name) for name in known if hasattr(protocol, name)}
     threads = {"n_jobs": n_jobs} if "n_jobs" in known else {}
@@ -352,7 +356,13 @@ def _group(factors: Integer[np.ndarray, "n f"], name: str) -> Groups:
 
 
 def _checked(codes: np.ndarray, factors: np.ndarray, least_factors: int = 1) -> tuple[np.ndarray, Groups]:
-    """Codes in double precision and the rows grouped by factor, or a UserError with everything that is wrong."""
+    """Codes in double precision, and the rows grouped by factor."""
+    _require(codes, factors, least_factors)
+    return codes.astype(np.float64), _group(factors, "factors")
+
+
+def _require(codes: np.ndarray, factors: np.ndarray, least_factors: int = 1) -> None:
+    """Finite codes and integer factors, row by row, or a UserError with everything that is wrong."""
     wrong = []
     for name, array, kinds, wanted in (("codes", codes, "fiu", "numbers"), ("factors", factors, "iu", "integers")):
         if array.ndim != 2 or not array.size:
@@ -367,7 +377,6 @@ def _checked(codes: np.ndarray, factors: np.ndarray, least_factors: int = 1) -> 
         wrong.append(f"factors have {factors.shape[1]} column, this metric compares at least {least_factors}: add one")
     if wrong:
         raise UserError("\n".join(wrong))
-    return codes.astype(np.float64), _group(factors, "factors")
 
 
 def _draw(

@@ -5,7 +5,7 @@ t base points, z latents, s places of a sweep.  Any callable from latents to ima
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ PROTOCOLS = {
 }
 
 
+@runtime_checkable
 class Distance(Protocol):
     """A perceptual distance (wherewhat.metrics.distance)."""
 

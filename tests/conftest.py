@@ -1,0 +1,57 @@
+"""What tests share: small configurations, a small data set, a run trained for a few steps."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from wherewhat.config import Config, EveryConfig, TrunkConfig
+from wherewhat.recipes import find
+
+torch.set_num_threads(1)
+
+
+def small(recipe: str, size: tuple[int, int] = (16, 16), batch: int = 8, images: int = 64) -> Config:
+    """A recipe shrunk to the smallest networks that have all its parts."""
+    config = find(recipe)
+    double = config.generator.head == "double"
+    stages = tuple(replace(s, width=8, codes=2, boxes=2) for s in config.generator.stages[: 1 if double else 2])
+    widths = (8, 8)
+    shrunk = replace(
+        config,
+        data=replace(config.data, source=config.data.source or "rooms", height=size[0], width=size[1]),
+        generator=replace(config.generator, stages=stages, constant=8),
+        recogniser=replace(config.recogniser, widths=widths, hidden=16),
+        every=EveryConfig(report=16, pictures=10_000, save=32),
+        precision="fp32",
+        images=images,
+        batch=batch,
+    )
+    if config.gan:
+        trunk = TrunkConfig(widths, 16)
+        shrunk = replace(shrunk, gan=replace(config.gan, discriminator=trunk, r1_every=2))
+    return shrunk.checked()
+
+
+@pytest.fixture(autouse=True)
+def no_glances_at_tpl(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training of a few steps does not measure itself, whether LPIPS weights are here or not."""
+    from wherewhat.train import glance
+
+    monkeypatch.setattr(glance, "quick_distance", lambda *_: None)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the small demo."""
+    from wherewhat.train import glance
+    from wherewhat.train.loop import train
+
+    path = tmp_path_factory.mktemp("runs") / "small"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(glance, "quick_distance", lambda *_: None)
+        train(replace(small("demo"), every=EveryConfig(16, 64, 32)), str(path), "cpu", quiet=True)
+    return path
+
+

@@ -1,0 +1,128 @@
+"""Generator, trunk and losses as wholes."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from wherewhat import losses
+from wherewhat.config import GeneratorConfig, StageConfig, TrunkConfig
+from wherewhat.nn.generator import Generator, mean_masks
+from wherewhat.nn.trunk import Recogniser, Trunk
+
+SMALL = GeneratorConfig((StageConfig(8, 2, boxes=2), StageConfig(6, 0), StageConfig(6, 3, boxes=2)), constant=8)
+
+
+def generator(size=(32, 24), channels=3, **changes):
+    torch.manual_seed(0)
+    return Generator(replace(SMALL, **changes), size, channels).eval()
+
+
+@pytest.mark.parametrize("mask", ["boxes", "softmax", "none"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("head", ["rgb", "double"])
+def test_shapes_for_any_sides_channels_and_masks(mask, channels, head):
+    size = (64, 48) if head == "double" else (32, 24)
+    made = generator(size, channels, mask=mask, head=head)(torch.randn(2, 5))
+    assert made.image.shape == (2, channels, *size)
+    assert [m.shape for m in made.masks] == [(2, 2, 8, 6), (2, 3, 32, 24)]
+    at = made.masks_at(16, 16)
+    assert at.shape == (2, 5, 16, 16)
+    assert at.min() >= 0
+    assert at.max() <= 1
+
+
+def test_a_mask_depends_on_earlier_latents_at_most():
+    g, z = generator(), torch.randn(3, 5)
+    before = g(z)
+    for latent in range(5):
+        moved = z.clone()
+        moved[:, latent] += 3
+        after = g(moved)
+        changed = [(a != b).any().item() for a, b in zip(after.masks, before.masks, strict=True)]
+        assert changed == [False, latent < 2]  # the second stage follows the first one's latents only
+
+
+def test_every_latent_reaches_the_image():
+    g, z = generator(), torch.randn(1, 5)
+    for latent in range(5):
+        moved = z.clone()
+        moved[:, latent] += 1
+        assert (g(moved).image != g(z).image).any()
+
+
+def test_noise_is_fixed_unless_drawn_and_its_strength_is_learned():
+    g, z = generator(), torch.randn(2, 5)
+    assert (g(z).image == g(z).image).all()
+    with torch.no_grad():
+        for stage in g.stages:
+            stage.noise_strength.fill_(1.0)
+    drawn = g.draw_noise(2, torch.Generator().manual_seed(1))
+    assert (g(z, drawn).image != g(z).image).any()
+    assert generator(noise=False).draw_noise(2, torch.Generator()) == ()
+
+
+def test_mean_masks_do_not_depend_on_how_many_are_made_at_once():
+    g, z = generator(), torch.randn(40, 5)
+    torch.testing.assert_close(
+        torch.from_numpy(mean_masks(g, z)), g(z).masks_at(32, 24).mean(0).detach(), atol=1e-5, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("kind", ["residual", "strided"])
+def test_codes_do_not_depend_on_the_other_images(kind):
+    r = Recogniser(TrunkConfig((8, 8, 8), 16, kind), (32, 24), 3, 5).eval()
+    images = torch.randn(6, 3, 32, 24)
+    torch.testing.assert_close(r(images)[2:3], r(images[2:3]), atol=1e-5, rtol=1e-4)
+
+
+def test_the_discriminator_does_compare_images():
+    d = Trunk(TrunkConfig((8, 8, 8), 16), (32, 24), 3, 1, compare=True)
+    images = torch.randn(4, 3, 32, 24)
+    assert (d(images)[:1] - d(images[:1].repeat(4, 1, 1, 1))[:1]).abs() > 1e-6
+
+
+def test_simplicity_reads_the_moved_latent_from_each_image_and_the_rest_from_both():
+    z = torch.tensor([[1.0, 2.0]])
+    moved = torch.tensor([[True, False]])
+    z_moved = torch.tensor([[4.0, 2.0]])
+    right = losses.simplicity(z, z_moved, z, z_moved, moved)
+    assert right == 0
+    # opposite errors of the latent that stayed cancel in the mean of both readings, those of the moved one do not
+    off = torch.tensor([[0.0, 0.5]])
+    assert losses.simplicity(z, z_moved, z + off, z_moved - off, moved) == 0
+    off = torch.tensor([[0.5, 0.0]])
+    assert losses.simplicity(z, z_moved, z + off, z_moved - off, moved) == pytest.approx(0.25)
+    assert losses.simplicity(z, z_moved, z + 1, z_moved + 1, moved) == pytest.approx(2.0)
+
+
+def test_information_is_the_summed_squared_error():
+    assert losses.information(torch.zeros(3, 2), torch.full((3, 2), 2.0)) == 8
+
+
+def test_the_divergence_is_that_of_torch():
+    mean, log_variance = torch.randn(2, 7, 5)
+    theirs = torch.distributions.kl_divergence(
+        torch.distributions.Normal(mean, (log_variance / 2).exp()), torch.distributions.Normal(0.0, 1.0)
+    )
+    torch.testing.assert_close(losses.divergence(mean, log_variance), theirs.sum(1).mean())
+
+
+def test_the_likelihood_is_that_of_torch():
+    image, target = torch.randn(2, 3, 1, 4, 4)
+    told = -torch.distributions.Normal(image, 0.4).log_prob(target).sum((1, 2, 3)).mean()
+    same = -torch.distributions.Normal(target, 0.4).log_prob(target).sum((1, 2, 3)).mean()
+    torch.testing.assert_close(losses.gaussian(image, target, 0.4), told - same, atol=1e-4, rtol=1e-4)
+
+
+def test_r1_of_a_linear_critic_is_half_its_squared_slope():
+    weight, images = torch.randn(3 * 4 * 4), torch.randn(5, 3, 4, 4).requires_grad_()
+    logits = (images.flatten(1) @ weight)[:, None]
+    torch.testing.assert_close(losses.r1(logits, images), weight.square().sum() / 2)
+
+
+def test_adversarial_losses_at_an_undecided_critic():
+    undecided = torch.zeros(4, 1)
+    torch.testing.assert_close(losses.fooling(undecided), torch.tensor(2.0).log())
+    torch.testing.assert_close(losses.telling(undecided, undecided), 2 * torch.tensor(2.0).log())
+    assert losses.telling(undecided + 5, undecided - 5) < 0.1

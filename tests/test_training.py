@@ -1,0 +1,319 @@
+"""Training: the clock, resuming, processes, and what stops it."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import small
+from safetensors.torch import load_file
+
+from wherewhat.config import EveryConfig, to_json, with_setting
+from wherewhat.errors import UserError
+from wherewhat.recipes import RECIPES
+from wherewhat.runs import Run
+from wherewhat.train import loop
+from wherewhat.train.loop import train
+
+FAMILIES = ["demo", "demo-gan"]
+
+
+def weights(run):
+    folder = run.checkpoints()[-1]
+    return {f"{p.stem}.{k}": v for p in sorted(folder.glob("*.safetensors")) for k, v in load_file(p).items()}
+
+
+def assert_same(one, two, tolerance=0.0):
+    assert one.keys() == two.keys()
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], atol=tolerance, rtol=tolerance, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def without_clock(rows):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_takes_a_step(name, tmp_path):
+    config = small(name, images=16)
+    run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
+    assert run.images == 16
+    assert run.about["state"] == "done"
+    rows = run.rows("train")
+    assert rows[-1]["images"] == 16
+    image, masks = run.generator(torch.zeros(2, config.generator.codes))
+    assert image.shape == (2, config.data.channels, 16, 16)
+    assert run.recogniser(image).shape == (2, config.generator.codes)
+    assert all(m.shape[:2] == (2, 2) for m in masks)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_free_of_problems_and_survives_json(name):
+    from wherewhat.config import from_json
+
+    config = RECIPES[name][0]
+    config = replace(config, data=replace(config.data, source=config.data.source or "rooms"))
+    assert config.problems() == []
+    assert from_json(to_json(config), "here") == config
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_resume_equals_never_stopping(name, tmp_path):
+    config = small(name, images=96)
+    whole = train(config, str(tmp_path / "whole"), "cpu", quiet=True)
+    train(replace(config, images=64), str(tmp_path / "parts"), "cpu", quiet=True)
+    parts = train(config, str(tmp_path / "parts"), "cpu", quiet=True)
+    assert_same(weights(whole), weights(parts))
+    assert without_clock(whole.rows("train")) == without_clock(parts.rows("train"))
+    assert whole.resume_point().keys() == parts.resume_point().keys()
+
+
+def test_rows_after_the_checkpoint_are_written_again_not_twice(tmp_path):
+    config = small("demo", images=64)
+    run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
+    run.log("train", {"images": 72, "reconstruction": 1.0})
+    train(replace(config, images=96), str(tmp_path / "run"), "cpu", quiet=True)
+    seen = [row["images"] for row in run.rows("train")]
+    assert seen == sorted(set(seen))
+    assert 72 not in seen
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_two_processes_take_the_steps_of_one(name, tmp_path):
+    """gloo, on one CPU; batches of 16 so that each process has whole groups of minibatch standard deviation."""
+    config = small(name, batch=16, images=64)
+    (tmp_path / "config.json").write_text(to_json(config))
+    script = (
+        "import sys, torch; torch.set_num_threads(1)\n"
+        "from pathlib import Path\n"
+        "from wherewhat.config import from_json\n"
+        "from wherewhat.train.loop import train\n"
+        "config = from_json(Path(sys.argv[1]).read_text(), 'config')\n"
+        "train(config, sys.argv[2], 'cpu', processes=int(sys.argv[3]), quiet=True)\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    for count in (1, 2):
+        words = [sys.executable, tmp_path / "script.py", tmp_path / "config.json", tmp_path / f"of{count}", str(count)]
+        told = subprocess.run(words, capture_output=True, text=True, timeout=120)
+        assert told.returncode == 0, told.stderr[-3000:]
+    one, two = (Run.open(tmp_path / f"of{count}") for count in (1, 2))
+    assert_same(weights(one), weights(two), tolerance=2e-5)
+    for a, b in zip(one.rows("train"), two.rows("train"), strict=True):
+        assert a["images"] == b["images"]
+        for key in a.keys() - {"images", "seconds"}:
+            assert a[key] == pytest.approx(b[key], rel=2e-4, abs=2e-5), key
+
+
+def test_the_batch_size_changes_no_schedule(tmp_path):
+    """Warm-up, averages and reports follow images seen: the rate after 64 images is the same for batches of 8 and 16."""
+    rates = []
+    for batch in (8, 16):
+        config = replace(small("demo", images=64), batch=batch)
+        config = replace(config, optimiser=replace(config.optimiser, warmup=128))
+        run = train(config, str(tmp_path / str(batch)), "cpu", quiet=True)
+        rates.append(run.resume_point()["optimiser"]["param_groups"][0]["lr"])
+        assert [row["images"] for row in run.rows("train")] == [16, 32, 48, 64]
+    assert rates[0] == pytest.approx(rates[1])
+    assert rates[0] == pytest.approx(config.optimiser.rate / 2)
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path, monkeypatch):
+    config = small("demo", images=96)
+    real_step = loop.step
+
+    def interrupting(state, real):
+        if state.images == 40:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real_step(state, real)
+
+    monkeypatch.setattr(loop, "step", interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, str(tmp_path / "run"), "cpu", quiet=True)
+    run = Run.open(tmp_path / "run")
+    assert run.images == 48
+    assert run.about["state"] == "stopped"
+    monkeypatch.setattr(loop, "step", real_step)
+    run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
+    whole = train(config, str(tmp_path / "whole"), "cpu", quiet=True)
+    assert_same(weights(run), weights(whole))
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+    config = small("demo", images=96)
+    real_step = loop.step
+
+    def spoiling(state, real):
+        row = real_step(state, real)
+        if state.images > 40:
+            with torch.no_grad():
+                state.generator.constant.fill_(float("nan"))
+        return row
+
+    monkeypatch.setattr(loop, "step", spoiling)
+    with pytest.raises(UserError, match=r"not finite.*32 images is intact.*learning rate"):
+        train(config, str(tmp_path / "run"), "cpu", quiet=True)
+    run = Run.open(tmp_path / "run")
+    assert run.images == 32
+    assert run.about["state"] == "failed"
+    assert all(torch.isfinite(w).all() for w in weights(run).values())
+
+
+def test_minutes_stop_a_training_that_can_go_on(tmp_path):
+    config = small("demo", images=10_000)
+    run = train(config, str(tmp_path / "run"), "cpu", minutes=0.01, quiet=True)
+    seen = run.images
+    assert 0 < seen < 10_000
+    run = train(config, str(tmp_path / "run"), "cpu", minutes=0.03, quiet=True)
+    assert run.images > seen
+
+
+def test_another_configuration_is_refused_with_the_difference(tmp_path):
+    config = small("demo", images=16)
+    train(config, str(tmp_path / "run"), "cpu", quiet=True)
+    other = with_setting(config, "autoencoder.beta", "3")
+    with pytest.raises(UserError, match=r"autoencoder.beta: 5.0 → 3.0"):
+        train(other, str(tmp_path / "run"), "cpu", quiet=True)
+    assert Run.open(tmp_path / "run").config == config
+
+
+def test_a_full_folder_that_is_no_run_is_refused(tmp_path):
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(UserError, match="is not a run"):
+        train(small("demo"), str(tmp_path), "cpu", quiet=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
+
+
+@pytest.mark.parametrize("file", ["resume.pt", "generator.safetensors"])
+def test_a_truncated_checkpoint_is_told(tmp_path, file):
+    config = small("demo", images=64)
+    run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
+    broken = run.checkpoints()[-1] / file
+    broken.write_bytes(broken.read_bytes()[:100])
+    with pytest.raises(UserError, match=file.split(".")[0]):
+        if file == "resume.pt":
+            train(replace(config, images=128), str(tmp_path / "run"), "cpu", quiet=True)
+        else:
+            _ = Run.open(tmp_path / "run").generator
+
+
+def test_removing_a_truncated_checkpoint_goes_on_from_the_one_before(tmp_path):
+    import shutil
+
+    config = replace(small("demo", images=2000), every=EveryConfig(1000, 10_000, 1000))
+    run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
+    whole = weights(run)
+    assert [p.name for p in run.checkpoints()] == ["000001k", "000002k"]
+    (run.checkpoints()[-1] / "resume.pt").write_bytes(b"no")
+    with pytest.raises(UserError, match="000001k"):
+        train(config, str(tmp_path / "run"), "cpu", quiet=True)
+    shutil.rmtree(run.checkpoints()[-1])
+    assert_same(weights(train(config, str(tmp_path / "run"), "cpu", quiet=True)), whole)
+
+
+def test_a_foreign_checkpoint_is_told(tmp_path):
+    import shutil
+
+    ours = train(small("demo", images=16), str(tmp_path / "ours"), "cpu", quiet=True)
+    theirs = train(small("demo-gan", images=16), str(tmp_path / "theirs"), "cpu", quiet=True)
+    shutil.rmtree(ours.checkpoints()[-1])
+    shutil.copytree(theirs.checkpoints()[-1], ours.path / "checkpoints" / "000000k")
+    with pytest.raises(UserError, match="another training|of another run"):
+        train(small("demo", images=32), str(tmp_path / "ours"), "cpu", quiet=True)
+    with pytest.raises(UserError, match="another run"):
+        _ = Run.open(tmp_path / "ours").generator
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_nothing_half_written(tmp_path, monkeypatch):
+    config = small("demo", images=64)
+    real_save, calls = torch.save, []
+
+    def failing(packed, file, *more, **named):
+        calls.append(file)
+        if len(calls) > 1:
+            raise OSError(28, "No space left on device")
+        return real_save(packed, file, *more, **named)
+
+    monkeypatch.setattr(torch, "save", failing)
+    with pytest.raises(UserError, match=r"No space left on device.*intact"):
+        train(config, str(tmp_path / "run"), "cpu", quiet=True)
+    run = Run.open(tmp_path / "run")
+    assert run.images == 32
+    assert [p.name for p in (run.path / "checkpoints").iterdir()] == [run.checkpoints()[-1].name]
+
+
+def test_no_permission_to_write_is_told(tmp_path):
+    (tmp_path / "file").write_text("a file where the folder should be")
+    with pytest.raises(UserError, match="cannot write"):
+        train(small("demo"), str(tmp_path / "file" / "run"), "cpu", quiet=True)
+
+
+def test_devices():
+    assert loop.pick_device("cpu") == "cpu"
+    with pytest.raises(UserError, match="there is no device tpu"):
+        loop.pick_device("tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="usable here: cpu"):
+            loop.pick_device("cuda")
+
+
+def test_a_batch_that_cannot_be_shared_is_told(monkeypatch):
+    class Three:
+        world_size = 3
+
+        def launch(self): ...
+
+    monkeypatch.setattr(loop, "Fabric", lambda **_: Three())
+    with pytest.raises(UserError, match="batch 8 cannot be shared by 3"):
+        loop.launch(small("demo"), "cpu", 3)
+
+
+def test_no_field_of_the_configuration_is_unread():
+    """A setting nobody reads is a lie."""
+    import dataclasses
+    from pathlib import Path
+
+    from wherewhat import config
+
+    code = "".join(p.read_text() for p in Path(config.__file__).parent.rglob("*.py"))
+    for kind in config._KINDS:
+        for field in dataclasses.fields(kind):
+            assert f".{field.name}" in code, f"{kind.__name__}.{field.name}"
+
+
+def test_the_gan_step_in_bf16_is_finite(tmp_path):
+    config = replace(small("demo-gan", images=32), precision="bf16")
+    run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
+    assert all(torch.isfinite(w).all() for w in weights(run).values())
+    assert run.about["precision"] == "bf16"
+
+
+def test_a_uniform_prior_stays_within_two(tmp_path):
+    from wherewhat.train.state import State
+    from wherewhat.train.step import LATENTS, draw_latents
+
+    config = replace(small("demo-gan", images=16), prior="uniform")
+    state = State(config, loop.launch(config, "cpu", 1))
+    z = draw_latents(state, LATENTS)
+    assert 1.0 < z.abs().max() <= 2
+    assert train(config, str(tmp_path / "run"), "cpu", quiet=True).images == 16
+
+
+def test_the_watching_recogniser_of_a_plain_gan_changes_no_image(tmp_path):
+    """Without simplicity and information the images of a training do not depend on the recogniser at all."""
+    config = small("rooms-gan", images=32)
+    runs = []
+    for hidden in (16, 24):
+        other = replace(config, recogniser=replace(config.recogniser, hidden=hidden))
+        state = loop.State(other, loop.launch(other, "cpu", 1))
+        if runs:  # the same networks but for the recogniser, whatever order they were drawn in
+            state.generator.load_state_dict(runs[0][0])
+            state.discriminator.load_state_dict(runs[0][1])
+        start = [{k: v.clone() for k, v in m.state_dict().items()} for m in (state.generator, state.discriminator)]
+        images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        for _ in range(3):
+            loop.step(state, images)
+        runs.append((*start, state.generator.state_dict()))
+    assert_same(runs[0][2], runs[1][2])

@@ -1,0 +1,139 @@
+"""The worlds: their factors mean what they say, and their regions are exact."""
+
+import numpy as np
+import pytest
+
+from wherewhat.data import open_data
+from wherewhat.config import DataConfig
+from wherewhat.data.batches import batches, order
+from wherewhat.data.factors import Factors
+from wherewhat.data.worlds import Rooms, Sprites, region
+
+
+@pytest.fixture(scope="module")
+def rooms():
+    return Rooms((32, 32))
+
+
+@pytest.fixture(scope="module")
+def sprites():
+    return Sprites((32, 32))
+
+
+def some(world, count=40, seed=0):
+    return np.random.default_rng(seed).choice(len(world), count, replace=False)
+
+
+@pytest.mark.parametrize("name", ["rooms", "sprites"])
+def test_images_of_different_factors_differ(name, request):
+    world = request.getfixturevalue(name)
+    for index in some(world, 6):
+        values = world.factors.values(np.array([index]))
+        for f, size in enumerate(world.factors.sizes):
+            others = np.repeat(values, size, 0)
+            others[:, f] = np.arange(size)
+            made = world.images(world.factors.index(others)).reshape(size, -1)
+            distinct = len(np.unique(made, axis=0))
+            square = name == "sprites" and values[0, 0] == 0 and f == 2
+            ellipse = name == "sprites" and values[0, 0] == 1 and f == 2
+            assert distinct == (size // 4 if square else size // 2 if ellipse else size), world.factors.names[f]
+
+
+def test_a_hue_changes_its_own_material_only(rooms):
+    for index in some(rooms, 5):
+        floor, wall, thing = (region(rooms, int(index), f) for f in range(3))
+        assert floor[-1].all()  # the last row is floor, the first is wall
+        assert wall[0].all()
+        assert not (floor[0].any() or wall[-1].any() or thing[0].any())
+        inside = thing & ~floor & ~wall
+        assert inside.sum() > 15
+        assert (floor | wall | thing).all()
+
+
+def test_a_region_is_exactly_where_something_can_change(sprites):
+    for index in some(sprites, 5):
+        for f, size in enumerate(sprites.factors.sizes):
+            here = region(sprites, int(index), f)
+            values = np.repeat(sprites.factors.values(np.array([index])), size, 0)
+            values[:, f] = np.arange(size)
+            change = (sprites.images(sprites.factors.index(values)) != sprites.images(np.array([index]))).any(1)
+            assert (change.any(0) == here).all()
+            assert here.any()
+            assert not here.all()
+
+
+def test_sprites_move_by_their_positions(sprites):
+    values = np.array([[1, 5, 0, x, y] for x, y in ((0, 0), (31, 0), (0, 31), (16, 16))])
+    made = sprites.images(sprites.factors.index(values))[:, 0].astype(float)
+    rows = (made.sum(2) * np.arange(32)).sum(1) / made.sum((1, 2))
+    cols = (made.sum(1) * np.arange(32)).sum(1) / made.sum((1, 2))
+    np.testing.assert_allclose(cols[1] - cols[0], 15.5, atol=0.1)
+    np.testing.assert_allclose(rows[2] - rows[0], 15.5, atol=0.1)
+    np.testing.assert_allclose([rows[1], cols[2]], [rows[0], cols[0]], atol=0.1)
+    np.testing.assert_allclose([rows[3], cols[3]], [15.75, 15.75], atol=0.3)
+    assert (made[:, [0, -1]] == 0).all()
+
+
+def test_the_same_world_at_twice_the_size_looks_the_same(rooms):
+    index = some(rooms, 8)
+    large = Rooms((64, 64)).images(index).reshape(8, 3, 32, 2, 32, 2).mean((3, 5))
+    assert np.abs(large - rooms.images(index)).mean() < 4
+
+
+def test_worlds_of_unequal_sides_and_other_channels():
+    for name, channels in (("rooms", 1), ("rooms", 4), ("sprites", 3)):
+        data = open_data(DataConfig(name, 48, 32, channels))
+        made = data.images(np.arange(3))
+        assert made.shape == (3, channels, 48, 32)
+        assert made.dtype == np.uint8
+    assert (open_data(DataConfig("rooms", 48, 32, 4)).images(np.arange(2))[:, 3] == 255).all()
+
+
+def test_rooms_hold_little_memory():
+    import tracemalloc
+
+    tracemalloc.start()
+    held = Rooms((64, 64))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert held.images(np.arange(64)).shape == (64, 3, 64, 64)
+    assert peak < 200e6
+
+
+def test_factor_index_and_values_are_inverse():
+    factors = Factors(("a", "b", "c"), (3, 4, 5))
+    index = np.arange(60)
+    assert (factors.index(factors.values(index)) == index).all()
+    assert (factors.values(np.array([1]))[0] == [0, 0, 1]).all()
+
+
+def test_an_epoch_shows_every_image_once_and_the_next_in_another_order():
+    first, second = order(50, 0, 0, 50), order(50, 0, 50, 50)
+    assert sorted(first) == sorted(second) == list(range(50))
+    assert (first != second).any()
+    assert (order(50, 0, 30, 40) == np.concatenate([first[30:], second[:20]])).all()
+    assert (order(50, 1, 0, 50) != first).any()
+
+
+def test_batches_resume_by_images_seen_and_processes_share_them(sprites):
+    def take(count, **where):
+        source = batches(sprites, 8, seed=3, **where)
+        return [next(source) for _ in range(count)]
+
+    whole = take(4)
+    for a, b in zip(whole[2:], take(2, start=16), strict=True):
+        assert (a == b).all()
+    halves = [take(4, rank=r, world=2) for r in range(2)]
+    for a, parts in zip(whole, zip(*halves, strict=True), strict=True):
+        assert (a == np.concatenate(parts)).all()
+
+
+def test_mirroring_flips_about_half_and_is_shared_alike(sprites):
+    plain = next(batches(sprites, 64, seed=0))
+    flipped = next(batches(sprites, 64, seed=0, mirror=True))
+    same = (plain == flipped).all((1, 2, 3))
+    mirrored = (plain[..., ::-1] == flipped).all((1, 2, 3))
+    assert (same | mirrored).all()
+    assert 16 < mirrored.sum() < 48
+    halves = [next(batches(sprites, 64, seed=0, mirror=True, rank=r, world=2)) for r in range(2)]
+    assert (np.concatenate(halves) == flipped).all()
