@@ -53,5 +53,3 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(glance, "quick_distance", lambda *_: None)
         train(replace(small("demo"), every=EveryConfig(16, 64, 32)), str(path), "cpu", quiet=True)
     return path
-
-

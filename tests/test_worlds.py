@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from wherewhat.data import open_data
 from wherewhat.config import DataConfig
+from wherewhat.data import open_data
 from wherewhat.data.batches import batches, order
 from wherewhat.data.factors import Factors
 from wherewhat.data.worlds import Rooms, Sprites, region

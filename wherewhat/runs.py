@@ -134,7 +134,14 @@ class Run:
 
     def write_about(self, state: str, **more: Any) -> None:
         """State (running | done | stopped | failed) with versions, commit, command and machine."""
-        about = {"state": state, **more, "command": sys.argv, "commit": _commit(), "versions": _versions()}
+        about = {
+            **self.about,
+            "state": state,
+            **more,
+            "command": sys.argv,
+            "commit": _commit(),
+            "versions": _versions(),
+        }
         about["machine"] = {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()}
         with _explained(self.path):
             _write(self.path / "about.json", json.dumps(about, indent=1) + "\n")

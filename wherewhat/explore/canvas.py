@@ -77,7 +77,9 @@ class Canvas:
         """Write; anchor as in Pillow."""
         self.draw.text((x, y), words, fill, font(size, bold), anchor)
 
-    def fitted(self, x: int | float, y: int | float, words: str, width: int, size: int = 13, bold: bool = False) -> None:
+    def fitted(
+        self, x: int | float, y: int | float, words: str, width: int, size: int = 13, bold: bool = False
+    ) -> None:
         """Write in the largest size up to `size` that fits the width; below 9 the end is cut."""
         while size > 9 and font(size, bold).getlength(words) > width:
             size -= 1

@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ def train(
     (KeyboardInterrupt, after saving).  The same call again goes on.  Raises UserError for what a user can mend."""
     fabric = launch(config, device, processes)
     data = open_first(config, fabric)
-    run = Run.create(path, config) if fabric.is_global_zero else Run(path, config)  # type: ignore[arg-type]
+    run = Run.create(path, config) if fabric.is_global_zero else Run(Path(path).expanduser(), config)
     state = State(config, fabric)
     restore(run, state)
     chief = fabric.is_global_zero

@@ -150,8 +150,9 @@ def average_gradients(parameters: list[nn.Parameter], fabric: Fabric) -> None:
         return
     with_gradient = [p.grad for p in parameters if p.grad is not None]
     flat = torch.cat([g.flatten() for g in with_gradient])
-    mean = fabric.all_reduce(flat, reduce_op="mean")
-    for gradient, part in zip(with_gradient, mean.split([g.numel() for g in with_gradient]), strict=True):  # type: ignore[union-attr]
+    torch.distributed.all_reduce(flat)  # not Fabric's, which waits for all processes twice
+    flat /= fabric.world_size
+    for gradient, part in zip(with_gradient, flat.split([g.numel() for g in with_gradient]), strict=True):
         gradient.copy_(part.view_as(gradient))
 
 
