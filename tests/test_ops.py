@@ -10,7 +10,7 @@ from wherewhat.nn import ops
 
 def loop_of_the_paper(x, masks, scale, shift):
     """Section 3.1, one latent after another."""
-    styled = ops.instance_norm(x)
+    styled = torch.nn.functional.instance_norm(x, eps=1e-5)
     for i in range(masks.shape[1]):
         mask = masks[:, i : i + 1]
         layer = styled * (1 + scale[:, i, :, None, None]) + shift[:, i, :, None, None]
@@ -65,6 +65,14 @@ def test_paint_is_the_loop_of_the_paper(n, layout):
     for a, b in zip(torch.autograd.grad((ours * weight).sum(), inputs),
                     torch.autograd.grad((theirs * weight).sum(), inputs), strict=True):  # fmt: skip
         torch.testing.assert_close(a, b, atol=5e-5, rtol=1e-3)
+
+
+def test_paint_in_bf16_is_near_the_loop_in_fp32():
+    inputs = some()
+    ours = ops.paint(inputs[0].bfloat16(), *inputs[1:])
+    assert ours.dtype == torch.bfloat16
+    theirs = loop_of_the_paper(*inputs)
+    assert (ours.float() - theirs).norm() / theirs.norm() < 0.01
 
 
 def test_a_closed_mask_is_the_identity():

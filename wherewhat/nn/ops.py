@@ -1,9 +1,12 @@
 """Pure tensor functions.  b batch, n latents of one stage, k boxes, c channels, h w space, s a side."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def profile(logits: Float[Tensor, "... 2 s"]) -> Float[Tensor, "... s"]:
@@ -48,40 +51,54 @@ def paint(
     """
     b, c, h, w = x.shape
     with torch.autocast(x.device.type, enabled=False):
-        full = x.float()
-        mean, inverse = instance_statistics(full)
+        mean, inverse = InstanceStatistics.apply(x)
         a = inverse[:, None] * (1 + scale.float())
-        styles = torch.cat([a, shift.float() - mean[:, None] * a], 2)
-        unchanged = torch.cat([torch.ones_like(a[:, :1]), torch.zeros_like(a[:, :1])], 2)
+        offsets = shift.float() - mean[:, None] * a
         seen, ground = layers(masks.float())
-        shows = torch.cat([seen, ground[:, None]], 1).flatten(2).transpose(1, 2)
-        mixed = shows @ torch.cat([styles, unchanged], 1)
-        factor, offset = mixed.view(b, h, w, 2 * c).permute(0, 3, 1, 2).split(c, 1)
-        return torch.addcmul(offset, full, factor).to(x.dtype)
+        shows = torch.cat([seen, ground[:, None]], 1).flatten(2).transpose(1, 2).to(x.dtype)  # b hw n+1
+        factors = torch.cat([a, torch.ones_like(a[:, :1])], 1).to(x.dtype)
+        factor = (shows @ factors).view(b, h, w, c).permute(0, 3, 1, 2)
+        offset = (shows[..., :-1] @ offsets.to(x.dtype)).view(b, h, w, c).permute(0, 3, 1, 2)
+        return torch.addcmul(offset, x, factor)
 
 
 def restyle(
     x: Float[Tensor, "b c h w"], scale: Float[Tensor, "b n c"], shift: Float[Tensor, "b n c"]
 ) -> Float[Tensor, "b c h w"]:
     """Without masks all latents act everywhere, so their styles add: IN(x)·(1 + Σ scale_i) + Σ shift_i."""
-    full = x.float()
-    mean, inverse = instance_statistics(full)
+    mean, inverse = InstanceStatistics.apply(x)
     a = inverse * (1 + scale.float().sum(1))
     offset = shift.float().sum(1) - mean * a
-    return torch.addcmul(offset[..., None, None], full, a[..., None, None]).to(x.dtype)
+    return torch.addcmul(offset[..., None, None].to(x.dtype), x, a[..., None, None].to(x.dtype))
 
 
-def instance_statistics(
-    x: Float[Tensor, "b c h w"], eps: float = 1e-5
-) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c"]]:
-    """Mean of each channel of each image, and one over its standard deviation."""
-    variance, mean = torch.var_mean(x, (2, 3), correction=0)
-    return mean, (variance + eps).rsqrt()
+class InstanceStatistics(torch.autograd.Function):
+    """Mean of each channel of each image, and one over its standard deviation: b c h w → b c and b c, in float32.
+
+    Its gradient is affine in x, one multiply-add; autograd's own chain through the variance takes many passes over x.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
+        pixels = x.permute(0, 2, 3, 1).flatten(1, 2).float()  # no copy of channels-last features in float32
+        mean = pixels.mean(1)
+        variance = (pixels.square().mean(1) - mean.square()).clamp_min(0)
+        inverse = (variance + eps).rsqrt()
+        ctx.save_for_backward(x, mean, inverse)
+        return mean, inverse
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_mean: Tensor, of_inverse: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        x, mean, inverse = ctx.saved_tensors
+        slope = -of_inverse * inverse**3 / (x.shape[2] * x.shape[3])
+        level = of_mean / (x.shape[2] * x.shape[3]) - slope * mean
+        return torch.addcmul(level[..., None, None].to(x.dtype), x, slope[..., None, None].to(x.dtype)), None
 
 
 def instance_norm(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     """Each channel of each image at mean 0 and variance 1."""
-    mean, inverse = instance_statistics(x)
+    mean, inverse = InstanceStatistics.apply(x)
     return (x - mean[..., None, None]) * inverse[..., None, None]
 
 
