@@ -604,7 +604,7 @@ def test_bad_npz_files_say_what_is_expected_and_found(tmp_path, cache):
     np.savez(tmp_path / "f.npz", images=np.zeros((0, 64, 64, 3), np.uint8))
     problem(tmp_path / "f.npz", "(0, 64, 64, 3)")
     np.savez(tmp_path / "g.npz", images=np.zeros((4, 48, 96, 3), np.uint8))
-    problem(tmp_path / "g.npz", "96x48 is smaller than 64x64", "would work is 48x48")
+    problem(tmp_path / "g.npz", "48x96 is smaller than 64x64", "would work is 48x48")
     np.savez(tmp_path / "h.npz", images=np.asfortranarray(np.zeros((4, 64, 64), np.uint8)))
     problem(tmp_path / "h.npz", "Fortran")
     assert left(cache) == []
@@ -717,7 +717,7 @@ def bad_files(folder: Path) -> dict[str, str]:
     noise(63, 500).save(folder / "flat.png")
     reasons = {"text.png": "not an image", "empty.png": "not an image", "script.jpg": "not an image"}
     reasons |= {"cut.png": "truncated", "cut.jpg": "truncated", "gone.png": "not a file", "pipe.png": "not a file"}
-    return reasons | {"small.png": "48x48 is smaller than 64x64", "flat.png": "500x63 is smaller than 64x64"}
+    return reasons | {"small.png": "48x48 is smaller than 64x64", "flat.png": "63x500 is smaller than 64x64"}
 
 
 def test_bad_files_are_skipped_counted_and_named(folder, capsys):
@@ -741,17 +741,17 @@ def test_if_nothing_is_left_the_message_has_reasons_and_nothing_is_kept(folder, 
     assert left(cache) == []
 
 
-@pytest.mark.parametrize(("fit", "works"), [("crop", "48x32"), ("pad", "60x40")])
+@pytest.mark.parametrize(("fit", "works"), [("crop", "32x48"), ("pad", "40x60")])
 def test_the_largest_resolution_that_would_work_works(folder, cache, fit, works):
     noise(32, 60).save(folder / "a.png")
-    problem(folder, "60x32 is smaller than 96x64", f"would work is {works}", size=(64, 96), fit=fit)
-    width, height = map(int, works.split("x"))
+    problem(folder, "32x60 is smaller than 64x96", f"would work is {works}", size=(64, 96), fit=fit)
+    height, width = map(int, works.split("x"))
     assert len(open_files(folder, (height, width), fit=fit)) == 1
 
 
 def test_an_image_is_never_enlarged_on_either_side(folder):
     noise(64, 63).save(folder / "a.png")
-    problem(folder, "63x64 is smaller than 64x64")
+    problem(folder, "64x63 is smaller than 64x64")
     assert len(open_files(folder, (64, 64), fit="pad")) == 1
 
 
@@ -810,7 +810,7 @@ def test_names_that_confuse_a_terminal_are_shown_harmless(folder, capsys):
 
 def test_impossible_requests(folder):
     noise().save(folder / "a.png")
-    problem(folder, "0x64", size=(64, 0))
+    problem(folder, "64x0", size=(64, 0))
     problem(folder, "2 channels", channels=2)
 
 

@@ -271,7 +271,7 @@ class _Form:
             raise UserError(f"images cannot be made to fit by {self.fit!r}: there is crop and pad")
 
     def __str__(self) -> str:
-        return f"{self.width}x{self.height}"
+        return f"{self.height}x{self.width}"
 
     @property
     def bytes(self) -> int:
@@ -288,7 +288,7 @@ class _Form:
         shrink = self.shrink(width, height)
         if shrink < 1:
             works = max(1, int(shrink * self.height)), max(1, int(shrink * self.width))
-            raise _TooSmallError(f"{width}x{height} is smaller than {self}", works)
+            raise _TooSmallError(f"{height}x{width} is smaller than {self}", works)
 
     def cut(self, image: Image.Image) -> Image.Image:
         """Cropped or padded, and shrunk without aliasing, with these channels; image: mode L, RGB or RGBA.
@@ -785,8 +785,8 @@ def _reason(error: BaseException) -> str:
 def _would_work(works: list[tuple[int, int]]) -> str:
     """works: the largest size (height, width) that each image is enough for."""
     (height, width), (least_height, least_width) = max(works), min(works)
-    most = f"The largest resolution that would work is {width}x{height}"
-    return f"{most}, and {least_width}x{least_height} for all of them" if max(works) != min(works) else most
+    most = f"The largest resolution that would work is {height}x{width}"
+    return f"{most}, and {least_height}x{least_width} for all of them" if max(works) != min(works) else most
 
 
 def _reasons(skipped: list[tuple[str, str]]) -> str:
