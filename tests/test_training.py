@@ -110,7 +110,7 @@ def test_two_processes_take_the_steps_of_one(name, tmp_path):
 
 
 def test_the_batch_size_changes_no_schedule(tmp_path):
-    """Warm-up, averages and reports follow images seen: the rate after 64 images is the same for batches of 8 and 16."""
+    """Warm-up and reports follow images seen: the rate after 64 images is the same for batches of 8 and 16."""
     rates = []
     for batch in (8, 16):
         config = replace(small("demo", images=64), batch=batch)
@@ -222,7 +222,7 @@ def test_a_foreign_checkpoint_is_told(tmp_path):
     theirs = train(small("demo-gan", images=16), str(tmp_path / "theirs"), "cpu", quiet=True)
     shutil.rmtree(ours.checkpoints()[-1])
     shutil.copytree(theirs.checkpoints()[-1], ours.path / "checkpoints" / "000000k")
-    with pytest.raises(UserError, match="another training|of another run"):
+    with pytest.raises(UserError, match=r"another training|of another run"):
         train(small("demo", images=32), str(tmp_path / "ours"), "cpu", quiet=True)
     with pytest.raises(UserError, match="another run"):
         _ = Run.open(tmp_path / "ours").generator

@@ -61,6 +61,8 @@ def train(
     from wherewhat.config import with_setting
     from wherewhat.recipes import at_resolution, find
 
+    _at_least(0, seed=seed)
+    _at_least(1, processes=processes)
     config = find(recipe)
     shape = {
         "channels": channels,
@@ -121,6 +123,7 @@ def evaluate(
     from wherewhat.runs import Run
     from wherewhat.train.loop import pick_device
 
+    _at_least(0, seed=seed)
     opened = Run.open(run)
     names = None if metrics is None else [name.strip() for name in metrics.split(",")]
     with _told(as_json) as told:
@@ -161,6 +164,7 @@ def traverse(
     from wherewhat.runs import Run
     from wherewhat.train.loop import pick_device
 
+    _at_least(0, seed=seed)
     opened, where = Run.open(run), pick_device(device)
     if opened.dimensions is None:
         from wherewhat.evaluate import evaluate as score
@@ -211,6 +215,7 @@ def demo(
     from wherewhat.recipes import find
     from wherewhat.train.loop import pick_device
 
+    _at_least(0, seed=seed)
     config = replace(find("demo"), seed=seed, **_given({"images": images}))
     _say(f"1/3  training demo on {config.data.source}: at most {config.images:,} images or {minutes:g} minutes")
     run = _train(config.checked(), out, device, 1, minutes, quiet=False)
@@ -353,16 +358,22 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _at_least(least: int, **options: int | None) -> None:
+    for name, value in options.items():
+        if value is not None and value < least:
+            raise UserError(f"--{name} {value}: give {least} or more")
+
+
 def _sides(text: str) -> tuple[int, int]:
     parts = text.lower().replace("×", "x").split("x")
-    if len(parts) not in (1, 2) or not all(p.isdigit() for p in parts):
+    if len(parts) not in (1, 2) or not all(p.isdecimal() and int(p) for p in parts):
         raise UserError(f"--resolution {text}: write it as 64, or height x width as in 128x96")
     return int(parts[0]), int(parts[-1])
 
 
 def _numbers(text: str, count: int) -> list[int]:
     parts = [part.strip().removeprefix("z") for part in text.split(",")]
-    if not all(part.isdigit() and int(part) < count for part in parts):
+    if not all(part.isdecimal() and int(part) < count for part in parts):
         raise UserError(f"--dims {text}: write latent dimensions from 0 to {count - 1}, as in 3,7")
     return [int(part) for part in parts]
 
@@ -406,8 +417,11 @@ def split_verb(words: list[str]) -> tuple[str, list[str]]:
         parts = verb.split()
         if words[: len(parts)] == parts:
             return verb, words[len(parts) :]
-    asked = " ".join(words[:2]) if words[0] == "data" else words[0]
-    raise UserError(f"there is no command {asked}{did_you_mean(asked, list(VERBS))}")
+    longer = [verb for verb in VERBS if verb.split()[0] == words[0]]
+    if longer and (len(words) == 1 or words[1].startswith("-")):
+        raise UserError(f"{words[0]} takes a second word; there is: {', '.join(longer)}")
+    asked = " ".join(words[:2]) if longer else words[0]
+    raise UserError(f"there is no command {asked}{did_you_mean(asked, longer or list(VERBS))}")
 
 
 def overview() -> str:

@@ -59,6 +59,8 @@ def evaluate(
     """
     chosen, protocol, tpl_protocol = choose(metrics, protocol, tpl_protocol)
     perceptual = load_distance(distance, device) if "tpl" in chosen else None
+    if perceptual is not None:  # what is too small for it is refused now, not after minutes
+        perceptual.path(torch.zeros(1, 2, run.config.data.channels, *run.config.size, device=device))
     data = open_data(run.config.data)
     needs_factors = [name for name in chosen if name in supervised.METRICS]
     if data.factors is None and needs_factors:
@@ -97,7 +99,7 @@ def choose(metrics: Sequence[str] | None, protocol: str, tpl_protocol: str | Non
     if protocol not in supervised.PROTOCOLS and protocol in lengths.PROTOCOLS:
         protocol, tpl_protocol = "dlib", tpl_protocol or protocol
     if protocol not in supervised.PROTOCOLS:
-        names = [*supervised.PROTOCOLS, *lengths.PROTOCOLS]
+        names = list(supervised.PROTOCOLS | lengths.PROTOCOLS)
         raise UserError(f"there is no protocol {protocol}{did_you_mean(protocol, names)}")
     if tpl_protocol is None:
         tpl_protocol = "small" if protocol == "fast" else "dlib" if metrics and chosen == ["tpl"] else "medium"
@@ -155,8 +157,8 @@ def describe(
 
 
 def extent(mask: Float[np.ndarray, "h w"]) -> tuple[float, float, float]:
-    """Row and column (0 … 1) of the middle of a mask's support, where it is above half its peak, and the support's share
-    of the image."""
+    """Row and column (0 … 1) of the middle of a mask's support, where it is above half its peak, and the share of the
+    image that the support takes."""
     support = mask >= mask.max() / 2
     rows, columns = np.nonzero(support)
     h, w = mask.shape

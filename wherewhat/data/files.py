@@ -5,7 +5,7 @@ cache folder that is either whole or not there; after that it is read from a mem
 
     <cache>/<name>-64x64x3-crop-<hash>/   images.npy   index.json   table.npy (if the factors are no full grid)
 
-In messages a resolution is width x height, as in every viewer of images; in code `size` is (height, width).
+Sizes are height x width everywhere, in messages as in code.
 """
 
 import errno

@@ -1,6 +1,7 @@
 """Pictures out of tiles and text: what all pictures here are drawn with.  Tiles are uint8, h w 3."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -71,8 +72,8 @@ class Canvas:
         self.image.paste(Image.fromarray(tile), (x, y))
 
     def text(
-        self, x: int | float, y: int | float, words: str, size: int = 13, bold: bool = False, fill: tuple[int, ...] = INK,
-        anchor: str = "la",
+        self, x: int | float, y: int | float, words: str, size: int = 13, bold: bool = False,
+        fill: tuple[int, ...] = INK, anchor: str = "la",
     ) -> None:  # fmt: skip
         """Write; anchor as in Pillow."""
         self.draw.text((x, y), words, fill, font(size, bold), anchor)
@@ -111,7 +112,8 @@ def save_moving(frames: Sequence[Image.Image], path: Path, seconds: float = 4.0)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
     return path
 
 

@@ -1,5 +1,6 @@
 """Pictures of a run, drawn and saved: what the command line and the report show."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ def draw_traversals(
     canvas.check_kind(path)
     if steps < 2:
         raise UserError(f"--steps {steps}: a traversal takes 2 steps or more")
+    if not 0 < reach < math.inf:
+        raise UserError(f"--reach {reach:g}: a traversal goes from −reach to +reach, so give a positive number")
     dimensions = run.dimensions
     assert dimensions is not None
     if chosen is not None:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from wherewhat.errors import UserError
+from wherewhat.errors import UserError, did_you_mean
 
 REACH = 4.0
 """sweeps go from −4 to +4, whatever the prior"""
@@ -117,11 +117,11 @@ def sweep(base: Float[Tensor, " z"], latent: int, points: int, reach: float = RE
 
 
 def find_protocol(protocol: TplProtocol | str) -> TplProtocol:
-    """A protocol by name.  Raises UserError naming those there are."""
+    """A protocol by name.  Raises UserError naming the nearest."""
     if isinstance(protocol, TplProtocol):
         return protocol
     if protocol not in PROTOCOLS:
-        raise UserError(f"there is no TPL protocol {protocol}; there is: {', '.join(PROTOCOLS)}")
+        raise UserError(f"there is no TPL protocol {protocol}{did_you_mean(protocol, list(PROTOCOLS))}")
     return PROTOCOLS[protocol]
 
 
