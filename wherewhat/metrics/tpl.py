@@ -59,7 +59,7 @@ class TPL(NamedTuple):
     options: dict[str, Any]
 
 
-def tpl_score(segments: Float[np.ndarray, "t z s-1"], threshold: float, options: dict[str, Any] | None = None) -> TPL:
+def tpl_score(segments: Float[np.ndarray, "t z steps"], threshold: float, options: dict[str, Any] | None = None) -> TPL:
     """From distances between neighbours along each sweep to the score.
 
     Lengths are sums along a sweep, averaged over base points; dimensions above the threshold are active.
@@ -68,7 +68,7 @@ def tpl_score(segments: Float[np.ndarray, "t z s-1"], threshold: float, options:
     count = len(lengths)
 
     def error(values: np.ndarray) -> np.ndarray:
-        return values.std(0, ddof=1) / np.sqrt(count) if count > 1 else np.full(values.shape[1:], np.nan)
+        return np.asarray(values.std(0, ddof=1) / np.sqrt(count)) if count > 1 else np.full(values.shape[1:], np.nan)
 
     per_latent = lengths.mean(0)
     active = per_latent > threshold

@@ -1,0 +1,179 @@
+"""What the benchmarks share: the head of a result, the clock, memory of a fresh process, the file a result goes to."""
+
+import argparse
+import datetime
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import torch
+
+from wherewhat.config import Config
+from wherewhat.train.step import resolve_precision
+
+RESULTS = Path(__file__).parent / "results"
+MB = 1e6
+
+Result = TypeVar("Result")
+
+
+class Timing(NamedTuple):
+    """Seconds of one call: the median, and half the distance between the quartiles."""
+
+    median: float
+    spread: float
+
+    def __str__(self) -> str:
+        """In milliseconds."""
+        return f"{1e3 * self.median:.3g} ± {1e3 * self.spread:.2g}"
+
+
+def options(docstring: str) -> argparse.Namespace:
+    """The command line of every benchmark: --quick and --device."""
+    parser = argparse.ArgumentParser(description=docstring.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a smoke run: small counts, nothing written")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: PyTorch finds no GPU on this machine")
+    return args
+
+
+def command() -> str:
+    """The command that was given, without the path of this machine."""
+    return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+
+
+def header(given: str, device: str = "cpu", packages: tuple[str, ...] = ()) -> str:
+    """Machine, versions, commit, date and command, a line each.  packages: named beside torch."""
+    load = f", load {os.getloadavg()[0]:.1f} before the start" if hasattr(os, "getloadavg") else ""
+    machine = f"{processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads{load}"
+    native = resolve_precision(Config("", None, None, None), torch.device(device)) == "bf16"  # type: ignore[arg-type]
+    versions = [f"{name} {version(name)}" for name in ("wherewhat", "torch", *packages)]
+    lines = [
+        f"machine: {machine}; {platform.system()} {platform.machine()}",
+        *([f"GPU: {torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"] if device == "cuda" else []),
+        f"bf16 is {'' if native else 'not '}native to it",
+        f"versions: python {platform.python_version()}, {', '.join(versions)}",
+        f"commit: {commit()}",
+        f"date: {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}",
+        f"command: {given}",
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def processor() -> str:
+    """The processor's name."""
+    lines = _text("/proc/cpuinfo").splitlines()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def commit() -> str:
+    """The commit of this checkout, and whether the package or the benchmarks differ from it."""
+    root = Path(__file__).parents[1]
+    head = _git("rev-parse", "--short", "HEAD").strip()
+    changed = _git("status", "--porcelain", "--", str(root / "wherewhat"), str(root / "benchmarks" / "*.py")).strip()
+    return (head or "unknown") + (" with changes" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    told = subprocess.run(["git", *arguments], cwd=RESULTS.parent, capture_output=True, text=True, check=False)
+    return told.stdout
+
+
+def _text(path: str) -> str:
+    return Path(path).read_text() if Path(path).exists() else ""
+
+
+def timed(run: Callable[[], object], device: str = "cpu", seconds: float = 2.0, least: int = 5, warm: int = 1) -> Timing:
+    """Call `warm` times unmeasured, then at least `least` times and for at least so many seconds."""
+    for _ in range(warm):
+        run()
+    taken: list[float] = []
+    while len(taken) < least or sum(taken) < seconds:
+        _finish(device)
+        start = time.perf_counter()
+        run()
+        _finish(device)
+        taken.append(time.perf_counter() - start)
+    low, middle, high = statistics.quantiles(taken, n=4, method="inclusive") if len(taken) > 1 else taken * 3
+    return Timing(middle, (high - low) / 2)
+
+
+def _finish(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def fresh(device: str, prepare: Callable[..., Callable[[], Result]], *args: object) -> tuple[Result, int]:
+    """In a process of its own: `run = prepare(*args)`, then `run()`.  What run returned, and the bytes by which memory
+    grew at its highest while run was working; what prepare left is not counted.
+
+    On the CPU this is resident memory as the system counts it, with everything libraries and the allocator hold beside
+    the tensors; on CUDA, what PyTorch's allocator gave out.  prepare is a function of a module's top level.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn")) as one:
+        return one.submit(_inside, device, prepare, args).result()
+
+
+def _inside(
+    device: str, prepare: Callable[..., Callable[[], Result]], args: tuple[object, ...]
+) -> tuple[Result, int]:
+    run = prepare(*args)
+    before = _restart_peak(device)
+    result = run()
+    return result, max(0, _peak(device) - before)
+
+
+def _restart_peak(device: str) -> int:
+    """Bytes held now; the highest since is counted from here on."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+    if Path("/proc/self/clear_refs").exists():
+        Path("/proc/self/clear_refs").write_text("5")
+        return _status("VmRSS")
+    return _peak(device)
+
+
+def _peak(device: str) -> int:
+    if device == "cuda":
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated()
+    if Path("/proc/self/status").exists():
+        return _status("VmHWM")  # getrusage would count this process's parent with it
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _status(name: str) -> int:
+    found = re.search(rf"{name}:\s+(\d+) kB", _text("/proc/self/status"))
+    assert found, f"the system tells no {name}"
+    return int(found[1]) * 1024
+
+
+def table(heads: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table; all columns but the first are numbers."""
+    lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write(name: str, text: str, args: argparse.Namespace) -> None:
+    """Print a result and, unless it was a smoke run, keep it as results/<name>.md (<name>-cuda.md)."""
+    print(text)
+    if not args.quick:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{name}{'-cuda' if args.device == 'cuda' else ''}.md").write_text(text)
