@@ -1,7 +1,9 @@
 """What the benchmarks share: the head of a result, the clock, memory of a fresh process, the file a result goes to."""
 
 import argparse
+import ctypes
 import datetime
+import gc
 import os
 import platform
 import re
@@ -18,7 +20,7 @@ from typing import NamedTuple, TypeVar
 
 import torch
 
-from wherewhat.config import Config
+from wherewhat.recipes import find
 from wherewhat.train.step import resolve_precision
 
 RESULTS = Path(__file__).parent / "results"
@@ -58,7 +60,7 @@ def header(given: str, device: str = "cpu", packages: tuple[str, ...] = ()) -> s
     """Machine, versions, commit, date and command, a line each.  packages: named beside torch."""
     load = f", load {os.getloadavg()[0]:.1f} before the start" if hasattr(os, "getloadavg") else ""
     machine = f"{processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads{load}"
-    native = resolve_precision(Config("", None, None, None), torch.device(device)) == "bf16"  # type: ignore[arg-type]
+    native = resolve_precision(find("demo"), torch.device(device)) == "bf16"
     versions = [f"{name} {version(name)}" for name in ("wherewhat", "torch", *packages)]
     lines = [
         f"machine: {machine}; {platform.system()} {platform.machine()}",
@@ -96,7 +98,9 @@ def _text(path: str) -> str:
     return Path(path).read_text() if Path(path).exists() else ""
 
 
-def timed(run: Callable[[], object], device: str = "cpu", seconds: float = 2.0, least: int = 5, warm: int = 1) -> Timing:
+def timed(
+    run: Callable[[], object], device: str = "cpu", seconds: float = 2.0, least: int = 5, warm: int = 1
+) -> Timing:
     """Call `warm` times unmeasured, then at least `least` times and for at least so many seconds."""
     for _ in range(warm):
         run()
@@ -127,9 +131,7 @@ def fresh(device: str, prepare: Callable[..., Callable[[], Result]], *args: obje
         return one.submit(_inside, device, prepare, args).result()
 
 
-def _inside(
-    device: str, prepare: Callable[..., Callable[[], Result]], args: tuple[object, ...]
-) -> tuple[Result, int]:
+def _inside(device: str, prepare: Callable[..., Callable[[], Result]], args: tuple[object, ...]) -> tuple[Result, int]:
     run = prepare(*args)
     before = _restart_peak(device)
     result = run()
@@ -142,6 +144,9 @@ def _restart_peak(device: str) -> int:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated()
+    gc.collect()
+    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)  # else what was freed before would be used again uncounted
     if Path("/proc/self/clear_refs").exists():
         Path("/proc/self/clear_refs").write_text("5")
         return _status("VmRSS")

@@ -71,18 +71,18 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     encoded = encode(recogniser, data, ENCODED[protocol], seed, told) if data.factors else None
     for name in needs_factors:
-        told(name, 0)
+        told(name, 0.0)
         assert encoded is not None and data.factors is not None
         rows += supervised_rows(name, encoded, data.factors.names, protocol, seed)
     if perceptual is not None:
         assert tpl_protocol is not None
-        told("tpl", 0)
+        told("tpl", 0.0)
         result = lengths.tpl(
             picture(generator), run.config.generator.codes, perceptual, tpl_protocol, threshold, seed, device=device,
             progress=lambda done: told("tpl", done),
         )  # fmt: skip
         rows += tpl_rows(result, tpl_protocol, describe(generator, result, encoded, data, seed))
-    told("done", 1)
+    told("done", 1.0)
     rows = [{"images": run.images, **row} for row in rows]
     for row in rows:
         run.log_metric(row)

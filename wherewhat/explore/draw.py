@@ -2,12 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
+from wherewhat.data import open_data
 from wherewhat.errors import UserError
 from wherewhat.explore import canvas, traverse
 from wherewhat.explore.traverse import Slider
@@ -37,11 +41,25 @@ def draw_traversals(
     drawn = np.random.default_rng(seed).standard_normal((64, generator.config.codes), np.float32)
     z = torch.from_numpy(drawn).to(device)
     masks = mean_masks(generator, z)
+    base = starting_point(run, seed, device)
     if path.suffix.lower() in (".gif", ".mp4"):
-        return canvas.save_moving(traverse.moving_traversals(generator, sliders, z[0], masks, reach=reach), path)
+        return canvas.save_moving(traverse.moving_traversals(generator, sliders, base, masks, reach=reach), path)
     note = f"{run.config.recipe}, {run.images:,} images seen"
-    picture = traverse.traversals(generator, sliders, z[0], masks, steps, reach, note)
+    picture = traverse.traversals(generator, sliders, base, masks, steps, reach, note)
     return canvas.save_still(picture, path)
+
+
+@torch.no_grad()
+def starting_point(run: Run, seed: int, device: str) -> Float[Tensor, " z"]:
+    """Where traversals start: the codes of an image of the data for an autoencoder, whose recogniser reads real images;
+    a draw from the prior for a GAN, and where the data are not at hand."""
+    rng = np.random.default_rng([seed, 2])
+    if run.config.autoencoder:
+        with suppress(UserError):
+            data = open_data(run.config.data)
+            image = torch.from_numpy(data.images(rng.integers(len(data), size=1))).to(device)
+            return run.recogniser.to(device)(image.float() / 127.5 - 1)[0]
+    return torch.from_numpy(rng.standard_normal(run.config.generator.codes, np.float32)).to(device)
 
 
 def draw_factor_map(run: Run, row: dict[str, Any]) -> Path:

@@ -18,6 +18,8 @@ from wherewhat.nn.generator import Generator, mean_masks
 from wherewhat.nn.trunk import Recogniser
 from wherewhat.runs import Run
 
+COLUMNS = 10
+"""images a row of samples"""
 ENCODED = 5_000
 """images read to name the factor of each slider, where factors are known"""
 
@@ -34,7 +36,8 @@ def glance(run: Run, generator: Generator, recogniser: Recogniser, data: Images,
     device = generator.constant.device
     stem = f"{images // 1000:06d}k"
     z = fixed_latents(generator, 64).to(device)
-    pictures = {"samples": traverse.samples(sample_rows(generator, recogniser, data, z))}
+    real = torch.from_numpy(data.images(order(len(data), 0, 0, COLUMNS))).to(device).float() / 127.5 - 1
+    pictures = {"samples": traverse.samples(sample_rows(generator, recogniser, real, z))}
     plain = [traverse.Slider(i, f"z{i}") for i in range(generator.config.codes)]
     scores: dict[str, float] = {}
     distance = quick_distance(str(device), min(generator.size))
@@ -48,7 +51,9 @@ def glance(run: Run, generator: Generator, recogniser: Recogniser, data: Images,
         plain = traverse.sliders(dimensions, run.names)
     masks = mean_masks(generator, z)
     note = f"{run.config.recipe}, {images:,} images seen"
-    pictures["traversals"] = traverse.traversals(generator, plain, z[0], masks, footnote=note)
+    with torch.no_grad():
+        base = recogniser(real)[0] if run.config.autoencoder else z[0]
+    pictures["traversals"] = traverse.traversals(generator, plain, base, masks, footnote=note)
     pictures["masks"] = traverse.single_masks(generator, plain, z[:6])
     saved = {n: canvas.save_still(p, run.picture(f"{stem}-{n}.png")) for n, p in pictures.items()}
     return Glance(saved, scores)
@@ -56,13 +61,12 @@ def glance(run: Run, generator: Generator, recogniser: Recogniser, data: Images,
 
 @torch.no_grad()
 def sample_rows(
-    generator: Generator, recogniser: Recogniser, data: Images, z: torch.Tensor, columns: int = 10
+    generator: Generator, recogniser: Recogniser, real: torch.Tensor, z: torch.Tensor
 ) -> list[tuple[str, torch.Tensor]]:
     """Images of the data; the same read by the recogniser and made again by the generator; images from the prior."""
-    real = torch.from_numpy(data.images(order(len(data), 0, 0, columns))).to(z.device).float() / 127.5 - 1
     again = generator(recogniser(real)).image
-    made = generator(z[: 2 * columns]).image
-    return [("data", real), ("read, then made again", again), ("made", made[:columns]), ("", made[columns:])]
+    made = generator(z[: 2 * COLUMNS]).image
+    return [("data", real), ("read, then made again", again), ("made", made[:COLUMNS]), ("", made[COLUMNS:])]
 
 
 def fixed_latents(generator: Generator, count: int) -> torch.Tensor:

@@ -1,0 +1,310 @@
+"""From a run to scores: encoding, the table of dimensions, what is written, and what is refused."""
+
+import json
+import re
+import shutil
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from wherewhat import evaluate as scores
+from wherewhat.config import to_json
+from wherewhat.data.factors import Factors
+from wherewhat.errors import UserError
+from wherewhat.evaluate import choose, encode, evaluate, extent, picture
+from wherewhat.metrics import factors as supervised
+from wherewhat.metrics.distance import Pixels
+from wherewhat.metrics.tpl import tpl
+from wherewhat.runs import Dimension, Run
+
+ALL = ["factor_vae", "beta_vae", "mig", "dci", "dci_completeness", "dci_informativeness", "sap", "tpl", "dimensions"]
+
+
+class Few:
+    """Twelve noisy images of two factors."""
+
+    name, size, channels = "few", (16, 16), 3
+    factors = Factors(("hue", "size"), (3, 4))
+
+    def __len__(self):
+        return 12
+
+    def images(self, index):
+        return np.random.default_rng(0).integers(0, 256, (12, 3, 16, 16), np.uint8)[index]
+
+
+def without_factors(run, folder):
+    """The run as if it had been trained on a folder of images."""
+    folder.mkdir()
+    for i, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), np.uint8)):
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    config = replace(run.config, data=replace(run.config.data, source=str(folder)))
+    (run.path / "config.json").write_text(to_json(config))
+    return Run.open(run.path)
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy of the trained run, to be written to."""
+    return Run.open(shutil.copytree(trained, tmp_path / "run"))
+
+
+@pytest.fixture(scope="module")
+def lively(trained, tmp_path_factory):
+    """A run whose latents change the image much, the later ones more, and whose codes are not constant; scored."""
+    run = Run.open(shutil.copytree(trained, tmp_path_factory.mktemp("lively") / "run"))
+    torch.manual_seed(0)
+    generator, recogniser = run.generator, run.recogniser
+    stage = generator.stages[0]
+    stage.style.copy_(torch.randn_like(stage.style) * torch.tensor([[2.0], [8.0]]))
+    for weights in recogniser.parameters():
+        weights.copy_(torch.randn_like(weights) * 0.2)
+    run.save(64, generator, recogniser, {"images": 64})
+    run = Run.open(run.path)
+    rows = evaluate(run, None, "fast", distance="pixels", threshold=0.01)
+    return run, rows
+
+
+# ------------------------------------------------------------------------------------------------------------- rows
+
+
+def test_every_metric_has_a_row_and_every_row_is_written(lively):
+    run, rows = lively
+    assert [row["metric"] for row in rows] == ALL
+    for row in rows:
+        assert row["images"] == 64
+        assert row["options"]["protocol"] in ("fast", "small")
+        assert np.isfinite(row["value"])
+    text = (run.path / "metrics.jsonl").read_text()
+    assert json.loads(json.dumps(rows)) == [json.loads(line) for line in text.splitlines()][-len(rows) :]
+    assert "NaN" not in text
+
+
+def test_scores_are_those_of_the_metrics_on_the_codes(lively):
+    run, rows = lively
+    values = {row["metric"]: row for row in rows}
+    data = scores.open_data(run.config.data)
+    codes, factors = encode(run.recogniser, data, 10_000)
+    codes = codes.astype(np.float64)
+    assert values["mig"]["value"] == pytest.approx(supervised.mig(codes, factors, np.random.default_rng(0)).score)
+    for name in ("factor_vae", "sap"):
+        told = supervised.score(name, codes, factors, supervised.PROTOCOLS["fast"], 0)
+        assert values[name]["value"] == pytest.approx(told["value"])
+    assert values["mig"]["value"] > 0
+    assert values["mig"]["options"]["encoded"] == 10_000
+    assert values["mig"]["options"]["factors"] == list(data.factors.names)
+    codes_by_factors = np.array(values["dci"]["details"]["importance"]).shape
+    assert codes_by_factors == (2, len(data.factors.names))
+    assert values["dci_completeness"]["value"] == values["dci"]["details"]["completeness"]
+    assert values["dci_informativeness"]["value"] == values["dci"]["details"]["informativeness"]
+
+
+def test_the_tpl_of_a_run_is_that_of_its_generator(lively):
+    run, rows = lively
+    result = tpl(picture(run.generator), 2, Pixels(), "small", threshold=0.01)
+    row = next(row for row in rows if row["metric"] == "tpl")
+    assert row["value"] == pytest.approx(result.score)
+    assert row["details"]["per_latent"] == pytest.approx(result.per_latent.tolist())
+    assert row["details"]["active"] == result.active.sum() == rows[-1]["value"]
+    assert row["options"]["threshold"] == 0.01
+
+
+def test_scoring_again_replaces_rows_and_other_options_stand_beside_them(run):
+    def count(name):
+        return sum(row["metric"] == name for row in run.rows("metrics"))
+
+    for _ in range(2):
+        evaluate(run, ["mig", "tpl"], "fast", distance="pixels")
+    assert [count(name) for name in ("mig", "tpl", "dimensions")] == [1, 1, 1]
+    evaluate(run, ["tpl"], "fast", distance="pixels", threshold=0.25)
+    evaluate(run, ["mig"], "fast", seed=1)
+    assert [count(name) for name in ("mig", "tpl", "dimensions")] == [2, 2, 2]
+    assert run.latest("tpl")["options"]["threshold"] == 0.25
+    evaluate(run, ["tpl"], "fast", distance="pixels")
+    assert count("tpl") == 2
+    assert run.latest("tpl")["options"]["threshold"] == 0.1
+
+
+def test_only_what_was_asked_for_is_measured(run, monkeypatch):
+    monkeypatch.setattr(scores.lengths, "tpl", None)
+    rows = evaluate(run, ["sap", "mig"], "fast", distance="no such file, and not needed")
+    assert [row["metric"] for row in rows] == ["sap", "mig"]
+
+
+def test_factors_that_never_vary_are_left_out():
+    codes = np.random.default_rng(0).standard_normal((200, 2)).astype(np.float32)
+    values = np.stack([np.zeros(200), np.arange(200) % 3, np.arange(200) // 100], 1).astype(np.int64)
+    (row,) = scores.supervised_rows("mig", scores.Encoded(codes, values), ["still", "hue", "side"], "fast", 0)
+    assert row["options"]["factors"] == ["hue", "side"]
+    whole = supervised.mig(codes.astype(np.float64), values[:, 1:], np.random.default_rng(0))
+    assert row["value"] == pytest.approx(whole.score)
+
+
+def test_progress_is_told_from_0_to_1(run):
+    told = []
+    evaluate(run, ["mig", "tpl"], "fast", distance="pixels", told=lambda what, done: told.append((what, done)))
+    assert list(dict.fromkeys(what for what, _ in told)) == ["encoding", "mig", "tpl", "done"]
+    assert all(0 <= done <= 1 for _, done in told)
+
+
+# ---------------------------------------------------------------------------------------------------------- encoding
+
+
+def test_codes_are_those_of_the_recogniser_image_by_image(trained):
+    recogniser = Run.open(trained).recogniser
+    codes, factors = encode(recogniser, Few(), 12, batch=5)
+    images = Few().images(np.arange(12))
+    for i in range(12):
+        with torch.no_grad():
+            alone = recogniser(torch.from_numpy(images[i : i + 1]).float() / 255 * 2 - 1)
+        np.testing.assert_allclose(codes[i], alone[0].numpy(), atol=1e-5)
+        assert factors[i].tolist() == [i // 4, i % 4]
+
+
+@pytest.mark.parametrize("count", [12, 13, 50_000])
+def test_every_image_is_read_once_if_there_are_no_more(trained, count):
+    codes, factors = encode(Run.open(trained).recogniser, Few(), count, seed=3, batch=5)
+    assert codes.shape == (12, 2)
+    assert len(np.unique(factors, axis=0)) == 12
+
+
+def test_of_more_images_some_are_drawn_without_replacement_by_seed(trained):
+    recogniser = Run.open(trained).recogniser
+    drawn = [encode(recogniser, Few(), 7, seed=seed).factors for seed in (0, 0, 1)]
+    assert [len(np.unique(factors, axis=0)) for factors in drawn] == [7, 7, 7]
+    assert (drawn[0] == drawn[1]).all()
+    assert (drawn[0] != drawn[2]).any()
+
+
+# -------------------------------------------------------------------------------------------- the table of dimensions
+
+
+def test_dimensions_are_sorted_by_their_tpl_and_can_be_read_back(lively):
+    run, rows = lively
+    table, lengths = rows[-1]["details"], rows[-2]["details"]["per_latent"]
+    assert [d["latent"] for d in table] == np.argsort(lengths)[::-1].tolist() == [1, 0]
+    assert [d["tpl"] for d in table] == sorted(lengths, reverse=True)
+    assert [d["active"] for d in table] == [d["tpl"] > 0.01 for d in table]
+    assert [asdict(d) for d in run.dimensions] == table
+
+
+def test_dimensions_tell_the_mean_mask_and_the_matching_factor(lively):
+    run, _ = lively
+    data = scores.open_data(run.config.data)
+    codes, factors = encode(run.recogniser, data, 10_000)
+    match = supervised.match(codes.astype(np.float64), factors)
+    z = torch.from_numpy(np.random.default_rng([0, 1]).standard_normal((64, 2), np.float32))
+    masks = run.generator(z).masks_at(16, 16).mean(0).numpy()
+    for d in run.dimensions:
+        assert d.factor == data.factors.names[match.factor[d.latent]]
+        assert d.share == pytest.approx(match.share[d.latent])
+        assert d.peak == pytest.approx(masks[d.latent].max(), rel=1e-4)
+        assert (d.row, d.column, d.area) == pytest.approx(extent(masks[d.latent]), abs=0.02)
+
+
+def test_the_extent_of_a_mask_is_where_it_is_above_half_its_peak():
+    mask = np.zeros((16, 32), np.float32)
+    mask[4:8, 16:32] = 0.6
+    mask[0, 0] = 0.29
+    assert extent(mask) == (6 / 16, 24 / 32, 4 * 16 / (16 * 32))
+    assert extent(mask / 10) == extent(mask)
+    assert extent(np.full((8, 8), 0.5, np.float32)) == (0.5, 0.5, 1.0)
+    single = np.zeros((4, 4), np.float32)
+    single[3, 0] = 1
+    assert extent(single) == (3.5 / 4, 0.5 / 4, 1 / 16)
+
+
+def place(row=0.5, column=0.5, area=0.1, peak=1.0):
+    return Dimension(0, 1.0, 0.1, True, row, column, area, peak).place
+
+
+def test_places_have_words():
+    words = [[place(row, column) for column in (0.0, 0.5, 1.0)] for row in (0.0, 0.5, 1.0)]
+    assert words == [
+        ["top left", "top", "top right"],
+        ["left", "middle", "right"],
+        ["bottom left", "bottom", "bottom right"],
+    ]
+    assert (place(0.32), place(0.34), place(0.66), place(0.67)) == ("top", "middle", "middle", "bottom")
+    assert (place(area=0.69), place(area=0.71)) == ("middle", "everywhere")
+    assert (place(peak=0.019), place(peak=0.021)) == ("nowhere", "middle")
+    assert place(area=1.0, peak=0.0) == "nowhere"
+
+
+# ------------------------------------------------------------------------------------------- what can be asked, or not
+
+
+@pytest.mark.parametrize(
+    ("asked", "chosen"),
+    [
+        ((None, "dlib", None), ("dlib", "medium")),
+        ((None, "fast", None), ("fast", "small")),
+        ((None, "fast", "large"), ("fast", "large")),
+        ((None, "large", None), ("dlib", "large")),
+        ((["mig", "tpl"], "dlib", None), ("dlib", "medium")),
+        ((["tpl"], "dlib", None), ("dlib", "dlib")),
+        ((["tpl"], "fast", None), ("fast", "small")),
+        ((["tpl"], "huge", None), ("dlib", "huge")),
+        ((["tpl"], "small", "medium"), ("dlib", "medium")),
+    ],
+)
+def test_one_word_names_the_protocols_of_both_kinds(asked, chosen):
+    metrics, *protocols = choose(*asked)
+    assert metrics == (asked[0] or scores.METRICS)
+    assert tuple(protocols) == chosen
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ((["mgi"], "dlib", None), "no metric mgi; did you mean mig?"),
+        ((["mig", "factorvae"], "dlib", None), "no metric factorvae; did you mean factor_vae?"),
+        ((None, "fsat", None), "no protocol fsat; did you mean fast?"),
+        ((None, "mediun", None), "no protocol mediun; did you mean medium?"),
+        ((None, "qqq", None), "no protocol qqq; there is: dlib, fast, small, medium, large, huge"),
+        ((None, "dlib", "larg"), "no TPL protocol larg; did you mean large?"),
+    ],
+)
+def test_unknown_names_are_told_with_the_nearest(asked, words):
+    with pytest.raises(UserError, match=re.escape(words)):
+        choose(*asked)
+
+
+def test_a_folder_of_images_has_tpl_only(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("WHEREWHAT_CACHE", str(tmp_path / "cache"))
+    run = without_factors(run, tmp_path / "images")
+    rows = evaluate(run, None, "fast", distance="pixels")
+    assert [row["metric"] for row in rows] == ["tpl", "dimensions"]
+    assert all(d.factor is None and d.share is None for d in run.dimensions)
+    before = run.rows("metrics")
+    with pytest.raises(UserError, match=r"the factors of images are not known, so mig cannot be measured"):
+        evaluate(run, ["tpl", "mig"], "fast", distance="pixels")
+    assert run.rows("metrics") == before
+
+
+def test_missing_lpips_weights_are_told_before_anything_is_measured(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("WHEREWHAT_CACHE", str(tmp_path))
+    monkeypatch.setattr(scores, "encode", None)
+    with pytest.raises(UserError, match=r"weights are not on this machine.*wherewhat weights"):
+        evaluate(run, None, "fast")
+    assert run.rows("metrics") == []
+
+
+def test_images_too_small_for_the_distance_are_told_before_anything_is_measured(run, monkeypatch):
+    from test_distance import random_weights
+
+    from wherewhat.metrics.distance import Lpips
+
+    monkeypatch.setattr(scores, "load_distance", lambda *_: Lpips(random_weights("alex")))
+    monkeypatch.setattr(scores, "encode", None)
+    with pytest.raises(UserError, match="images of 16x16: LPIPS-alex needs sides of 31 or more"):
+        evaluate(run, None, "fast")
+
+
+def test_a_run_without_a_checkpoint_is_told(run):
+    shutil.rmtree(run.path / "checkpoints")
+    with pytest.raises(UserError, match="has no checkpoint yet"):
+        evaluate(run, ["tpl"], "fast", distance="pixels")

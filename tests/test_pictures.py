@@ -1,0 +1,468 @@
+"""Pictures: what they show, where, on which scale; that files decode; sheets of data sets."""
+
+import json
+import shutil
+
+import imageio.v2 as imageio
+import numpy as np
+import pytest
+import torch
+from conftest import small
+from matplotlib import colormaps
+from PIL import Image
+
+from wherewhat.data.factors import Factors
+from wherewhat.errors import UserError
+from wherewhat.evaluate import evaluate
+from wherewhat.explore import canvas, draw, traverse
+from wherewhat.explore.canvas import Canvas, save_moving, save_still, to_tiles
+from wherewhat.explore.draw import draw_factor_map, draw_traversals
+from wherewhat.explore.sheet import sheet
+from wherewhat.explore.traverse import LABEL, Slider, factor_map, single_masks, sliders, swing, traversals
+from wherewhat.nn.generator import Generator
+from wherewhat.runs import Dimension, Run, build_generator
+
+
+def places(picture, tile):
+    """Where a tile stands in a picture, pixel for pixel: (row, column) of its upper left corner, from the top."""
+    picture, (h, w) = np.asarray(picture), tile.shape[:2]
+    wanted = [(0, 0), (h // 2, w // 2), (h - 1, 0), (0, w - 1), (h - 1, w - 1)]
+    inside = picture.shape[0] - h + 1, picture.shape[1] - w + 1
+    maybe = np.ones(inside, bool)
+    for y, x in wanted:
+        maybe &= (picture[y : y + inside[0], x : x + inside[1]] == tile[y, x]).all(2)
+    return [(y, x) for y, x in zip(*np.nonzero(maybe), strict=True) if (picture[y : y + h, x : x + w] == tile).all()]
+
+
+def the_place(picture, tile):
+    found = places(picture, tile)
+    assert len(found) == 1
+    return found[0]
+
+
+def colour(value):
+    return np.rint(np.array(colormaps["inferno"](np.float32(value))[:3]) * 255)
+
+
+@pytest.fixture(scope="module")
+def generator():
+    torch.manual_seed(0)
+    made = build_generator(small("rooms", (16, 24)), Generator)
+    with torch.no_grad():
+        for stage in made.stages:
+            stage.style.mul_(3)
+    return made.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def masks():
+    return np.linspace(0, 1, 4 * 16 * 24, dtype=np.float32).reshape(4, 16, 24)
+
+
+@pytest.fixture(scope="module")
+def scored(trained, tmp_path_factory):
+    """A run whose two latents change the image visibly, with its TPL measured: z1 is longer than z0."""
+    run = Run.open(shutil.copytree(trained, tmp_path_factory.mktemp("lively") / "run"))
+    torch.manual_seed(0)
+    stage = run.generator.stages[0]
+    stage.style.copy_(torch.randn_like(stage.style) * torch.tensor([[2.0], [8.0]]))
+    run.save(64, run.generator, run.recogniser, {"images": 64})
+    run = Run.open(run.path)
+    evaluate(run, ["tpl"], "fast", distance="pixels", threshold=0.01)
+    assert [d.latent for d in run.dimensions if d.active] == [1, 0]
+    return run
+
+
+@pytest.fixture
+def run(scored, tmp_path):
+    return Run.open(shutil.copytree(scored.path, tmp_path / "run"))
+
+
+BASE = torch.tensor([0.5, -0.4, 1.0, 0.2])
+PLAIN = [Slider(i, f"z{i}") for i in (2, 0, 3, 1)]
+
+
+def image_at(generator, latent, value):
+    z = BASE.clone()[None]
+    z[0, latent] = value
+    return to_tiles(generator(z).image)[0]
+
+
+# -------------------------------------------------------------------------------------------------------- traversals
+
+
+def test_rows_come_in_the_order_given_and_columns_from_minus_to_plus_reach(generator, masks):
+    picture = traversals(generator, PLAIN, BASE, masks, steps=5, reach=3.0)
+    tops, mask_columns = [], []
+    for slider in PLAIN:
+        spots = [the_place(picture, image_at(generator, slider.latent, v)) for v in (-3.0, -1.5, 0.0, 1.5, 3.0)]
+        (top, column) = the_place(picture, canvas.heat(masks[slider.latent], (64, 96)))
+        assert {y for y, _ in spots} == {top}
+        distances = np.diff([column] + [x for _, x in spots])
+        assert distances[1:].tolist() == [distances[1]] * 4
+        assert distances[0] >= distances[1] > 96
+        tops.append(top)
+        mask_columns.append(column)
+    assert tops == sorted(set(tops))
+    assert set(mask_columns) == {LABEL}
+
+
+def test_the_middle_column_is_the_base_point_with_that_latent_at_0(generator, masks):
+    picture = traversals(generator, PLAIN, BASE, masks)
+    for slider in PLAIN:
+        row = [x for y, x in places(picture, image_at(generator, slider.latent, 0.0))]
+        first = the_place(picture, image_at(generator, slider.latent, -2.0))[1]
+        last = the_place(picture, image_at(generator, slider.latent, 2.0))[1]
+        assert row == [(first + last) // 2]
+
+
+def test_the_base_point_is_left_as_it_was(generator, masks):
+    before = BASE.clone()
+    traversals(generator, PLAIN, BASE, masks, steps=2)
+    swing(generator, BASE, 1, 4, 2.0)
+    assert torch.equal(before, BASE)
+
+
+@pytest.mark.parametrize("others", [0.0, 0.1, 1.0])
+def test_masks_are_drawn_on_a_scale_from_0_to_1_whatever_the_others_are(generator, others):
+    masks = np.full((4, 16, 24), others, np.float32)
+    masks[2] = 0.5
+    picture = np.asarray(traversals(generator, PLAIN[:2], BASE, masks, steps=2))
+    top, _ = the_place(picture, image_at(generator, 2, -2.0))
+    half = picture[top : top + 64, LABEL : LABEL + 96]
+    assert (half == colour(0.5)).all()
+    moving = traverse.moving_traversals(generator, PLAIN[:2], BASE, masks, frames=2)
+    assert all(len(places(frame, half)) == 1 for frame in moving)
+
+
+def test_heat_is_the_same_colour_for_the_same_value():
+    assert (canvas.heat(np.full((3, 4), 0.25, np.float32), (6, 8)) == colour(0.25)).all()
+    assert (canvas.heat(np.array([[-1.0, 2.0]]), (1, 2)) == [[colour(0), colour(1)]]).all()
+    assert canvas.heat(np.zeros((4, 6)), (8, 18)).shape == (8, 18, 3)
+
+
+def test_masks_of_single_images_stand_beside_them(generator):
+    z = torch.stack([BASE, -2 * BASE])
+    picture = single_masks(generator, PLAIN, z)
+    made = generator(z)
+    masks = made.masks_at(16, 24).numpy()
+    for i in range(2):
+        top, left = the_place(picture, to_tiles(made.image)[i])
+        for k, slider in enumerate(PLAIN, 1):
+            x = left + k * (96 + canvas.GAP)
+            tile = np.asarray(picture)[top : top + 64, x : x + 96]
+            assert (tile == canvas.heat(masks[i, slider.latent], (64, 96))).all()
+
+
+def test_a_swing_is_a_loop_that_starts_at_minus_reach(generator):
+    for frames in (2, 3, 8, 9, 32):
+        images = swing(generator, BASE, 1, frames, 2.5)
+        assert len(images) == frames
+        for k in range(1, frames):
+            torch.testing.assert_close(images[k], images[frames - k], atol=2e-5, rtol=0)
+        if frames % 2 == 0:
+            ends = torch.stack([BASE, BASE])
+            ends[:, 1] = torch.tensor([-2.5, 2.5])
+            torch.testing.assert_close(images[[0, frames // 2]], generator(ends).image, atol=2e-5, rtol=0)
+    changes = (images[1:17] - images[:16]).abs().mean((1, 2, 3))
+    assert changes[0] < changes[7] > changes[15]
+
+
+# -------------------------------------------------------------------------------------------------------------- tiles
+
+
+def test_transparent_pixels_show_the_paper():
+    images = torch.full((3, 4, 2, 2), -1.0)
+    images[1, 3], images[2, 3] = 0.0, 1.0
+    clear, half, solid = to_tiles(images)
+    assert (clear == 255).all()
+    assert (abs(half.astype(int) - 127) <= 1).all()
+    assert (solid == 0).all()
+    picture = traverse.samples([("clear", images[:1])])
+    assert places(picture, clear)
+
+
+@pytest.mark.parametrize(
+    ("size", "tile"), [((16, 24), (64, 96)), ((64, 64), (128, 128)), ((70, 100), (70, 100)), ((300, 400), (144, 192))]
+)
+def test_tiles_keep_the_aspect_ratio_and_whole_pixels(size, tile):
+    images = torch.rand(1, 1, *size) * 2 - 1
+    made = to_tiles(images)
+    assert made.shape == (1, *tile, 3)
+    assert (made[..., 0] == made[..., 2]).all()
+    if tile[0] > size[0]:
+        times = tile[0] // size[0]
+        assert (made[0].reshape(size[0], times, size[1], times, 3).std((1, 3)) == 0).all()
+
+
+def test_values_outside_the_range_are_clipped():
+    made = to_tiles(torch.tensor([-3.0, -1.0, 0.0, 1.0, 7.0]).view(1, 1, 1, 5), side=5)
+    assert made[0, 0, :, 0].tolist() == [0, 0, 128, 255, 255]
+
+
+@pytest.mark.parametrize("size", [(101, 57), (100, 58), (1, 1)])
+def test_sides_are_even_for_video(size):
+    made = Canvas(*size).image.size
+    assert all(side % 2 == 0 and 0 <= side - asked <= 1 for side, asked in zip(made, size, strict=True))
+
+
+def test_long_words_are_fitted_into_their_column():
+    sheet = Canvas(200, 40)
+    sheet.fitted(10, 5, "an unreasonably long name of a slider, and more of it " * 3, 120, 15)
+    dark = np.asarray(sheet.image).min(2) < 128
+    assert dark[:, 10:130].any()
+    assert not dark[:, 131:].any()
+
+
+# ----------------------------------------------------------------------------------------------------- names and words
+
+
+def dimension(latent, **more):
+    return Dimension(latent, 1.234, 0.056, True, 0.1, 0.9, 0.25, 1.0, **more)
+
+
+def test_sliders_tell_name_factor_length_and_place():
+    known, unknown = sliders([dimension(3, factor="hue", share=0.87), dimension(1)])
+    assert (known.latent, known.title) == (3, "z3  hue")
+    assert known.lines == ("hue 87% · TPL 1.23 ± 0.06", "top right, 25% of the image")
+    assert (unknown.latent, unknown.title) == (1, "z1")
+    assert unknown.lines[0] == "TPL 1.23 ± 0.06"
+
+
+def test_the_users_names_go_before_matched_factors():
+    named = sliders([dimension(3, factor="hue", share=0.9), dimension(1), dimension(0)], {3: "sky", 1: "smile"})
+    assert [s.title for s in named] == ["z3  sky", "z1  smile", "z0"]
+
+
+def test_names_of_a_run_appear_in_its_pictures(run, tmp_path, monkeypatch):
+    shown = []
+    real = traverse.sliders
+    monkeypatch.setattr(draw.traverse, "sliders", lambda *a: shown.append(real(*a)) or shown[-1])
+    before = np.asarray(Image.open(draw_traversals(run, tmp_path / "before.png")))
+    (run.path / "names.json").write_text(json.dumps({"1": "the light"}))
+    after = np.asarray(Image.open(draw_traversals(run, tmp_path / "after.png")))
+    assert [s.title.split("  ")[1:] == ["the light"] for s in shown[1]] == [True, False]
+    rows, columns = np.nonzero((before != after).any(2))
+    assert 0 < len(columns)
+    assert columns.max() < LABEL
+    assert rows.max() < 60
+
+
+# -------------------------------------------------------------------------------------------------- pictures of a run
+
+
+def own_tile(run, latent, value, seed=0):
+    z = torch.from_numpy(np.random.default_rng(seed).standard_normal((64, 2), np.float32))[:1]
+    z[0, latent] = value
+    return to_tiles(run.generator(z).image)[0]
+
+
+def test_rows_of_a_run_are_sorted_by_tpl_unless_chosen(run, tmp_path):
+    def order(**options):
+        picture = Image.open(draw_traversals(run, tmp_path / "a.png", steps=3, **options)).convert("RGB")
+        found = {latent: places(picture, own_tile(run, latent, 2.0)) for latent in (0, 1)}
+        return [latent for latent in sorted(found, key=lambda i: found[i]) if found[latent]]
+
+    assert order() == [1, 0]
+    assert order(chosen=[0, 1]) == [0, 1]
+    assert order(chosen=[0]) == [0]
+
+
+def test_inactive_dimensions_are_drawn_on_demand_or_if_there_are_no_others(run, tmp_path):
+    def rows(**options):
+        with Image.open(draw_traversals(run, tmp_path / "a.png", **options)) as picture:
+            return picture.height
+
+    both = rows()
+    evaluate(run, ["tpl"], "fast", distance="pixels", threshold=(run.dimensions[0].tpl + run.dimensions[1].tpl) / 2)
+    assert [d.active for d in run.dimensions] == [True, False]
+    assert rows() < both
+    assert rows(inactive=True) == both
+    evaluate(run, ["tpl"], "fast", distance="pixels", threshold=1e6)
+    assert rows() == both
+
+
+def test_another_seed_starts_from_another_image(run, tmp_path):
+    draw_traversals(run, tmp_path / "a.png", steps=3, seed=5)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert places(picture, own_tile(run, 1, 2.0, seed=5))
+        assert not places(picture, own_tile(run, 1, 2.0, seed=0))
+
+
+def test_a_picture_goes_into_the_runs_folder_if_no_name_is_given(run):
+    assert draw_traversals(run) == run.path / "pictures" / "traversals.png"
+    assert (run.path / "pictures" / "traversals.png").stat().st_size > 1000
+
+
+def test_a_png_decodes(run, tmp_path):
+    with Image.open(draw_traversals(run, tmp_path / "new" / "a.PNG")) as picture:
+        picture.load()
+        assert (picture.format, picture.mode) == ("PNG", "RGB")
+
+
+def test_a_gif_is_an_endless_loop_of_32_frames(run, tmp_path):
+    with Image.open(draw_traversals(run, tmp_path / "a.gif")) as picture:
+        assert picture.n_frames == 32
+        assert picture.info["loop"] == 0
+        durations, frames = [], []
+        for k in range(32):
+            picture.seek(k)
+            durations.append(picture.info["duration"])
+            frames.append(np.asarray(picture.convert("RGB")).astype(int))
+    assert 3800 <= sum(durations) <= 4200
+    assert abs(frames[16] - frames[0]).max() > 50
+
+
+def test_an_mp4_has_32_frames_of_the_pictures_size(run, tmp_path):
+    with imageio.get_reader(draw_traversals(run, tmp_path / "a.mp4")) as film:
+        frames = [np.asarray(frame) for frame in film]
+        seconds = film.get_meta_data()["duration"]
+    with Image.open(draw_traversals(run, tmp_path / "a.gif")) as picture:
+        assert frames[0].shape == (*picture.size[::-1], 3)
+        difference = abs(np.asarray(picture.convert("RGB")).astype(int) - frames[0]).mean()
+    assert len(frames) == 32
+    assert 3.5 < seconds < 4.5
+    assert difference < 12
+
+
+def test_odd_frames_are_refused_by_no_codec(tmp_path):
+    frames = [Canvas(51, 33).image] * 3
+    with imageio.get_reader(save_moving(frames, tmp_path / "a.mp4")) as film:
+        assert [frame.shape for frame in film] == [(34, 52, 3)] * 3
+
+
+def test_a_still_of_frames_is_the_first(tmp_path):
+    frames = [Image.new("RGB", (2, 2), c) for c in ("red", "blue")]
+    with Image.open(save_moving(frames, tmp_path / "a.png")) as picture:
+        assert picture.getpixel((0, 0)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["a.tiff", "a", "a.jpg", ".png"])
+def test_another_ending_is_told_before_anything_is_drawn(run, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(draw, "mean_masks", None)
+    with pytest.raises(UserError, match=r"must end in .png, .gif, .mp4"):
+        draw_traversals(run, tmp_path / "new" / name)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"steps": 1}, "--steps 1"), ({"reach": 0.0}, "--reach 0"), ({"reach": float("nan")}, "--reach nan")],
+)
+def test_sweeps_that_lead_nowhere_are_told(run, tmp_path, options, words):
+    with pytest.raises(UserError, match=words):
+        draw_traversals(run, tmp_path / "a.png", **options)
+
+
+def test_a_picture_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path, monkeypatch):
+    picture = Image.new("RGB", (4, 4))
+    (tmp_path / "file").write_text("a file where the folder should be")
+    with pytest.raises(UserError, match=r"cannot write .*a.png"):
+        save_still(picture, tmp_path / "file" / "a.png")
+    save_still(picture, tmp_path / "a.gif")
+    before = (tmp_path / "a.gif").read_bytes()
+
+    def full(self, file, **_):
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        save_still(picture, tmp_path / "a.gif")
+    assert (tmp_path / "a.gif").read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gif", "file"]
+
+
+# ---------------------------------------------------------------------------------------------------------- factor map
+
+
+def blues(picture, value):
+    """Pixels that have the colour of this value on the scale from 0 to 1."""
+    wanted = np.array(colormaps["Blues"](value)[:3]) * 255
+    return int((abs(np.asarray(picture).astype(int) - wanted).max(2) <= 1).sum())
+
+
+def test_a_factor_map_shows_the_sliders_rows_on_a_fixed_scale():
+    matrix = np.array([[0.0, 0.5], [0.9, 0.0], [0.0, 0.0]])
+    names = ["hue", "size"]
+    one = factor_map(matrix, [Slider(0, "z0"), Slider(2, "z2")], names, "title")
+    other = factor_map(matrix, [Slider(0, "z0"), Slider(1, "z1")], names, "title")
+    cell = blues(one, 0.5)
+    assert cell > 1000
+    assert abs(blues(other, 0.5) - cell) < 200  # the same colour, although a larger value is beside it
+    assert blues(one, 0.9) < 200 < 1000 < blues(other, 0.9)
+    upside_down = factor_map(matrix, [Slider(1, "z1"), Slider(0, "z0")], names, "title")
+    assert (np.asarray(upside_down) != np.asarray(other)).any()
+
+
+def test_the_factor_map_of_a_run_is_shares_of_each_factor(run, monkeypatch):
+    seen = []
+    monkeypatch.setattr(draw.traverse, "factor_map", lambda *a: seen.append(a) or factor_map(*a))
+    importance = [[1.0, 0.0], [3.0, 0.0]]
+    row = {"details": {"importance": importance}, "options": {"factors": ["hue", "size"], "protocol": "fast"}}
+    path = draw_factor_map(run, row)
+    matrix, shown, names, title = seen[0]
+    assert matrix.tolist() == [[0.25, 0], [0.75, 0]]
+    assert [s.latent for s in shown] == [1, 0]
+    assert names == ["hue", "size"]
+    assert "fast" in title
+    assert path == run.path / "pictures" / "factors.png"
+    with Image.open(path) as picture:
+        assert min(picture.size) > 100
+
+
+# --------------------------------------------------------------------------------------------------------- data sheets
+
+
+class Colours:
+    """Images of one colour each, another one for each image."""
+
+    def __init__(self, count, factors=None):
+        self.count, self.factors = count, factors
+        self.name, self.size, self.channels = "colours", (8, 8), 3
+
+    def __len__(self):
+        return self.count
+
+    def images(self, index):
+        # far from the greys of text
+        colours = np.stack([200 + index % 50, index // 50, np.full(len(index), 77)], 1).astype(np.uint8)
+        return colours[:, :, None, None].repeat(8, 2).repeat(8, 3)
+
+
+def shown_rows(path):
+    """The images of `Colours` on a sheet, a list a row."""
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    is_tile = (pixels[..., 2] == 77) & (pixels[..., 0] >= 200)
+    rows = []
+    for line in pixels * is_tile[..., None]:
+        found = [int(r - 200 + 50 * g) for r, g, b in line if b]
+        rows.append([value for k, value in enumerate(found) if k == 0 or value != found[k - 1]])
+    return [row for k, row in enumerate(rows) if row and row != rows[k - 1]]
+
+
+def test_a_sheet_of_a_grid_has_a_row_a_factor_that_changes_it_alone(tmp_path):
+    factors = Factors(("hue", "size", "turn"), (3, 12, 4))
+    rows = shown_rows(sheet(Colours(144, factors), tmp_path / "a.png"))
+    assert [len(row) for row in rows] == [3, 10, 4]
+    for f, row in enumerate(rows):
+        values = factors.values(np.array(row))
+        others = np.delete(values, f, 1)
+        assert (others == others[0]).all()
+        assert values[0, f] == 0
+        assert values[-1, f] == factors.sizes[f] - 1
+        assert (np.diff(values[:, f]) > 0).all()
+
+
+@pytest.mark.parametrize(("count", "lengths"), [(7, [7]), (10, [10]), (12, [10, 2]), (200, [10] * 5)])
+def test_a_sheet_of_a_folder_has_rows_of_different_images(tmp_path, count, lengths):
+    rows = shown_rows(sheet(Colours(count), tmp_path / "a.png"))
+    assert [len(row) for row in rows] == lengths
+    assert len({image for row in rows for image in row}) == sum(lengths)
+
+
+def test_a_table_of_factors_that_is_no_grid_is_shown_like_a_folder(tmp_path):
+    table = np.arange(12)[:, None] % 3
+    rows = shown_rows(sheet(Colours(12, Factors(("hue",), (3,), table)), tmp_path / "a.png"))
+    assert [len(row) for row in rows] == [10, 2]
