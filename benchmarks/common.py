@@ -25,6 +25,7 @@ from wherewhat.train.step import resolve_precision
 
 RESULTS = Path(__file__).parent / "results"
 MB = 1e6
+LINUX = sys.platform == "linux"
 
 Result = TypeVar("Result")
 
@@ -120,53 +121,60 @@ def _finish(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def fresh(device: str, prepare: Callable[..., Callable[[], Result]], *args: object) -> tuple[Result, int]:
-    """In a process of its own: `run = prepare(*args)`, then `run()`.  What run returned, and the bytes by which memory
-    grew at its highest while run was working; what prepare left is not counted.
-
-    On the CPU this is resident memory as the system counts it, with everything libraries and the allocator hold beside
-    the tensors; on CUDA, what PyTorch's allocator gave out.  prepare is a function of a module's top level.
-    """
+def fresh(run: Callable[..., Result], *args: object) -> Result:
+    """run(*args) in a process of its own.  run is a function of a module's top level."""
     with ProcessPoolExecutor(1, get_context("spawn")) as one:
-        return one.submit(_inside, device, prepare, args).result()
+        return one.submit(run, *args).result()
 
 
-def _inside(device: str, prepare: Callable[..., Callable[[], Result]], args: tuple[object, ...]) -> tuple[Result, int]:
-    run = prepare(*args)
-    before = _restart_peak(device)
-    result = run()
-    return result, max(0, _peak(device) - before)
+def peak_memory(run: Callable[[], object], device: str = "cpu", since: int | None = None) -> int:
+    """Bytes held when most was held while run was working, beyond `since` (what was held before).  Best in `fresh`.
+
+    On the CPU this is the resident memory of this process, tensors and the scratch space of libraries alike; malloc is
+    told to give every block above 128 KiB back at once, from here on, so that what was freed does not count.  On CUDA
+    it is what PyTorch's allocator gave out.
+    """
+    _forget(device)
+    before = held(device) if since is None else since
+    run()
+    _finish(device)
+    return max(0, _highest(device) - before)
 
 
-def _restart_peak(device: str) -> int:
-    """Bytes held now; the highest since is counted from here on."""
+def held(device: str = "cpu") -> int:
+    """Bytes held now."""
+    if device == "cuda":
+        return torch.cuda.memory_allocated()
+    return _status("VmRSS") if LINUX else _highest(device)
+
+
+def _forget(device: str) -> None:
+    """Give back what is free; the highest is counted from here on."""
+    gc.collect()
     if device == "cuda":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_allocated()
-    gc.collect()
-    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)  # else what was freed before would be used again uncounted
-    if Path("/proc/self/clear_refs").exists():
+    elif LINUX:
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "malloc_trim"):
+            libc.mallopt(-3, 128 * 1024)  # M_MMAP_THRESHOLD
+            libc.malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
-        return _status("VmRSS")
-    return _peak(device)
 
 
-def _peak(device: str) -> int:
+def _highest(device: str) -> int:
     if device == "cuda":
-        torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated()
-    if Path("/proc/self/status").exists():
-        return _status("VmHWM")  # getrusage would count this process's parent with it
-    import resource
+    if LINUX:
+        return _status("VmHWM")  # getrusage would count the parent of this process with it
+    import resource  # absent on Windows
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _status(name: str) -> int:
     found = re.search(rf"{name}:\s+(\d+) kB", _text("/proc/self/status"))
-    assert found, f"the system tells no {name}"
+    assert found, f"this system tells no {name}"
     return int(found[1]) * 1024
 
 

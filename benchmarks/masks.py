@@ -10,11 +10,12 @@ keep them, and on contiguous ones, and the gain is over the faster of the two.  
 gradients of both are held to the loop in float32.
 """
 
-from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from common import MB, Timing, command, fresh, header, options, table, timed, write
+from common import MB, Timing, command, fresh, header, options, peak_memory, table, timed, write
 from torch import Tensor
 
 from wherewhat.nn import ops
@@ -23,7 +24,6 @@ BATCH, CHANNELS, SIDE = 32, 64, 32
 TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
 """features' precision → largest ‖difference‖ / ‖loop in float32‖ of a value or a gradient"""
 LAYOUTS = {"channels last": torch.channels_last, "contiguous": torch.contiguous_format}
-SECONDS = 0.7
 
 
 def loop(x: Tensor, masks: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -49,81 +49,84 @@ def normalise(x: Tensor) -> Tensor:
 METHODS = {"loop": loop, "closed form": ops.paint}
 
 
-def world(latents: int, precision: str, layout: str, device: str) -> list[Tensor]:
-    """Features, masks, scales and shifts, all wanting gradients, and the gradient that arrives at the result."""
-    rng = torch.Generator().manual_seed(0)
-    x, arriving = torch.randn(2, BATCH, CHANNELS, SIDE, SIDE, generator=rng)
-    masks = torch.rand(BATCH, latents, SIDE, SIDE, generator=rng)
-    scale, shift = torch.randn(2, BATCH, latents, CHANNELS, generator=rng)
-    x, arriving = (t.to(device, getattr(torch, precision)).to(memory_format=LAYOUTS[layout]) for t in (x, arriving))
-    return [*(t.to(device).requires_grad_() for t in (x, masks, scale, shift)), arriving]
+class Case(NamedTuple):
+    """What is run on what."""
+
+    method: str
+    latents: int
+    precision: str
+    layout: str
+    device: str
+
+    def tensors(self) -> list[Tensor]:
+        """Features, masks, scales and shifts, all wanting gradients, and the gradient that arrives at the result."""
+        rng = torch.Generator().manual_seed(0)
+        kind = {"dtype": getattr(torch, self.precision), "memory_format": LAYOUTS[self.layout]}
+        x, arriving = (t.to(self.device, **kind) for t in torch.randn(2, BATCH, CHANNELS, SIDE, SIDE, generator=rng))
+        masks = torch.rand(BATCH, self.latents, SIDE, SIDE, generator=rng)
+        scale, shift = torch.randn(2, BATCH, self.latents, CHANNELS, generator=rng)
+        return [*(t.to(self.device).requires_grad_() for t in (x, masks, scale, shift)), arriving]
+
+    def forward(self, tensors: list[Tensor]) -> Tensor:
+        """The painted features alone, without a graph."""
+        with torch.no_grad():
+            return METHODS[self.method](*tensors[:4])
+
+    def both(self, tensors: list[Tensor]) -> tuple[Tensor, ...]:
+        """The painted features, and the gradients of features, masks, scales and shifts."""
+        painted = METHODS[self.method](*tensors[:4])
+        return painted.detach(), *torch.autograd.grad(painted, tensors[:4], tensors[4])
 
 
-def forward(method: str, tensors: list[Tensor]) -> Tensor:
-    """The painted features alone, without a graph."""
-    with torch.no_grad():
-        return METHODS[method](*tensors[:4])
+def check(case: Case) -> None:
+    """Values and gradients are those of the loop in float32."""
+    true = case._replace(method="loop", precision="float32")
+    pairs = zip(case.both(case.tensors()), true.both(true.tensors()), strict=True)
+    errors = [((a.float() - b).norm() / b.norm()).item() for a, b in pairs]
+    assert max(errors) < TOLERANCE[case.precision], f"{case}: {errors}"
 
 
-def backward(method: str, tensors: list[Tensor]) -> tuple[Tensor, ...]:
-    """The painted features, and the gradients of features, masks, scales and shifts."""
-    painted = METHODS[method](*tensors[:4])
-    return painted.detach(), *torch.autograd.grad(painted, tensors[:4], tensors[4])
+def times(case: Case, seconds: float) -> tuple[Timing, Timing]:
+    """Of forward alone, and of forward and backward."""
+    tensors = case.tensors()
+    forward, both = partial(case.forward, tensors), partial(case.both, tensors)
+    return timed(forward, case.device, seconds), timed(both, case.device, seconds)
 
 
-def check(latents: int, precision: str, device: str) -> None:
-    """Both methods give the values and gradients of the loop in float32."""
-    truth = backward("loop", world(latents, "float32", "contiguous", device))
-    for method in METHODS:
-        got = backward(method, world(latents, precision, "channels last", device))
-        errors = [((a.float() - b).norm() / b.norm()).item() for a, b in zip(got, truth, strict=True)]
-        assert max(errors) < TOLERANCE[precision], f"{method}, {latents} latents, {precision}: {errors}"
-
-
-def alone(method: str, latents: int, precision: str, device: str) -> Callable[[], int]:
-    """For `fresh`: one forward and backward; everything has been used once before, on something tiny."""
-    backward(method, [t[:1, ..., :2, :2] if t.ndim == 4 else t[:1] for t in world(1, precision, "contiguous", device)])
-    tensors = world(latents, precision, "channels last", device)
-    return lambda: len(backward(method, tensors))
-
-
-def clock(
-    work: Callable[[str, list[Tensor]], object],
-    device: str,
-    seconds: float,
-    method: str,
-    latents: int,
-    precision: str,
-    layout: str,
-) -> Timing:
-    """Time of one method on the world of these latents, precision and layout."""
-    tensors = world(latents, precision, layout, device)
-    return timed(lambda: work(method, tensors), device, seconds)
+def added(case: Case) -> int:
+    """For `fresh`: bytes that a forward and backward adds, once a first one has loaded all code."""
+    run = partial(case.both, case.tensors())
+    peak_memory(run, case.device)
+    return peak_memory(run, case.device)
 
 
 def row(latents: int, precision: str, device: str, seconds: float) -> list[str]:
     """One line of the table."""
-    check(latents, precision, device)
+    ours = Case("closed form", latents, precision, "channels last", device)
+    plain, flat = ours._replace(method="loop"), ours._replace(method="loop", layout="contiguous")
+    for case in (ours, plain, flat):
+        check(case)
     cells = [precision, str(latents)]
-    for work in (forward, backward):
-        loops = [clock(work, device, seconds, "loop", latents, precision, layout) for layout in LAYOUTS]
-        ours = clock(work, device, seconds, "closed form", latents, precision, "channels last")
-        cells += [*map(str, loops), str(ours), f"{min(t.median for t in loops) / ours.median:.1f}×"]
-    grown = [fresh(device, alone, method, latents, precision, device)[1] for method in METHODS]
-    return [*cells, *(f"{g / MB:.0f}" for g in grown), f"{grown[0] / max(grown[1], 1):.1f}×"]
+    for slow, slow_too, fast in zip(*(times(case, seconds) for case in (plain, flat, ours)), strict=True):
+        gain = min(slow.median, slow_too.median) / fast.median
+        cells += [str(slow), str(slow_too), str(fast), f"{gain:.1f}×"]
+    large, small = fresh(added, plain), fresh(added, ours)
+    return [*cells, f"{large / MB:.0f}", f"{small / MB:.0f}", f"{large / small:.1f}×"]
 
 
 def main() -> None:
     args = options(__doc__)
     head = header(command(), args.device)
-    counts, seconds = ((1, 8), 0.05) if args.quick else ((1, 2, 4, 8, 16, 32), SECONDS)
+    counts, seconds = ((1, 8), 0.05) if args.quick else ((1, 2, 4, 8, 16, 32), 0.7)
     rows = [row(n, precision, args.device, seconds) for precision in TOLERANCE for n in counts]
     each = ["loop, channels last", "loop, contiguous", "closed form", "gain"]
     heads = ["features", "latents", *(f"{work}: {name}" for work in ("forward", "and backward") for name in each)]
     heads += ["loop, MB", "closed form, MB", "gain"]
-    note = f"{BATCH} images, {CHANNELS} channels, {SIDE}×{SIDE}. Milliseconds: median ± half the interquartile range; "
-    note += "gains are over the faster loop. MB: what one forward and backward adds at its highest to the memory of a fresh "
-    note += "process (resident memory; on CUDA PyTorch's allocator), channels last."
+    note = (
+        f"{BATCH} images, {CHANNELS} channels, {SIDE}×{SIDE}. Milliseconds: median ± half the interquartile range; "
+        "gains are over the faster loop. MB: what one forward and backward on channels-last features adds, at its "
+        "highest, to the memory of a fresh process (resident memory; on CUDA PyTorch's allocator)."
+    )
     write("masks", "\n".join(["# Closed form or loop", "", head, "", note, "", table(heads, rows), ""]), args)
 
 

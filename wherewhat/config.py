@@ -197,6 +197,14 @@ class Config:
             found.append(f"prior is {self.prior}; the autoencoder's divergence is to the normal prior: prior = normal")
         if self.data.channels not in (1, 3, 4):
             found.append(f"data.channels is {self.data.channels}: 1 (grey), 3 (colour) or 4 (with transparency)")
+        for i, stage in enumerate(self.generator.stages):
+            for name, least in (("width", 1), ("codes", 0), ("boxes", 1), ("convs", 0)):
+                if getattr(stage, name) < least:
+                    found.append(f"generator.stages.{i}.{name} is {getattr(stage, name)}: it must be {least} or more")
+        if self.seed < 0:
+            found.append(f"seed is {self.seed}: it must be 0 or more")
+        if self.gan and self.gan.r1_every < 1:
+            found.append(f"gan.r1_every is {self.gan.r1_every}: it must be 1 or more")
         positive = {"images": self.images, "batch": self.batch, "optimiser.rate": self.optimiser.rate}
         positive |= {f"every.{name}": value for name, value in dataclasses.asdict(self.every).items()}
         found += [f"{name} is {value}: it must be positive" for name, value in positive.items() if value <= 0]

@@ -90,8 +90,8 @@ def evaluate(
 
 
 def choose(metrics: Sequence[str] | None, protocol: str, tpl_protocol: str | None) -> tuple[list[str], str, str]:
-    """Names checked.  The one word `protocol` may also be TPL's: small, medium, large, huge; fast goes with small, dlib
-    with medium unless tpl alone is asked for."""
+    """Names checked.  The one word `protocol` may also be TPL's: small, medium, large, huge; fast goes with small,
+    dlib with medium."""
     chosen = list(metrics) if metrics is not None else METRICS
     for name in chosen:
         if name not in METRICS:
@@ -102,7 +102,7 @@ def choose(metrics: Sequence[str] | None, protocol: str, tpl_protocol: str | Non
         names = list(supervised.PROTOCOLS | lengths.PROTOCOLS)
         raise UserError(f"there is no protocol {protocol}{did_you_mean(protocol, names)}")
     if tpl_protocol is None:
-        tpl_protocol = "small" if protocol == "fast" else "dlib" if metrics and chosen == ["tpl"] else "medium"
+        tpl_protocol = "small" if protocol == "fast" else "medium"
     lengths.find_protocol(tpl_protocol)
     return chosen, protocol, tpl_protocol
 
@@ -159,6 +159,8 @@ def describe(
 def extent(mask: Float[np.ndarray, "h w"]) -> tuple[float, float, float]:
     """Row and column (0 … 1) of the middle of a mask's support, where it is above half its peak, and the share of the
     image that the support takes."""
+    if not mask.any():
+        return 0.5, 0.5, 0.0
     support = mask >= mask.max() / 2
     rows, columns = np.nonzero(support)
     h, w = mask.shape

@@ -26,16 +26,16 @@ def celeba() -> Config:
         generator=GeneratorConfig(tuple(StageConfig(width, codes=5, convs=3) for width in (512, 512, 512, 256, 128))),
         recogniser=trunk,
         gan=GanConfig(trunk, simplicity=0.01, step=6.0, r1=100.0),
-        every=EveryConfig(report=2_000, pictures=200_000, save=100_000),
+        every=EveryConfig(report=2_000, pictures=500_000, save=500_000),
         images=25_000_000,
         batch=8,
     )
 
 
 def ffhq() -> Config:
-    """The paper's FFHQ faces at 512²: CelebA's stages with two more, latents in the first six."""
+    """The paper's FFHQ faces at 512²: CelebA's stages with two more; 36 latents, 6 in each of the first six."""
     base = celeba()
-    owning = (StageConfig(width, codes=5, convs=3) for width in (512, 512, 512, 256, 128, 64))
+    owning = (StageConfig(width, codes=6, convs=3) for width in (512, 512, 512, 256, 128, 64))
     stages = (*owning, StageConfig(64, codes=0, convs=3))
     trunk = TrunkConfig((64, 64, 64, 128, 256, 512, 512))
     return replace(

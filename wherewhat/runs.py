@@ -134,8 +134,9 @@ class Run:
 
     def write_about(self, state: str, **more: Any) -> None:
         """State (running | done | stopped | failed) with versions, commit, command and machine."""
+        kept = {name: value for name, value in self.about.items() if name != "reason"}
         about = {
-            **self.about,
+            **kept,
             "state": state,
             **more,
             "command": sys.argv,
@@ -176,8 +177,10 @@ class Run:
             for file in partial.iterdir():
                 _sync(file)
             if final.exists():
-                shutil.rmtree(final)
+                final.rename(final.with_name(f".{final.name}.before"))
             partial.rename(final)
+            for left in final.parent.glob(".*"):  # the one replaced, and what a killed training left
+                shutil.rmtree(left, ignore_errors=True)
             for old in self.checkpoints()[:-2]:
                 (old / "resume.pt").unlink(missing_ok=True)
         self.__dict__.pop("generator", None)
@@ -306,7 +309,9 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    here = Path(__file__).parent
+    here = Path(__file__).parent.parent
+    if not (here / ".git").exists():  # installed, perhaps inside someone else's repository
+        return None
     with suppress(OSError, subprocess.SubprocessError):
         told = subprocess.run(["git", "-C", here, "describe", "--always", "--dirty"], capture_output=True, timeout=5)
         return told.stdout.decode().strip() or None

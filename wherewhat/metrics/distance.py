@@ -36,7 +36,7 @@ EPSILON = 1e-10
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 """ImageNet's statistics for images in [-1, 1]: version 0.1 applies them itself"""
 LARGEST, REDUCED = 512, 256
-"""an image with a side above the first is area-averaged until its longer side is the second"""
+"""an image with a side of the first or more is area-averaged until its longer side is the second"""
 
 
 class Conv(NamedTuple):
@@ -157,7 +157,7 @@ class Pixels(nn.Module):
 
 
 Distance = Lpips | Pixels
-_PREPARED = {"range": "-1..1", "resize": f"above {LARGEST} by area to {REDUCED}"}
+_PREPARED = {"range": "-1..1", "resize": f"from {LARGEST} on by area to {REDUCED}"}
 
 
 def _prepared(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 _ _"]:
@@ -167,7 +167,7 @@ def _prepared(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 _ _"]:
         raise UserError(f"images of {channels} channels: a distance takes 1 (grey), 3 (RGB) or 4 (RGB and alpha)")
     images = images[:, :3].float()
     longer = max(h, w)
-    if longer > LARGEST:
+    if longer >= LARGEST:
         size = max(1, round(h * REDUCED / longer)), max(1, round(w * REDUCED / longer))
         images = functional.adaptive_avg_pool2d(images, size)
     return images.expand(-1, 3, -1, -1)

@@ -51,12 +51,14 @@ def train(
         c, share = config, (state.fabric.global_rank, state.fabric.world_size)
         source = batches(data, c.batch, c.seed, state.images, *share, mirror=c.data.mirror)
         saved, rows, began = state.images, [], time.perf_counter() - state.seconds
-        while state.images < c.images:
+        over = minutes is not None and state.seconds >= 60 * minutes
+        while state.images < c.images and not over:
             rows.append(step(state, torch.from_numpy(next(source))))
             state.seconds = time.perf_counter() - began
             over = stopping() or (minutes is not None and state.seconds >= 60 * minutes)
-            last = agreed(over, fabric) or state.images >= c.images
-            if due(state, c.every.report) or last:
+            over = agreed(over, fabric)
+            last = over or state.images >= c.images
+            if due(state, c.every.report) or due(state, c.every.save) or last:  # nothing is saved unchecked
                 row = mean_row(rows, fabric)
                 rows = []
                 check_finite(row, run, saved)
@@ -68,15 +70,13 @@ def train(
                 if chief:
                     run.save(state.images, state.averaged_generator, state.averaged_recogniser, state.pack())
                 saved = state.images
-            if (due(state, c.every.pictures) or state.images >= c.images) and chief and not stopping():
+            if (due(state, c.every.pictures) or last) and chief and not stopping():
                 paused = time.perf_counter()
                 seen = glance(run, state.averaged_generator, state.averaged_recogniser, data, state.images)
                 board.pictures(seen.pictures, state.images)
                 board.scalars(seen.scores, state.images)
                 show.update(state.images, seen.scores)
                 began += time.perf_counter() - paused
-            if last:
-                break
         if stopping():
             raise KeyboardInterrupt
     return run

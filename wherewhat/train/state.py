@@ -33,9 +33,7 @@ class State:
         self.optimiser = adam([self.generator, self.recogniser], config.optimiser)
         self.discriminator_optimiser: torch.optim.Adam | None = None
         if config.gan and self.discriminator is not None:
-            # the penalty is a step's work every r1_every steps: one step in (n + 1) more, so each a little smaller
-            share = config.gan.r1_every / (config.gan.r1_every + 1)
-            self.discriminator_optimiser = adam([self.discriminator], config.optimiser, share)
+            self.discriminator_optimiser = adam([self.discriminator], config.optimiser)
         self.images = 0
         self.seconds = 0.0
 
@@ -78,8 +76,6 @@ class State:
         self.images, self.seconds = packed["images"], packed["seconds"]
 
 
-def adam(modules: list[nn.Module], config: OptimiserConfig, share: float = 1.0) -> torch.optim.Adam:
-    """Adam on all parameters; share < 1 slows rate and memory alike."""
-    parameters = [p for m in modules for p in m.parameters()]
-    first, second = config.betas
-    return torch.optim.Adam(parameters, config.rate * share, (first**share, second**share), eps=1e-8)
+def adam(modules: list[nn.Module], config: OptimiserConfig) -> torch.optim.Adam:
+    """Adam on all parameters."""
+    return torch.optim.Adam([p for m in modules for p in m.parameters()], config.rate, config.betas, eps=1e-8)

@@ -137,9 +137,8 @@ def descend(state: State, loss: Float[Tensor, ""], optimiser: torch.optim.Adam) 
     c = state.config.optimiser
     if c.clip:
         nn.utils.clip_grad_norm_(parameters, c.clip)
-    share = optimiser.defaults["lr"]
     for group in optimiser.param_groups:
-        group["lr"] = share * min(1.0, (state.images + state.config.batch) / max(c.warmup, 1))
+        group["lr"] = c.rate * min(1.0, (state.images + state.config.batch) / max(c.warmup, 1))
     optimiser.step()
 
 
@@ -171,6 +170,6 @@ def resolve_precision(config: Config, device: torch.device) -> str:
     if config.precision != "auto":
         return config.precision
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return "bf16" if device.type == "cpu" and native() else "fp32"

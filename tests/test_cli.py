@@ -1,0 +1,474 @@
+"""The command line: what each verb says and does, and that what a user can mend is one message and exit status 2."""
+
+import inspect
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import small
+from PIL import Image
+
+from wherewhat import cli, evaluate, recipes
+from wherewhat.cli import VERBS
+from wherewhat.metrics import factors
+from wherewhat.metrics.distance import weights_file
+from wherewhat.recipes import RECIPES
+from wherewhat.runs import Run
+from wherewhat.train import loop
+
+LPIPS = weights_file("alex")
+"""where this machine keeps its own weights, whatever WHEREWHAT_CACHE is in a test"""
+SMALL = ["--resolution", "16", "--batch", "8", "--images", "16", "--precision", "fp32", "--device", "cpu"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """An empty working folder, an empty cache."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("WHEREWHAT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def call(capsys):
+    """Runs a command in this process: (exit status, standard output, standard error)."""
+
+    def run(*words):
+        try:
+            cli.main([str(word) for word in words])
+            status = 0
+        except SystemExit as exit:
+            status = exit.code or 0
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    return run
+
+
+@pytest.fixture
+def refused(call):
+    """Runs a command that must fail: exit status 2, one message on standard error and nothing else.  Returns it in one
+    line, without frames."""
+
+    def run(*words):
+        status, out, err = call(*words)
+        assert status == 2, err
+        assert out == ""
+        assert "Traceback" not in err
+        assert err.count("wherewhat: ") + err.count("For full helptext") == 1, err
+        return " ".join(re.sub(r"[│╭╮╰╯─]", " ", err).split())
+
+    return run
+
+
+@pytest.fixture
+def run_folder(trained):
+    return shutil.copytree(trained, Path("run"))
+
+
+def pictures(folder, sizes):
+    Path(folder).mkdir()
+    random = np.random.default_rng(0)
+    for i, (height, width) in enumerate(sizes):
+        Image.fromarray(random.integers(0, 256, (height, width, 3), np.uint8)).save(f"{folder}/{i:02}.png")
+    return Path(folder)
+
+
+# --------------------------------------------------------------------------------------------------------------- help
+
+
+def flags(verb):
+    names = list(inspect.signature(VERBS[verb]).parameters.values())
+    flags = [p.name for p in names if p.kind is not inspect.Parameter.POSITIONAL_ONLY]
+    return ["--" + name.removeprefix("as_").replace("_", "-") for name in flags]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb_tells_what_it_does_and_each_flag(verb, call):
+    status, out, _ = call(*verb.split(), "--help")
+    words = " ".join(re.sub(r"[│╭╮╰╯─]", " ", out).split())
+    assert status == 0
+    assert f"usage: wherewhat {verb}" in words
+    assert VERBS[verb].__doc__.split("\n")[0].split(".  ")[0].split()[0] in words
+    for flag in flags(verb):
+        assert re.search(rf"{flag}[ ,]", words), flag
+    options = inspect.getdoc(VERBS[verb]).partition("Args:")[2]
+    described = re.findall(r"^    (\w+): (.+)", options, re.M)
+    assert len(described) == len(inspect.signature(VERBS[verb]).parameters)
+    for _, text in described:
+        assert text in words, text
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
+def test_the_overview_has_a_line_for_each_verb(words, call):
+    status, out, err = call(*words)
+    assert (status, err) == (0, "")
+    for verb in VERBS:
+        assert re.search(rf"^  wherewhat {verb} +\S", out, re.M), verb
+
+
+def test_train_has_at_most_25_flags():
+    assert 10 < len(flags("train")) <= 25
+
+
+def test_version(call):
+    status, out, _ = call("--version")
+    assert status == 0
+    assert re.fullmatch(r"\d+\.\d+.*\n", out)
+
+
+def test_recipes_are_listed(call):
+    _, out, _ = call("recipes")
+    for name in RECIPES:
+        base, _, suffix = name.rpartition("-") if name.split("-")[-1] in recipes.ABLATIONS else (name, "", "")
+        assert re.search(rf"^ {base} ", out, re.M), name
+        assert not suffix or f"  -{suffix} " in out
+    assert "Ablations of rooms, sprites, celeba" in out
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["train", "demoo"], ["train", "celeba"]])
+def test_help_and_typing_errors_do_not_wait_for_torch(words):
+    code = (
+        "import sys\n"
+        "from wherewhat import cli\n"
+        "try: cli.main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_installed_command_ends_with_2_and_one_message():
+    command = Path(sys.executable).with_name("wherewhat")
+    ran = subprocess.run([command, "train", "demoo"], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == "wherewhat: there is no recipe demoo; did you mean demo?\n"
+
+
+# --------------------------------------------------------------------------------------------------------- wrong words
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("trian demo", "there is no command trian; did you mean train?"),
+        ("qqqq", "there is no command qqqq; there is: demo, train, evaluate, traverse, recipes, data list"),
+        ("data lst", "there is no command data lst; did you mean data list?"),
+        ("data", "data takes a second word; there is: data list, data show"),
+        ("data --help", "data takes a second word; there is: data list, data show"),
+        ("train room", "there is no recipe room; did you mean rooms?"),
+        ("train rooms-sp", "there is no recipe rooms-sp; did you mean rooms-"),
+        ("train demo --sed 3", "Perhaps you meant"),
+        ("train demo --resolutoin 3", "Perhaps you meant: --resolution"),
+        ("evaluate run --jsn", "Perhaps you meant: --json"),
+        ("train", "Missing from wherewhat train"),
+        ("evaluate", "Missing from wherewhat evaluate"),
+        ("train demo --images many", "--images"),
+        ("train demo --device gpu", "auto"),
+        ("train demo --channels 2", "--channels"),
+        ("train demo --fit stretch", "crop"),
+        ("train demo --seed -1", "--seed -1: give 0 or more"),
+        ("train demo --processes 0", "--processes 0: give 1 or more"),
+        ("train demo --batch 0 --images -5", "2 problems in recipe demo images is -5: it must be positive batch is 0"),
+        ("train demo --rate 0", "optimiser.rate is 0.0: it must be positive"),
+        ("train demo --resolution 100x100", "near it for square images: 80, 96, 112"),
+        ("train demo --resolution 0x64", "--resolution 0x64: write it as 64, or height x width as in 128x96"),
+        ("train demo --resolution 8", "leaves no stage for recipe demo: choose a larger one"),
+        ("train demo --resolution junk", "--resolution junk: write it as 64, or height x width as in 128x96"),
+        ("train demo --resolution 64x64x3", "--resolution 64x64x3: write it as"),
+        ("train demo --resolution 64x", "--resolution 64x: write it as"),
+        ("train demo --resolution ²", "--resolution ²: write it as"),
+        ("train celeba", "recipe celeba brings no images: give a folder, a zip or a file with --data"),
+        ("train demo --data roms", "roms is neither a world nor a file here; did you mean rooms?"),
+        ("train demo --data no/such", "no/such"),
+        ("train demo --set autoencoder.bta=3", "there is no setting autoencoder.bta; did you mean beta?"),
+        ("train demo --set autoencodr.beta=3", "there is no setting autoencodr.beta; did you mean autoencoder?"),
+        ("train demo --set generator.stages.7.width=8", "there is no setting generator.stages.7.width"),
+        ("train demo --set autoencoder.beta", "write it as name=value, as in --set autoencoder.beta=3"),
+        ("train demo --set autoencoder.beta=much", "autoencoder.beta: Input should be a valid number"),
+        ("train demo --set generator.mask=circles", "generator.mask: Input should be 'boxes', 'softmax' or 'none'"),
+        ("train demo --set prior=uniform", "prior is uniform; the autoencoder's divergence is to the normal prior"),
+        ("data show qqq", "qqq is neither a world nor a file here; there is: rooms, sprites"),
+        ("data show rooms --resolution 0", "--resolution 0: write it as"),
+        ("data show rooms --resolution 16 --out x.jpg", "its name must end in .png, .gif, .mp4"),
+        ("weights --archive no.tar.gz", "no.tar.gz"),
+        ("demo --seed -1", "--seed -1: give 0 or more"),
+    ],
+)
+def test_wrong_words_are_one_message_and_leave_nothing(words, message, refused):
+    assert message in refused(*words.split())
+    assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("evaluate run --metrics mgi", "there is no metric mgi; did you mean mig?"),
+        ("evaluate run --metrics mig,,sap", "there is no metric"),
+        ("evaluate run --protocol fsat", "there is no protocol fsat; did you mean fast?"),
+        ("evaluate run --tpl larg", "there is no TPL protocol larg; did you mean large?"),
+        ("evaluate run --distance pixls", "did you mean pixels?"),
+        ("evaluate run", "weights are not on this machine"),
+        ("evaluate run --threshold high", "--threshold"),
+        ("evaluate run --seed -1", "--seed -1: give 0 or more"),
+        ("evaluate rum", "there is no run rum; did you mean run?"),
+        ("evaluate .", ". is not a run: it has no config.json"),
+        ("evaluate run/config.json", "is not a run"),
+        ("traverse rum", "there is no run rum; did you mean run?"),
+        ("traverse run", "weights are not on this machine"),
+        ("traverse run --dims 2 --distance pixels", "--dims 2: write latent dimensions from 0 to 1"),
+        ("traverse run --dims hue --distance pixels", "--dims hue: write latent dimensions"),
+        ("traverse run --dims ² --distance pixels", "--dims ²: write latent dimensions"),
+        ("traverse run --steps 1 --distance pixels", "--steps 1: a traversal takes 2 steps or more"),
+        ("traverse run --reach 0 --distance pixels", "--reach 0: a traversal goes from −reach to +reach"),
+        ("traverse run --out a.bmp --distance pixels", "a.bmp: its name must end in .png, .gif, .mp4"),
+        ("traverse run --seed -1", "--seed -1: give 0 or more"),
+    ],
+)
+def test_wrong_words_about_a_run_are_one_message_and_leave_it_whole(words, message, refused, run_folder):
+    assert message in refused(*words.split())
+    assert [p.name for p in Path.cwd().iterdir()] == ["run"]
+    assert Run.open("run").images == 64
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is here")
+@pytest.mark.parametrize("words", ["train demo", "evaluate run", "traverse run", "demo"])
+def test_cuda_asked_for_and_absent(words, refused, run_folder):
+    assert "--device cuda: PyTorch finds none on this machine; usable here: cpu" in refused(
+        *words.split(), "--device", "cuda"
+    )
+    assert not Path("runs").exists()
+
+
+# ------------------------------------------------------------------------------------------------------------ training
+
+
+def test_an_empty_folder_is_told(refused):
+    Path("nothing").mkdir()
+    assert "nothing holds no images" in refused("train", "demo", "--data", "nothing", *SMALL)
+    assert not Path("runs").exists()
+
+
+def test_images_smaller_than_the_resolution_are_told_with_the_largest_that_works(refused):
+    folder = pictures("tiny", [(8, 12), (12, 8), (9, 9)])
+    told = refused("train", "demo", "--data", folder, *SMALL)
+    assert "no image of" in told
+    assert re.search(r"00.png \(8x12 is smaller than 16x16\)", told)
+    assert "The largest resolution that would work is 9x9" in told
+    assert not Path("runs").exists()
+
+
+def test_unreadable_files_are_skipped_counted_and_named(call, refused):
+    folder = pictures("mixed", [(20, 24)] * 5)
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8")
+    (folder / "notes.png").write_text("not an image")
+    status, out, err = call("train", "demo", "--data", "mixed", "--out", "run", *SMALL)
+    assert status == 0
+    assert re.search(r"5 images .*2 skipped: broken.jpg \(.*\), notes.png \(.*\)", err)
+    assert out == "run: 16 images seen. Next: wherewhat evaluate run\n"
+    assert Run.open("run").config.data.source == str(folder.absolute())
+    for i in range(5):
+        (folder / f"{i:02}.png").unlink()
+    assert "broken.jpg" in refused("train", "demo", "--data", "mixed", "--out", "other", *SMALL)
+
+
+def test_flags_reach_the_configuration(call):
+    pictures("cats", [(40, 40)] * 3)
+    more = (
+        "--resolution 16x32 --channels 1 --fit pad --rate 0.01 --seed 5 --batch 4 --images 8 --precision fp32 --quiet"
+    )
+    settings = ["--set", "generator.stages.0.width=8", "--set", "autoencoder.sigma=.3", "--set", "prior=normal"]
+    status, out, _ = call("train", "demo", "--data", "cats", *more.split(), *settings, "--device", "cpu")
+    assert (status, out) == (0, "")
+    run = Run.open("runs/demo-s5")
+    config, data = run.config, run.config.data
+    assert (data.height, data.width, data.channels, data.fit) == (16, 32, 1, "pad")
+    assert (config.optimiser.rate, config.seed, config.batch, config.images) == (0.01, 5, 4, 8)
+    assert (config.precision, config.autoencoder.sigma, config.generator.stages[0].width) == ("fp32", 0.3, 8)
+    assert run.images == 8
+    assert run.about["state"] == "done"
+
+
+def test_another_configuration_in_the_folder_is_refused_with_the_difference(call, refused):
+    words = ["train", "demo", "--out", "run", *SMALL]
+    call(*words)
+    before = Path("run/config.json").read_bytes()
+    told = refused(*words, "--set", "autoencoder.beta=3", "--seed", 4)
+    assert "run holds a training with other settings" in told
+    assert "autoencoder.beta: 5.0 → 3.0" in told
+    assert "seed: 0 → 4" in told
+    assert "Choose another folder with --out" in told
+    assert Path("run/config.json").read_bytes() == before
+
+
+def test_the_same_command_again_goes_on(call):
+    words = ["train", "demo", "--out", "run", "--quiet", *SMALL]
+    call(*words)
+    first = Path("run/train.jsonl").read_text()
+    call(*words)
+    assert Path("run/train.jsonl").read_text() == first
+    call(*words, "--images", 32)
+    assert Path("run/train.jsonl").read_text().startswith(first)
+    assert Run.open("run").images == 32
+
+
+def test_a_folder_with_something_else_is_refused(refused):
+    Path("mine").mkdir()
+    Path("mine/thesis.tex").write_text("…")
+    assert "mine is not empty and is not a run" in refused("train", "demo", "--out", "mine", *SMALL)
+    assert [p.name for p in Path("mine").iterdir()] == ["thesis.tex"]
+
+
+def test_ctrl_c_ends_with_130(call, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "train", interrupted)
+    for words in (["train", "demo"], ["demo"]):
+        status, out, err = call(*words)
+        assert (status, out) == (130, "")
+        assert err.endswith("wherewhat: stopped; the same command goes on\n")
+
+
+def test_ctrl_c_while_training_saves_first(call, monkeypatch):
+    real = loop.step
+
+    def interrupting(state, images):
+        os.kill(os.getpid(), 2)
+        return real(state, images)
+
+    monkeypatch.setattr(loop, "step", interrupting)
+    status, _, err = call("train", "demo", "--out", "run", *SMALL)
+    assert status == 130
+    assert "Traceback" not in err
+    assert Run.open("run").images == 8
+    monkeypatch.setattr(loop, "step", real)
+    assert call("train", "demo", "--out", "run", *SMALL)[0] == 0
+    assert Run.open("run").images == 16
+
+
+# ---------------------------------------------------------------------------------------------------- scores, pictures
+
+
+def test_json_is_all_there_is_on_standard_output(call, run_folder):
+    status, out, _ = call(
+        "evaluate", "run", "--metrics", "mig, tpl", "--protocol", "fast", "--distance", "pixels", "--json"
+    )
+    rows = json.loads(out)
+    assert status == 0
+    assert [row["metric"] for row in rows] == ["mig", "tpl", "dimensions"]
+    assert all({"images", "metric", "value", "options"} <= row.keys() for row in rows)
+    assert rows[1]["options"]["points"] == 25
+    assert Run.open("run").rows("metrics") == rows
+
+
+def test_scores_are_a_table_with_their_protocol(call, run_folder):
+    words = [
+        "--metrics",
+        "mig,tpl",
+        "--protocol",
+        "fast",
+        "--tpl",
+        "small",
+        "--distance",
+        "pixels",
+        "--threshold",
+        "0.5",
+    ]
+    status, out, _ = call("evaluate", "run", *words)
+    assert status == 0
+    assert re.search(r"mig +0\.\d{3} +fast", out)
+    assert re.search(r"tpl +\d\.\d{3} ± \d\.\d{3} +small, pixels", out)
+    assert re.search(r"active dimensions +\d +TPL above 0.5", out)
+
+
+def test_dci_is_drawn(call, run_folder, monkeypatch):
+    monkeypatch.setitem(factors.PROTOCOLS, "fast", replace(factors.PROTOCOLS["fast"], trees=2, tree_rows=200))
+    assert call("evaluate", "run", "--metrics", "dci", "--protocol", "fast")[0] == 0
+    with Image.open("run/pictures/factors.png") as picture:
+        picture.load()
+
+
+@pytest.mark.parametrize("kind", ["png", "gif", "mp4"])
+def test_traverse_draws_where_it_says(kind, call, run_folder):
+    status, out, _ = call("traverse", "run", "--out", f"new/x.{kind}", "--dims", "z1,0", "--distance", "pixels")
+    assert (status, out) == (0, f"new/x.{kind}\n")
+    head = Path(f"new/x.{kind}").read_bytes()[:12]
+    assert {"png": b"\x89PNG", "gif": b"GIF89a", "mp4": b"ftyp"}[kind] in head
+    assert [p.name for p in Path("new").iterdir()] == [f"x.{kind}"]
+
+
+def test_traverse_measures_tpl_once(call, run_folder, monkeypatch):
+    words = ["traverse", "run", "--steps", "3", "--distance", "pixels"]
+    assert call(*words)[:2] == (0, "run/pictures/traversals.png\n")
+    monkeypatch.setattr(evaluate, "evaluate", None)
+    assert call(*words)[0] == 0
+
+
+def test_a_run_that_was_only_begun_is_told(refused, run_folder):
+    shutil.rmtree("run/checkpoints")
+    assert "run has no checkpoint yet" in refused("traverse", "run", "--distance", "pixels")
+
+
+def test_data_list_names_the_worlds_and_their_factors(call):
+    _, out, _ = call("data", "list")
+    assert "rooms: 480,000 images; floor hue 10, wall hue 10, object hue 10, scale 8, shape 4, orientation 15" in out
+    assert "sprites: 737,280 images; shape 3, scale 6, orientation 40, x 32, y 32" in out
+    assert ".zip" in out
+
+
+def test_data_show_draws_a_world_and_a_folder(call):
+    pictures("cats", [(20, 20)] * 3)
+    assert call("data", "show", "sprites", "--out", "a.png", "--resolution", "32")[:2] == (0, "a.png\n")
+    assert call("data", "show", "cats", "--resolution", "16x20", "--channels", "4")[:2] == (0, "cats.png\n")
+    with Image.open("a.png") as grid, Image.open("cats.png") as folder:
+        assert grid.height > 5 * 32 > folder.height / 2
+
+
+@pytest.mark.skipif(not LPIPS.is_file(), reason="needs the LPIPS weights: wherewhat weights")
+def test_demo_trains_scores_and_draws(call, monkeypatch):
+    """The whole path on a demo of the smallest networks that LPIPS can see."""
+    config = small("demo", size=(32, 32), images=100_000)
+    monkeypatch.setitem(RECIPES, "demo", (config, "a small demo"))
+    monkeypatch.setitem(factors.PROTOCOLS, "dlib", replace(factors.PROTOCOLS["fast"], trees=2, tree_rows=300))
+    monkeypatch.setitem(evaluate.ENCODED, "dlib", 3000)
+    monkeypatch.setenv("WHEREWHAT_CACHE", str(LPIPS.parent.parent))
+    status, out, err = call("demo", "--images", 256, "--minutes", 1, "--out", "run")
+    assert status == 0
+    assert [part for part in ("1/3", "2/3", "3/3") if part in err] == ["1/3", "2/3", "3/3"]
+    run = Run.open("run")
+    assert run.images == 256
+    scored = {row["metric"] for row in run.rows("metrics")}
+    assert scored == {*evaluate.METRICS, "dci_completeness", "dci_informativeness", "dimensions"}
+    for name in evaluate.METRICS:
+        assert re.search(rf"^ {name} +\d", out, re.M)
+    assert all(f"z{d.latent}" in out for d in run.dimensions)
+    drawn = [Path(line.strip()) for line in out.partition("Pictures\n")[2].splitlines()]
+    assert {p.name for p in drawn} >= {"traversals.png", "traversals.gif", "factors.png", "000000k-samples.png"}
+    assert all(p.stat().st_size > 500 for p in drawn)
+
+
+def test_minutes_end_a_demo_early_and_again_it_goes_on(call, monkeypatch):
+    """What is scored is the last checkpoint; drawing and scoring are left out here."""
+    monkeypatch.setitem(RECIPES, "demo", (small("demo", images=100_000), "a small demo"))
+    monkeypatch.setattr(
+        evaluate, "evaluate", lambda run, *_, **__: run.log_metric({"images": run.images, "metric": ""})
+    )
+    monkeypatch.setattr("wherewhat.explore.draw.draw_traversals", lambda run, path, **_: path)
+    for name in ("show_dimensions", "show_scores"):
+        monkeypatch.setattr(cli, name, lambda *_: None)
+    monkeypatch.setattr(cli, "draw_factor_maps", lambda *_: [])
+    seen = []
+    for minutes in (0.002, 0.005):
+        assert call("demo", "--minutes", minutes)[0] == 0
+        seen.append(Run.open("runs/demo").images)
+    assert 0 < seen[0] < seen[1] < 100_000

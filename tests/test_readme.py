@@ -1,0 +1,152 @@
+"""The README's commands are commands of this version, and its Python compiles."""
+
+import functools
+import re
+import shlex
+import textwrap
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from wherewhat import cli
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def blocks(text, language):
+    """Contents of the fenced blocks of a language."""
+    fenced = re.findall(rf"^([ \t]*)```{language}[ \t]*\n(.*?)^\1```[ \t]*$", text, re.M | re.S)
+    return [textwrap.dedent(content) for _, content in fenced]
+
+
+def commands(text):
+    """The words after `wherewhat` of each command in bash blocks; continued lines are joined, comments and pipes cut."""
+    found = []
+    for block in blocks(text, "bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            line = line.strip().removeprefix("$ ")
+            if re.match(r"(\S*/)?wherewhat( |$)", line):
+                lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+                lexer.whitespace_split = True
+                words = list(lexer)[1:]
+                ends = [k for k, word in enumerate(words) if word and set(word) <= set("|&;<>()")]
+                found.append(words[: ends[0]] if ends else words)
+    return found
+
+
+def check(words, patch):
+    """Raises SystemExit or AssertionError unless the verb exists and takes these flags.  Nothing is run but the reading
+    of flags and, for a training, the making of its configuration."""
+    asked = []
+
+    def stub(real):
+        @functools.wraps(real)
+        def note(*values, **named):
+            asked.append(real)
+
+        return note
+
+    with patch.context() as here:
+        here.setattr(cli, "VERBS", {verb: stub(real) for verb, real in cli.VERBS.items()})
+        cli.main(words)
+    assert len(asked) == 1 or words[:1] in ([], ["--help"], ["--version"]), words
+    if asked == [cli.train] and not words[1].isupper():  # RECIPE stands for any
+        with patch.context() as here:
+            here.setattr(cli, "_train", lambda *_: SimpleNamespace(path="", images=0))
+            cli.main(words)
+
+
+def check_all(text, patch):
+    """How many commands and Python blocks a text has, all of them checked."""
+    found, code = commands(text), blocks(text, "python")
+    assert found, "no bash block has a line that begins with wherewhat"
+    for words in found:
+        try:
+            check(words, patch)
+        except SystemExit as exit:
+            assert not exit.code, f"this does not work: wherewhat {shlex.join(words)}"
+    for block in code:
+        compile(block, "README.md", "exec")
+    return len(found), len(code)
+
+
+def test_the_commands_of_the_readme_are_commands(monkeypatch):
+    check_all(README, monkeypatch)
+
+
+# --------------------------------------------------------------------------------------------------- the checker itself
+
+SOUND = """
+Words, `wherewhat nonsense` inline.
+
+```bash
+make install
+wherewhat train demo --data ~/cats --out runs/cats \\
+    --images 500000          # a comment
+$ wherewhat evaluate runs/cats --json | jq .
+.venv/bin/wherewhat data show rooms --out 'my rooms.png' && open 'my rooms.png'
+wherewhat train RECIPE --set autoencoder.beta=3 --set batch=16
+wherewhat --version
+wherewhat
+```
+
+```
+wherewhat nonsense
+```
+
+- an item
+
+  ```python
+  import wherewhat
+  wherewhat.open_run("x")
+  ```
+"""
+
+
+def test_commands_are_found_and_words_are_those_of_a_shell():
+    assert commands(SOUND) == [
+        ["train", "demo", "--data", "~/cats", "--out", "runs/cats", "--images", "500000"],
+        ["evaluate", "runs/cats", "--json"],
+        ["data", "show", "rooms", "--out", "my rooms.png"],
+        ["train", "RECIPE", "--set", "autoencoder.beta=3", "--set", "batch=16"],
+        ["--version"],
+        [],
+    ]
+
+
+def test_a_sound_text_passes_and_nothing_is_run(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert check_all(SOUND, monkeypatch) == (6, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "trian demo",
+        "train demo --bacth 3",
+        "train demo --images many",
+        "train demoo",
+        "train demo --set autoencoder.bta=3",
+        "train demo --resolution 100",
+        "train celeba",
+        "evaluate",
+        "evaluate runs/demo --jsno",
+        "data shwo rooms",
+    ],
+)
+def test_a_command_that_does_not_work_is_found(line, monkeypatch):
+    with pytest.raises(AssertionError, match="this does not work: wherewhat"):
+        check_all(SOUND.replace("make install", f"wherewhat {line}"), monkeypatch)
+
+
+@pytest.mark.parametrize("text", ["", "wherewhat demo", "```\nwherewhat demo\n```\n", "```bash\nmake demo\n```\n"])
+def test_a_text_without_commands_is_found(text, monkeypatch):
+    with pytest.raises(AssertionError, match="no bash block"):
+        check_all(text, monkeypatch)
+
+
+def test_python_that_does_not_compile_is_found(monkeypatch):
+    with pytest.raises(SyntaxError):
+        check_all(SOUND.replace("import wherewhat", "import wherewhat as"), monkeypatch)
