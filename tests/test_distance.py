@@ -166,13 +166,13 @@ def test_grey_is_its_repeat_and_alpha_is_left_out(measure):
         measure(a[:, :2], b[:, :2])
 
 
-def test_images_above_512_are_area_averaged_to_256(measure):
+def test_images_from_512_on_are_area_averaged_to_256(measure):
     a, b = pictures(1, 3, 1024, 1024), pictures(1, 3, 1024, 1024, seed=2)
     small = [x.unflatten(3, (256, 4)).unflatten(2, (256, 4)).mean((3, 5)) for x in (a, b)]
     torch.testing.assert_close(measure(a, b), measure(*small), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("before", "after"), [((512, 512), (512, 512)), ((513, 513), (256, 256)), ((8, 8), (8, 8))])
+@pytest.mark.parametrize(("before", "after"), [((511, 511), (511, 511)), ((512, 512), (256, 256)), ((8, 8), (8, 8))])
 def test_nothing_else_is_resized(before, after):
     assert Pixels().features(pictures(1, 1, *before))[0].shape == (1, 3, *after)
 
@@ -220,7 +220,7 @@ def test_options_are_json_and_name_the_weights(alex):
         "lpips": "0.1",
         "weights": alex.options["weights"],
         "range": "-1..1",
-        "resize": "above 512 by area to 256",
+        "resize": "from 512 on by area to 256",
     }
     assert json.loads(json.dumps(alex.options)) == alex.options
     assert Lpips(random_weights("alex", seed=1)).options["weights"] != alex.options["weights"]

@@ -21,7 +21,7 @@ def blocks(text, language):
 
 
 def commands(text):
-    """The words after `wherewhat` of each command in bash blocks; continued lines are joined, comments and pipes cut."""
+    """The words after `wherewhat` of each command in bash blocks: continued lines joined, comments and pipes cut."""
     found = []
     for block in blocks(text, "bash"):
         for line in block.replace("\\\n", " ").splitlines():
