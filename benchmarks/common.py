@@ -60,7 +60,7 @@ def command() -> str:
 def header(given: str, device: str = "cpu", packages: tuple[str, ...] = ()) -> str:
     """Machine, versions, commit, date and command, a line each.  packages: named beside torch."""
     load = f", load {os.getloadavg()[0]:.1f} before the start" if hasattr(os, "getloadavg") else ""
-    machine = f"{processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads{load}"
+    machine = f"{processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} thread(s){load}"
     native = resolve_precision(find("demo"), torch.device(device)) == "bf16"
     versions = [f"{name} {version(name)}" for name in ("wherewhat", "torch", *packages)]
     lines = [
@@ -179,9 +179,10 @@ def _status(name: str) -> int:
 
 
 def table(heads: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table; all columns but the first are numbers."""
-    lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    """A Markdown table; columns of numbers are aligned to the right."""
+    columns = zip(*rows, strict=True)
+    aligned = ["--:" if all(cell[:1].isdigit() for cell in column) else "---" for column in columns]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [heads, aligned, *rows])
 
 
 def write(name: str, text: str, args: argparse.Namespace) -> None:

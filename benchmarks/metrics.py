@@ -9,9 +9,6 @@ two of them dead. The plain versions make one vote at a time, as a reader of the
 
 import argparse
 import os
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,37 +16,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import sklearn
+from common import command, header
 from sklearn.linear_model import LogisticRegression
 
 from wherewhat.metrics.factors import METRICS, PROTOCOLS, Protocol, score
 
 SIZES = (10, 10, 10, 8, 4, 15)
 RESULT = Path(__file__).parent / "results" / "metrics.md"
-
-
-def header(jobs: int) -> str:
-    """Machine, versions, commit and command."""
-    names = [
-        line.split(":")[1].strip() for line in _read("/proc/cpuinfo").splitlines() if line.startswith("model name")
-    ]
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
-    python, command = platform.python_version(), " ".join([f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
-    load = f"load {os.getloadavg()[0]:.1f} before the start" if hasattr(os, "getloadavg") else "load unknown"
-    return "\n".join(
-        [
-            "# Seconds a supervised metric",
-            "",
-            f"- machine: {names[0] if names else platform.processor()}, {os.cpu_count()} cores, {load}",
-            f"- versions: python {python}, numpy {np.__version__}, scikit-learn {sklearn.__version__}",
-            f"- commit: {commit.strip() or 'unknown'}",
-            f"- command: python {command}; {jobs} thread(s)",
-        ]
-    )
-
-
-def _read(path: str) -> str:
-    return Path(path).read_text() if Path(path).exists() else ""
 
 
 def world(rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -146,7 +119,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a smoke run: small counts, nothing written")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="threads of DCI and SAP")
     args = parser.parse_args()
-    head = header(args.jobs)
+    head = header(command(), packages=("numpy", "scikit-learn"))
     codes, factors = world(2_000 if args.quick else 50_000)
     protocols = {name: smaller(p) if args.quick else p for name, p in PROTOCOLS.items()}
     lines = [
@@ -155,8 +128,9 @@ def main() -> None:
     ]
     lines += [row(metric, codes, factors, protocols, args.jobs) for metric in METRICS]
     note = f"{len(codes):,} encoded rows, {codes.shape[1]} codes, factors of sizes {', '.join(map(str, SIZES))}. "
-    note += "Fastest of three runs (DCI under dlib: one); scores are mean ± s.d. over seeds 0–2."
-    page = "\n".join([head, "", note, "", *lines, ""])
+    note += f"{args.jobs} thread(s), fastest of three runs (DCI under dlib: one); "
+    note += "scores are mean ± s.d. over seeds 0–2."
+    page = "\n".join(["# Seconds a supervised metric", "", head, "", note, "", *lines, ""])
     print(page)
     if not args.quick:
         RESULT.parent.mkdir(parents=True, exist_ok=True)
