@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from wherewhat.config import GeneratorConfig, StageConfig
 from wherewhat.nn import ops
-from wherewhat.nn.layers import Conv, Dense, leaky
+from wherewhat.nn.layers import Conv, Dense, joined, leaky
 
 STYLE_STD = 0.3
 """how far a latent of 1 moves scales and shifts at the start of training"""
@@ -65,7 +65,8 @@ class Stage(nn.Module):
     ) -> tuple[Float[Tensor, "b c2 h2 w2"], Float[Tensor, "b n h2 w2"] | None]:
         """The features at twice the sides, and the masks if the stage owns latents."""
         x = ops.double(x, self.upsample)
-        x = leaky(self.before(x)) + (leaky(self.before_skip(x)) if self.before_skip else 0)
+        y = leaky(self.before(x))
+        x = joined(y, leaky(self.before_skip(x))) if self.before_skip else y
         masks = None
         if self.codes:
             scale, shift = torch.addcmul(self.style_bias, codes[..., None], self.style).chunk(2, 2)
@@ -77,7 +78,7 @@ class Stage(nn.Module):
             if i >= first_noisy:
                 y = y + noise[i - first_noisy].to(y.dtype) * self.noise_strength[i - first_noisy].to(y.dtype)
             y = leaky(y)
-            x = y + leaky(self.after_skip(x)) if i == 0 and self.after_skip else y
+            x = joined(y, leaky(self.after_skip(x))) if i == 0 and self.after_skip else y
         return x, masks
 
 

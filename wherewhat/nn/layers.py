@@ -12,6 +12,11 @@ def leaky(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.2)
 
 
+def joined(x: Tensor, shortcut: Tensor) -> Tensor:
+    """A sum whose variance is that of its parts, so that depth does not decide the size of what comes out."""
+    return (x + shortcut) * math.sqrt(0.5)
+
+
 class Conv(nn.Module):
     """A k×k convolution that keeps the sides.  Equalised: weights N(0, 1), scaled by √(2 / fan-in) at run time."""
 

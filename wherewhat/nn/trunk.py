@@ -1,7 +1,5 @@
 """From an image to a vector: the one trunk of discriminator, recogniser and encoder."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -9,7 +7,7 @@ from torch import Tensor, nn
 
 from wherewhat.config import TrunkConfig
 from wherewhat.nn import ops
-from wherewhat.nn.layers import Conv, Dense, leaky
+from wherewhat.nn.layers import Conv, Dense, joined, leaky
 
 
 class Halving(nn.Module):
@@ -23,7 +21,7 @@ class Halving(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         straight = F.avg_pool2d(leaky(self.second(leaky(self.first(x)))), 2)
-        return (straight + self.skip(F.avg_pool2d(x, 2))) * math.sqrt(0.5)
+        return joined(straight, self.skip(F.avg_pool2d(x, 2)))
 
 
 class Trunk(nn.Module):
