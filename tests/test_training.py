@@ -11,7 +11,7 @@ import torch
 from conftest import small
 from safetensors.torch import load_file
 
-from wherewhat.config import EveryConfig, to_json, with_setting
+from wherewhat.config import EveryConfig, to_json, with_settings
 from wherewhat.errors import UserError
 from wherewhat.recipes import RECIPES
 from wherewhat.runs import Run
@@ -175,7 +175,7 @@ def test_minutes_stop_a_training_that_can_go_on(tmp_path):
 def test_another_configuration_is_refused_with_the_difference(tmp_path):
     config = small("demo", images=16)
     train(config, str(tmp_path / "run"), "cpu", quiet=True)
-    other = with_setting(config, "autoencoder.beta", "3")
+    other = with_settings(config, ["autoencoder.beta=3"])
     with pytest.raises(UserError, match=r"autoencoder.beta: 5.0 → 3.0"):
         train(other, str(tmp_path / "run"), "cpu", quiet=True)
     assert Run.open(tmp_path / "run").config == config

@@ -17,24 +17,30 @@ if TYPE_CHECKING:
     from wherewhat.runs import Run
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+_RECIPE = "(default: the recipe's)"
+RecipeText = Annotated[str | None, arg(metavar="TEXT", help_behavior_hint=_RECIPE)]
+RecipeInt = Annotated[int | None, arg(metavar="INT", help_behavior_hint=_RECIPE)]
+RecipeFloat = Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint=_RECIPE)]
 
 
 def train(
-    recipe: Positional[str],
+    recipe: Annotated[Positional[str], arg(metavar="RECIPE")],
     /,
-    data: str | None = None,
-    out: Path | None = None,
-    images: int | None = None,
-    batch: int | None = None,
-    resolution: str | None = None,
-    channels: Literal[1, 3, 4] | None = None,
-    fit: Literal["crop", "pad"] | None = None,
-    rate: float | None = None,
-    seed: int | None = None,
+    data: RecipeText = None,
+    out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")] = None,
+    images: RecipeInt = None,
+    batch: RecipeInt = None,
+    resolution: RecipeText = None,
+    channels: Annotated[Literal[1, 3, 4] | None, arg(metavar="{1,3,4}", help_behavior_hint=_RECIPE)] = None,
+    fit: Annotated[Literal["crop", "pad"] | None, arg(metavar="{crop,pad}", help_behavior_hint=_RECIPE)] = None,
+    rate: RecipeFloat = None,
+    seed: RecipeInt = None,
     device: Device = "auto",
     processes: int = 1,
-    precision: Literal["auto", "fp32", "bf16"] | None = None,
-    minutes: float | None = None,
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"] | None, arg(metavar="{auto,fp32,bf16}", help_behavior_hint=_RECIPE)
+    ] = None,
+    minutes: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: no limit)")] = None,
     set: UseAppendAction[tuple[str, ...]] = (),
     quiet: bool = False,
 ) -> None:
@@ -58,7 +64,7 @@ def train(
         set: any other setting, as in --set autoencoder.beta=3; may be repeated
         quiet: no progress
     """
-    from wherewhat.config import with_setting
+    from wherewhat.config import with_settings
     from wherewhat.recipes import at_resolution, find
 
     _at_least(0, seed=seed)
@@ -75,11 +81,7 @@ def train(
     config = replace(config, **_given({"images": images, "batch": batch, "seed": seed, "precision": precision}))
     if rate is not None:
         config = replace(config, optimiser=replace(config.optimiser, rate=rate))
-    for setting in set:
-        path, equals, value = setting.partition("=")
-        if not equals:
-            raise UserError(f"--set {setting}: write it as name=value, as in --set autoencoder.beta=3")
-        config = with_setting(config, path, value)
+    config = with_settings(config, set)
     run = _train(config.checked(f"recipe {recipe}"), out, device, processes, minutes, quiet)
     if not quiet:
         print(f"{run.path}: {run.images:,} images seen. Next: wherewhat evaluate {run.path}")
@@ -95,13 +97,13 @@ def _train(
 
 
 def evaluate(
-    run: Positional[Path],
+    run: Annotated[Positional[Path], arg(metavar="RUN")],
     /,
-    metrics: str | None = None,
+    metrics: Annotated[str | None, arg(metavar="A,B,…", help_behavior_hint="")] = None,
     protocol: str = "dlib",
-    tpl: str | None = None,
+    tpl: Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")] = None,
     distance: str = "alex",
-    threshold: float | None = None,
+    threshold: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: the protocol's)")] = None,
     seed: int = 0,
     device: Device = "auto",
     as_json: Annotated[bool, arg(name="json")] = False,
@@ -132,14 +134,15 @@ def evaluate(
         print(json.dumps(rows))
         return
     show_scores(rows)
-    draw_factor_maps(opened, rows)
+    for path in draw_factor_maps(opened, rows):
+        print(path)
 
 
 def traverse(
-    run: Positional[Path],
+    run: Annotated[Positional[Path], arg(metavar="RUN")],
     /,
-    out: Path | None = None,
-    dims: str | None = None,
+    out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
+    dims: Annotated[str | None, arg(metavar="3,7,…", help_behavior_hint="")] = None,
     steps: int = 9,
     reach: float = 2.0,
     seed: int = 0,
@@ -258,7 +261,7 @@ def data_list() -> None:
 def data_show(
     source: Positional[str],
     /,
-    out: Path | None = None,
+    out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
     resolution: str = "64",
     channels: Literal[1, 3, 4] | None = None,
 ) -> None:

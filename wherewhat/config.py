@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -207,7 +208,7 @@ class Config:
             found.append(f"gan.r1_every is {self.gan.r1_every}: it must be 1 or more")
         positive = {"images": self.images, "batch": self.batch, "optimiser.rate": self.optimiser.rate}
         positive |= {f"every.{name}": value for name, value in dataclasses.asdict(self.every).items()}
-        found += [f"{name} is {value}: it must be positive" for name, value in positive.items() if value <= 0]
+        found += [f"{name} is {value}: it must be positive" for name, value in positive.items() if not value > 0]
         if self.autoencoder and self.autoencoder.sigma <= 0:
             found.append(f"autoencoder.sigma is {self.autoencoder.sigma}: it must be positive")
         return found
@@ -237,21 +238,19 @@ def from_json(text: str, where: str) -> Config:
         raise UserError(f"{where} is not JSON: {error}") from None
     if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
         raise UserError(f"{where} is not a wherewhat configuration of format {FORMAT}")
-    return from_dict(values, where)
+    return _typed(values, where).checked(where)
 
 
-def from_dict(values: dict[str, Any], where: str) -> Config:
-    """The configuration with these values.  Raises UserError naming every problem."""
+def _typed(values: dict[str, Any], where: str) -> Config:
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
     for kind in _KINDS:
-        kind.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[union-attr]
+        kind.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)  # type: ignore[union-attr]
     try:
-        config: Config = TypeAdapter(Config).validate_json(json.dumps(values))
+        return TypeAdapter(Config).validate_json(json.dumps(values))
     except ValidationError as error:
         lines = [f"  {_explain(problem)}" for problem in error.errors()]
         raise UserError(f"{plural(len(lines), 'problem')} in {where}\n" + "\n".join(lines)) from None
-    return config.checked(where)
 
 
 def _explain(problem: Any) -> str:
@@ -262,20 +261,25 @@ def _explain(problem: Any) -> str:
     return f"{path}: {problem['msg']}, got {problem['input']!r}"
 
 
-def with_setting(config: Config, path: str, text: str) -> Config:
-    """A copy with one setting replaced, e.g. ("autoencoder.beta", "3").  Raises UserError if there is none such."""
+def with_settings(config: Config, settings: Sequence[str]) -> Config:
+    """A copy with settings replaced, each written as in "autoencoder.beta=3".  Raises UserError if there is none such,
+    or its value is of the wrong kind; relations between settings are left to `checked`."""
     values = dataclasses.asdict(config)
-    *parents, last = path.split(".")
-    at: Any = values
-    for key in parents:
-        at = _child(at, key, path)
-    _child(at, last, path)
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = text
-    at[int(last) if isinstance(at, list | tuple) else last] = value
-    return from_dict(values, f"--set {path}={text}")
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals:
+            raise UserError(f"--set {setting}: write it as name=value, as in --set autoencoder.beta=3")
+        *parents, last = path.split(".")
+        at: Any = values
+        for key in parents:
+            at = _child(at, key, path)
+        _child(at, last, path)
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        at[int(last) if isinstance(at, list | tuple) else last] = value
+    return _typed(values, "--set " + " --set ".join(settings)) if settings else config
 
 
 def _child(at: Any, key: str, path: str) -> Any:

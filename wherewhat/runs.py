@@ -149,10 +149,12 @@ class Run:
 
     @property
     def about(self) -> dict[str, Any]:
-        """about.json; empty if it was never written."""
+        """about.json; empty if it was never written or is damaged."""
         file = self.path / "about.json"
-        about: dict[str, Any] = json.loads(_read(file)) if file.exists() else {}
-        return about
+        with suppress(ValueError):
+            about: dict[str, Any] = json.loads(_read(file)) if file.exists() else {}
+            return about
+        return {}
 
     # ------------------------------------------------------------------------------------------------ checkpoints
 
@@ -259,7 +261,12 @@ class Run:
     def names(self) -> dict[int, str]:
         """What the user calls the dimensions."""
         file = self.path / "names.json"
-        return {int(k): v for k, v in json.loads(_read(file)).items()} if file.exists() else {}
+        if not file.exists():
+            return {}
+        try:
+            return {int(k): str(v) for k, v in json.loads(_read(file)).items()}
+        except (ValueError, AttributeError):
+            raise UserError(f'{file} cannot be read: it must look like {{"3": "wall colour", "7": "smile"}}') from None
 
     def latest(self, metric: str) -> dict[str, Any] | None:
         """The newest row of a metric for the last checkpoint."""

@@ -12,7 +12,7 @@ from wherewhat.data.batches import Images, order
 from wherewhat.errors import UserError
 from wherewhat.evaluate import describe, encode, picture, tpl_rows
 from wherewhat.explore import canvas, traverse
-from wherewhat.metrics.distance import Distance, load_distance
+from wherewhat.metrics.distance import Distance, load_distance, smallest
 from wherewhat.metrics.tpl import tpl
 from wherewhat.nn.generator import Generator, mean_masks
 from wherewhat.nn.trunk import Recogniser
@@ -77,9 +77,13 @@ def fixed_latents(generator: Generator, count: int) -> torch.Tensor:
 
 @lru_cache(maxsize=2)
 def quick_distance(device: str, side: int) -> Distance | None:
-    """LPIPS-AlexNet (VGG below 31 pixels); None, said once, if its weights are not on this machine."""
+    """LPIPS-AlexNet (VGG for small images); None, said once, if its weights are not on this machine or images are too
+    small for both."""
+    network = next((name for name in ("alex", "vgg") if side >= smallest(name)), None)
     try:
-        return load_distance("alex" if side >= 31 else "vgg", device)
+        if network is None:
+            raise UserError(f"images of {side} pixels are too small for LPIPS")
+        return load_distance(network, device)
     except UserError as error:
         print(f"TPL is not shown while training: {error}", file=sys.stderr)
         return None
