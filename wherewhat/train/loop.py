@@ -4,13 +4,14 @@ The clock is images seen.  Everything random depends on the seed and that clock 
 goes on exactly as if it never had been, and the number of processes changes nothing.
 """
 
+import ctypes
 import logging
 import math
 import signal
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,8 @@ def launch(config: Config, device: str, processes: int) -> Fabric:
     """Fabric for this device.  Raises UserError if the device is not there or the batch cannot be shared."""
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     kind = pick_device(device)
+    if kind == "cpu":
+        keep_memory()
     precision: Any = {"fp32": "32-true", "bf16": "bf16-mixed"}[resolve_precision(config, torch.device(kind))]
     strategy = "auto" if processes == 1 and not torch.distributed.is_torchelastic_launched() else "ddp"
     fabric = Fabric(accelerator=kind, devices=processes, strategy=strategy, precision=precision)
@@ -95,6 +98,15 @@ def launch(config: Config, device: str, processes: int) -> Fabric:
     if config.batch % fabric.world_size:
         raise UserError(f"batch {config.batch} cannot be shared by {fabric.world_size} processes: choose a multiple")
     return fabric
+
+
+def keep_memory() -> None:
+    """Where the C library is glibc: keep freed blocks of up to 1 GB for the next step.  It would give each large tensor
+    back to the system and fault every page in anew, a seventh of a step's time."""
+    trim_threshold, mmap_threshold = -1, -3
+    with suppress(AttributeError, OSError):
+        for parameter in (trim_threshold, mmap_threshold):
+            ctypes.CDLL(None).mallopt(parameter, 2**30)
 
 
 def pick_device(device: str) -> str:
