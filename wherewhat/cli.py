@@ -284,6 +284,30 @@ def data_show(
     print(sheet(opened, path))
 
 
+def data_make(
+    world: Annotated[Positional[Literal["faces"]], arg(metavar="faces")],
+    folder: Annotated[Positional[Path], arg(metavar="FOLDER")],
+    /,
+    count: int = 20_000,
+    side: int = 128,
+    seed: int = 0,
+) -> None:
+    """Draw a data set into a folder: cartoon faces with named parts and colours, their factors in factors.csv.
+
+    Args:
+        world: faces
+        folder: a new folder
+        count: number of images
+        side: pixels of a side
+        seed: of the factors drawn
+    """
+    from wherewhat.data.faces import make
+
+    _at_least(1, count=count, side=side)
+    _at_least(0, seed=seed)
+    print(make(folder, count, side, seed))
+
+
 # ------------------------------------------------------------------------------------------------------------- showing
 
 
@@ -389,6 +413,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "recipes": recipes,
     "data list": data_list,
     "data show": data_show,
+    "data make": data_make,
     "weights": weights,
 }
 

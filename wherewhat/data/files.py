@@ -8,6 +8,7 @@ cache folder that is either whole or not there; after that it is read from a mem
 Sizes are height x width everywhere, in messages as in code.
 """
 
+import csv
 import errno
 import hashlib
 import io
@@ -26,7 +27,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from math import prod
@@ -133,7 +134,8 @@ def open_files(
             if files is None:
                 _prepare(path, [name for name, *_ in listing], form, folder)
                 files = _reopen(folder)
-    return files
+    table = path / "factors.csv"
+    return replace(files, factors=_columns(table, files.names)) if table.is_file() else files
 
 
 def _cache(cache: Path | None) -> Path:
@@ -543,6 +545,25 @@ def _factors(path: Path, member: str, names: tuple[str, ...], values: np.ndarray
     grid = Factors(names, sizes)
     full = len(grid) == count and bool((grid.values(np.arange(count)) == table).all())
     return grid if full else Factors(names, sizes, table)
+
+
+def _columns(table: Path, names: tuple[str, ...]) -> Factors:
+    """The factors of a folder's images: a table whose first column is the file and every other a factor.  Each distinct
+    word of a column is a class, in alphabetical order.  Raises UserError if it does not have a row for every image."""
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            head, *rows = csv.reader(file)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{table} cannot be read: {error}") from None
+    known = {row[0]: row[1:] for row in rows if len(row) == len(head)}
+    missing = [name for name in names if name not in known]
+    if missing or len(head) < 2:
+        raise UserError(
+            f"{table} has no whole row for {_few(missing)}: its columns should be the file, then the factors"
+        )
+    columns = [np.unique([known[name][f] for name in names], return_inverse=True) for f in range(len(head) - 1)]
+    sizes = tuple(len(distinct) for distinct, _ in columns)
+    return Factors(tuple(head[1:]), sizes, np.stack([classes for _, classes in columns], 1))
 
 
 def _arrays(
