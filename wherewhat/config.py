@@ -108,8 +108,6 @@ class AutoencoderConfig:
     """standard deviation of the Gaussian likelihood, for images in [−1, 1]"""
     beta: float = 5.0
     """weight of the KL divergence to the normal prior"""
-    beta_warmup: int = 64_000
-    """images over which that weight grows from zero"""
 
 
 @dataclass(frozen=True)
@@ -120,6 +118,8 @@ class OptimiserConfig:
     betas: tuple[float, float] = (0.0, 0.99)
     warmup: int = 0
     """images over which the learning rate grows from zero"""
+    half_life: int = 0
+    """images after which the learning rate has halved; 0: it stays"""
     clip: float = 0.0
     """largest gradient norm; 0: no limit"""
     average_half_life: int = 10_000

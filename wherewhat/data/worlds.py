@@ -118,6 +118,7 @@ def _shade(
 
 
 # Each shape: distance along the ray (infinite where it misses) and the normal there; the thing stands on the floor.
+# At one scale all are 1.8 to 2 radii high, so that scale is seen as scale in all of them.
 
 
 def _sphere(eye: np.ndarray, rays: np.ndarray, r: np.float32, height: np.float32 | None = None) -> tuple:
@@ -131,7 +132,7 @@ def _sphere(eye: np.ndarray, rays: np.ndarray, r: np.float32, height: np.float32
 
 
 def _cube(eye: np.ndarray, rays: np.ndarray, r: np.float32) -> tuple:
-    half = r * np.float32(0.85)
+    half = r * np.float32(0.9)
     centre = np.array([0, half, 0], np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
         one, two = (centre - half - eye) / rays, (centre + half - eye) / rays
@@ -155,7 +156,7 @@ def _tube(eye: np.ndarray, rays: np.ndarray, r: np.float32, low: np.float32, hig
 
 
 def _cylinder(eye: np.ndarray, rays: np.ndarray, r: np.float32) -> tuple:
-    radius, high = r * np.float32(0.85), r * np.float32(1.8)
+    radius, high = r * np.float32(0.9), r * np.float32(1.8)
     side = _tube(eye, rays, radius, np.float32(0), high)
     with np.errstate(divide="ignore", invalid="ignore"):
         at = (high - eye[:, 1]) / rays[:, 1]
@@ -166,12 +167,16 @@ def _cylinder(eye: np.ndarray, rays: np.ndarray, r: np.float32) -> tuple:
 
 
 def _capsule(eye: np.ndarray, rays: np.ndarray, r: np.float32) -> tuple:
-    radius, high = r * np.float32(0.65), r * np.float32(2.3)
+    radius, high = r * np.float32(0.65), r * np.float32(2.0)
     parts = [_sphere(eye, rays, radius, radius), _sphere(eye, rays, radius, high - radius)]
     return _nearest(_tube(eye, rays, radius, radius, high - radius), _nearest(*parts))
 
 
-SHAPES = [_cube, _cylinder, _sphere, _capsule]
+def _ball(eye: np.ndarray, rays: np.ndarray, r: np.float32) -> tuple:
+    return _sphere(eye, rays, r * np.float32(0.95))
+
+
+SHAPES = [_cube, _cylinder, _ball, _capsule]
 
 
 def _normals(eye: np.ndarray, rays: np.ndarray, at: np.ndarray, of_place) -> np.ndarray:  # type: ignore[no-untyped-def]

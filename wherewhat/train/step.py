@@ -35,14 +35,13 @@ def autoencoder_step(state: State, real: Float[Tensor, "b c h w"]) -> Row:
     """Reconstruction and divergence: the recogniser encodes, the generator decodes through its masks."""
     c = state.config.autoencoder
     assert c is not None
-    weight = c.beta * min(1.0, state.images / max(c.beta_warmup, 1))
     with state.fabric.autocast():
         mean, log_variance = state.recogniser.posterior(real)
         z = mean + (log_variance / 2).exp() * state.own(draw_normal(state, POSTERIOR))
         image = state.generator(z, draw_noise(state, NOISE)).image
     reconstruction = losses.gaussian(image, real, c.sigma)
     divergence = losses.divergence(mean, log_variance)
-    descend(state, reconstruction + weight * divergence, state.optimiser)
+    descend(state, reconstruction + c.beta * divergence, state.optimiser)
     return {"reconstruction": reconstruction.detach(), "divergence": divergence.detach()}
 
 
@@ -138,7 +137,8 @@ def descend(state: State, loss: Float[Tensor, ""], optimiser: torch.optim.Adam) 
     if c.clip:
         nn.utils.clip_grad_norm_(parameters, c.clip)
     for group in optimiser.param_groups:
-        group["lr"] = c.rate * min(1.0, (state.images + state.config.batch) / max(c.warmup, 1))
+        decay = 0.5 ** (state.images / c.half_life) if c.half_life else 1.0
+        group["lr"] = c.rate * decay * min(1.0, (state.images + state.config.batch) / max(c.warmup, 1))
     optimiser.step()
 
 
