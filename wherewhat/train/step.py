@@ -136,9 +136,10 @@ def descend(state: State, loss: Float[Tensor, ""], optimiser: torch.optim.Adam) 
     c = state.config.optimiser
     if c.clip:
         nn.utils.clip_grad_norm_(parameters, c.clip)
+    seen = state.images + state.config.batch
+    decay = 0.5 ** (seen / c.half_life) if c.half_life else 1.0
     for group in optimiser.param_groups:
-        decay = 0.5 ** (state.images / c.half_life) if c.half_life else 1.0
-        group["lr"] = c.rate * decay * min(1.0, (state.images + state.config.batch) / max(c.warmup, 1))
+        group["lr"] = c.rate * decay * min(1.0, seen / max(c.warmup, 1))
     optimiser.step()
 
 
