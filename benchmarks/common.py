@@ -21,6 +21,7 @@ from typing import NamedTuple, TypeVar
 import torch
 
 from wherewhat.recipes import find
+from wherewhat.runs import processor
 from wherewhat.train.step import resolve_precision
 
 RESULTS = Path(__file__).parent / "results"
@@ -73,13 +74,6 @@ def header(given: str, device: str = "cpu", packages: tuple[str, ...] = ()) -> s
         f"command: {given}",
     ]
     return "\n".join(f"- {line}" for line in lines)
-
-
-def processor() -> str:
-    """The processor's name."""
-    lines = _text("/proc/cpuinfo").splitlines()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def commit() -> str:

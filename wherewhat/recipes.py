@@ -156,7 +156,7 @@ def _named(config: Config, name: str) -> Config:
 
 
 WHOLE: list[Callable[[], Config]] = [demo, demo_gan, rooms, sprites, celeba, ffhq, shoes, clevr]
-ABLATED: list[Callable[[], Config]] = [rooms, sprites, celeba, ffhq, shoes, clevr]
+ABLATED: list[Callable[[], Config]] = [demo_gan, rooms, sprites, celeba, ffhq, shoes, clevr]
 ABLATIONS: dict[str, Callable[[Config], Config]] = {
     "gan": without_both,
     "info": with_information,

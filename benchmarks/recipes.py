@@ -1,0 +1,143 @@
+"""Which recipe disentangles best for the same number of images, or the same number of minutes?
+
+    python benchmarks/recipes.py --images 40000 --seeds 3            # an equal budget of images
+    python benchmarks/recipes.py --minutes 3 --seeds 3               # an equal budget of time
+    python benchmarks/recipes.py --rows demo,no-masks --images 5000 --quick
+
+Every run is a folder under --out; finished ones are not trained again, interrupted ones go on, so the study can be
+stopped and started at will.  Scores are of the last checkpoint: mean ± standard deviation over seeds.  Rows marked 32²
+see smaller images than the others and compare among themselves.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+from common import command, header, write
+
+from wherewhat.config import Config, with_settings
+from wherewhat.data import open_data
+from wherewhat.evaluate import evaluate
+from wherewhat.recipes import find
+from wherewhat.runs import Run
+from wherewhat.train.loop import train
+
+ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "demo": ("demo", ()),
+    "no-masks": ("demo", ("generator.mask=none",)),
+    "softmax-masks": ("demo", ("generator.mask=softmax",)),
+    "gan 32²": ("demo-gan-gan", ()),
+    "info 32²": ("demo-gan-info", ()),
+    "ps 32²": ("demo-gan-ps", ()),
+    "sc 32²": ("demo-gan-sc", ()),
+    "ps-sc 32²": ("demo-gan", ()),
+}
+"""name → recipe and settings that differ from it"""
+METRICS = ("factor_vae", "dci", "mig", "sap", "tpl")
+
+
+def main() -> None:
+    args = options()
+    table: dict[str, list[dict[str, float]]] = {}
+    for seed in range(args.seeds):
+        for name in args.rows:
+            config = configured(name, seed, args)
+            table.setdefault(name, []).append(measured(config, name, seed, args))
+            text = report(table, args)
+            if not args.quick:
+                write(args.name, text)
+    print(report(table, args))
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=lambda text: text.split(","), default=list(ROWS))
+    parser.add_argument("--images", type=int, default=40_000)
+    parser.add_argument(
+        "--minutes", type=float, default=None, help="an equal budget of time; images are then unlimited"
+    )
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("runs/study"))
+    parser.add_argument("--name", default="recipes", help="of the file in benchmarks/results")
+    parser.add_argument("--protocol", default="dlib")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--quick", action="store_true", help="a smoke run: the fast protocol, nothing written")
+    args = parser.parse_args()
+    unknown = [row for row in args.rows if row not in ROWS]
+    if unknown:
+        parser.error(f"there is no row {unknown[0]}; there is: {', '.join(ROWS)}")
+    return args
+
+
+def configured(name: str, seed: int, args: argparse.Namespace) -> Config:
+    """The recipe of a row, for this seed and budget."""
+    recipe, settings = ROWS[name]
+    config = with_settings(find(recipe), settings)
+    images = args.images if args.minutes is None else 10**9
+    every = replace(config.every, pictures=10**9, save=max(config.batch, min(images, 20_000)))
+    return replace(config, images=images, seed=seed, every=every).checked()
+
+
+def measured(config: Config, name: str, seed: int, args: argparse.Namespace) -> dict[str, float]:
+    """Train (or go on, or find it done) and score one run."""
+    run = train(config, str(args.out / f"{name.replace(' ', '-')}-s{seed}"), args.device, minutes=args.minutes)
+    protocol = "fast" if args.quick else args.protocol
+    if run.latest("tpl") is None or run.latest("factor_vae") is None:
+        evaluate(run, METRICS, protocol, "small", device=args.device)
+    scores = {metric: float(row["value"]) for metric in METRICS if (row := run.latest(metric))}
+    tpl = run.latest("tpl")
+    assert tpl is not None
+    seconds = run.rows("train")[-1]["seconds"]
+    return scores | {
+        "active": tpl["details"]["active"],
+        "PSNR": psnr(run),
+        "images": run.images,
+        "images/s": run.images / seconds,
+    }
+
+
+@torch.no_grad()
+def psnr(run: Run, count: int = 512) -> float:
+    """Decibels between images of the data and the same read and made again, values clipped to [0, 1]."""
+    import numpy as np
+
+    data = open_data(run.config.data)
+    index = np.random.default_rng(1).choice(len(data), count, replace=False)
+    real = torch.from_numpy(data.images(index)).float() / 127.5 - 1
+    again = run.generator(run.recogniser(real)).image.clamp(-1, 1)
+    error = ((again - real) / 2).square().mean((1, 2, 3))
+    return float((-10 * error.log10()).mean())
+
+
+def report(table: dict[str, list[dict[str, float]]], args: argparse.Namespace) -> str:
+    """The whole table so far."""
+    columns = [*METRICS, "active", "PSNR", "images", "images/s"]
+    budget = f"{args.minutes:g} minutes" if args.minutes is not None else f"{args.images:,} images"
+    lines = [
+        "# Recipes under one budget",
+        "",
+        header(command(), args.device),
+        "",
+        f"World rooms; {budget} a run; metrics under `{args.protocol}`, TPL `small` with LPIPS-AlexNet, threshold .1.",
+        "",
+        "| row | seeds | " + " | ".join(columns) + " |",
+        "|---" * (len(columns) + 2) + "|",
+    ]
+    for name, rows in table.items():
+        cells = [told([row[column] for row in rows]) for column in columns]
+        lines.append(f"| {name} | {len(rows)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def told(values: list[Any]) -> str:
+    """Mean ± standard deviation over seeds."""
+    digits = 0 if mean(values) >= 100 else 1 if mean(values) >= 4 else 3
+    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{mean(values):,.{digits}f}{spread}"
+
+
+if __name__ == "__main__":
+    main()
