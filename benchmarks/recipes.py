@@ -46,10 +46,7 @@ def main() -> None:
         for name in args.rows:
             config = configured(name, seed, args)
             table.setdefault(name, []).append(measured(config, name, seed, args))
-            text = report(table, args)
-            if not args.quick:
-                write(args.name, text)
-    print(report(table, args))
+            write(args.name, report(table, args), args)
 
 
 def options() -> argparse.Namespace:
