@@ -56,8 +56,7 @@ def train(
         while state.images < c.images and not over:
             rows.append(step(state, torch.from_numpy(next(source))))
             state.seconds = time.perf_counter() - began
-            over = stopping() or (minutes is not None and state.seconds >= 60 * minutes)
-            over = agreed(over, fabric)
+            over = agreed(stopping() or (minutes is not None and state.seconds >= 60 * minutes), fabric)
             last = over or state.images >= c.images
             if due(state, c.every.report) or due(state, c.every.save) or last:  # nothing is saved unchecked
                 row = mean_row(rows, fabric)
