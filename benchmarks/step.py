@@ -5,13 +5,14 @@
     python benchmarks/step.py --device cuda
 
 Both ways are the same networks, losses, optimisers, running averages and batches, seeded alike; the losses of their
-first steps are held to each other.  The plain port differs in three things, done as the reference (TensorFlow 1) does
-them: latents are painted one after another by the paper's loop (`loop` in masks.py), features and weights are
-contiguous (b c h w), and everything is float32 (on CUDA with PyTorch's defaults, so convolutions may use TF32).  As
-shipped, latents are painted in closed form, features and weights are channels last, and the precision is the recipe's:
-bf16 where the processor multiplies it natively, else float32.  For the demo the two ways in between are shown too (the
-closed form answers channels last, whatever it is given); it is no recipe of the paper's, so its plain port is its own
-networks, written plainly.
+first steps are held to each other.  The plain port differs in four things, three of them done as the reference
+(TensorFlow 1) does them: latents are painted one after another by the paper's loop (`loop` in masks.py), features and
+weights are contiguous (b c h w), and everything is float32 (on CUDA with PyTorch's defaults, so convolutions may use
+TF32); and the C library's allocator is left as it is.  As shipped, latents are painted in closed form, features and
+weights are channels last, the precision is the recipe's (bf16 where the processor multiplies it natively, else float32),
+and on a CPU with glibc freed memory is kept for the next step (`keep_memory` in train/loop.py).  For the demo the ways
+in between are shown too (the closed form answers channels last, whatever it is given); it is no recipe of the paper's,
+so its plain port is its own networks, written plainly.
 
 R1 comes every 16 steps both ways, as in the reference: steps with and without it are timed by themselves and weighed
 1 : 15.  Images are random bytes; reading and preparing images is left out, everything else of a step is in.
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 
 from wherewhat.nn import ops
 from wherewhat.recipes import find
-from wherewhat.train.loop import launch
+from wherewhat.train import loop as training
 from wherewhat.train.state import State
 from wherewhat.train.step import resolve_precision, step
 
@@ -40,10 +41,15 @@ class Way(NamedTuple):
     closed: bool = False
     last: bool = False
     precision: str = "fp32"
+    kept: bool = False
 
 
-PLAIN, SHIPPED = Way("plain port"), Way("as shipped", True, True, "auto")
-BETWEEN = (Way("… with the closed form", True), Way("… and channels last", True, True))
+PLAIN, SHIPPED = Way("plain port"), Way("as shipped", True, True, "auto", True)
+BETWEEN = (
+    Way("… with the closed form", True),
+    Way("… and channels last", True, True),
+    Way("… and bf16", True, True, "auto"),
+)
 WAYS = {"demo": (PLAIN, *BETWEEN, SHIPPED), "rooms": (PLAIN, SHIPPED), "celeba": (PLAIN, SHIPPED)}
 SMALLER = {"celeba": 4}
 """recipe → images a step on the CPU instead of its own, where a step of its own takes most of a minute"""
@@ -68,7 +74,9 @@ def measure(recipe: str, way: Way, batch: int, device: str, seconds: float) -> M
     config = replace(find(recipe), batch=batch, precision=way.precision)
     if not way.closed:
         ops.paint = loop
-    state = State(config, launch(config, device, 1))
+    if not way.kept:
+        training.keep_memory = lambda: None
+    state = State(config, training.launch(config, device, 1))
     if not way.last:
         make_contiguous(state)
     rng = torch.Generator().manual_seed(0)
@@ -136,7 +144,7 @@ def main() -> None:
         "Images a second: median step, GANs with R1 every 16 steps; ± half the interquartile range of those without. "
         "MB: the most held during a step with R1, in a process that holds nothing else: weights, averages, optimisers "
         "and activations (resident memory; on CUDA PyTorch's allocator). Reading of images is left out. The plain port "
-        "paints by the paper's loop, in float32, contiguous."
+        "paints by the paper's loop, in float32, contiguous, with malloc as it is."
     )
     heads = ["recipe", "way", "batch", "images/s", "gain", "MB"]
     write("step", "\n".join(["# A step as shipped or plain", "", head, "", note, "", table(heads, lines), ""]), args)
