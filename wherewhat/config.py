@@ -108,12 +108,16 @@ class AutoencoderConfig:
     """standard deviation of the Gaussian likelihood, for images in [−1, 1]"""
     beta: float = 5.0
     """weight of the KL divergence to the normal prior"""
+    rings: bool = True
+    """after training, pairs of latents whose codes lie on a circle are read as angle and radius"""
 
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """Adam, and the running average of the weights."""
+    """What moves the weights, and their running average."""
 
+    kind: Literal["adam", "muon"] = "adam"
+    """muon: matrices move by momentum made orthogonal, the rest by Adam"""
     rate: float = 0.002
     betas: tuple[float, float] = (0.0, 0.99)
     warmup: int = 0

@@ -149,10 +149,13 @@ def describe(
     found = []
     for i in np.argsort(-result.per_latent):
         row, column, area = extent(masks[i])
-        what = (names[match.factor[i]], float(match.share[i])) if match else (None, None)
+        factor, share = (names[match.factor[i]], float(match.share[i])) if match else (None, None)
         active = bool(result.active[i])
         numbers = (float(result.per_latent[i]), float(result.per_latent_error[i]))
-        found.append(Dimension(int(i), *numbers, active, row, column, area, float(masks[i].max()), *what))
+        turns = any(ring.angle == i for ring in generator.rings)
+        found.append(
+            Dimension(int(i), *numbers, active, row, column, area, float(masks[i].max()), factor, share, turns)
+        )
     return found
 
 
@@ -167,22 +170,32 @@ def extent(mask: Float[np.ndarray, "h w"]) -> tuple[float, float, float]:
     return float((rows.mean() + 0.5) / h), float((columns.mean() + 0.5) / w), float(support.mean())
 
 
-@torch.no_grad()
-def encode(
-    recogniser: Recogniser, data: Images, count: int, seed: int = 0, told: Told = quiet, batch: int = 256
-) -> Encoded:
+def encode(recogniser: Recogniser, data: Images, count: int, seed: int = 0, told: Told = quiet) -> Encoded:
     """Codes and factors of `count` images drawn without replacement; of all images, in order, if there are no more."""
     assert data.factors is not None
-    index = np.arange(len(data))
+    index = draw_index(data, count, seed)
+    return Encoded(read(recogniser, data, index, told), data.factors.values(index))
+
+
+def draw_index(data: Images, count: int, seed: int = 0) -> Integer[np.ndarray, " n"]:
+    """Which images: `count` without replacement; all, in order, if there are no more."""
     if count < len(data):
-        index = np.random.default_rng(seed).choice(len(data), count, replace=False)
+        return np.random.default_rng(seed).choice(len(data), count, replace=False)
+    return np.arange(len(data))
+
+
+@torch.no_grad()
+def read(
+    recogniser: Recogniser, data: Images, index: Integer[np.ndarray, " n"], told: Told = quiet, batch: int = 256
+) -> Float[np.ndarray, "n z"]:
+    """Codes of these images."""
     device = next(recogniser.parameters()).device
     codes = []
     for first in range(0, len(index), batch):
         images = torch.from_numpy(data.images(index[first : first + batch])).to(device)
         codes.append(recogniser(images.float() / 127.5 - 1).cpu().numpy())
         told("encoding", first / len(index))
-    return Encoded(np.concatenate(codes), data.factors.values(index))
+    return np.concatenate(codes)
 
 
 def picture(generator: Generator) -> Callable[[Tensor], Tensor]:

@@ -3,7 +3,7 @@
 config.json      the whole configuration
 about.json       versions, commit, command, machine, state
 train.jsonl  metrics.jsonl                 a row a line
-checkpoints/000640k/                       generator.safetensors, recogniser.safetensors (averaged), resume.pt
+checkpoints/000640k/   generator.safetensors, recogniser.safetensors (averaged), rings.json, resume.pt
 pictures/  names.json  tensorboard/
 """
 
@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +26,7 @@ from wherewhat.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from wherewhat.nn.generator import Generator
+    from wherewhat.nn.rings import Ring
     from wherewhat.nn.trunk import Recogniser
 
 MAY_CHANGE = ("images:", "every.")
@@ -52,6 +53,8 @@ class Dimension:
     """the factor its code says most about, where factors are known"""
     share: float | None = None
     """that factor's share of what the code says about all factors"""
+    turns: bool = False
+    """an angle: −2 and +2 look the same"""
 
     @property
     def place(self) -> str:
@@ -175,6 +178,7 @@ class Run:
             for name, module in (("generator", generator), ("recogniser", recogniser)):
                 weights = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
                 save_file(weights, partial / f"{name}.safetensors", metadata=about)
+            _write(partial / "rings.json", json.dumps([asdict(ring) for ring in generator.rings]) + "\n")
             torch.save(resume, partial / "resume.pt")
             for file in partial.iterdir():
                 _sync(file)
@@ -237,7 +241,20 @@ class Run:
                 f"{file} does not hold the {name} of {self.path / 'config.json'} ({_first_line(error)}): "
                 "it is damaged or of another run"
             ) from None
+        module.rings = self._rings
         return channels_last(module).eval().requires_grad_(False)
+
+    @property
+    def _rings(self) -> "tuple[Ring, ...]":
+        from wherewhat.nn.rings import Ring
+
+        file = self._last_checkpoint() / "rings.json"
+        if not file.exists():  # what was trained before rings were read
+            return ()
+        try:
+            return tuple(Ring(**{**ring, "centre": tuple(ring["centre"])}) for ring in json.loads(_read(file)))
+        except (ValueError, TypeError, KeyError):
+            raise UserError(f"{file} cannot be read: it is damaged or of another run") from None
 
     def _last_checkpoint(self) -> Path:
         found = self.checkpoints()

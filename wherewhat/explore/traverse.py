@@ -11,6 +11,7 @@ from torch import Tensor
 
 from wherewhat.explore import canvas
 from wherewhat.explore.canvas import GAP, Canvas
+from wherewhat.nn import rings
 from wherewhat.nn.generator import Generator
 from wherewhat.runs import Dimension
 
@@ -27,6 +28,8 @@ class Slider:
     latent: int
     title: str
     lines: tuple[str, ...] = ()
+    turns: bool = False
+    """an angle: −2 and +2 look the same"""
 
 
 def sliders(dimensions: Sequence[Dimension], names: Mapping[int, str] | None = None) -> list[Slider]:
@@ -35,8 +38,9 @@ def sliders(dimensions: Sequence[Dimension], names: Mapping[int, str] | None = N
     for d in dimensions:
         name = (names or {}).get(d.latent) or d.factor
         what = f"{d.factor} {d.share:.0%} · " if d.factor and d.share is not None else ""
-        lines = (f"{what}TPL {d.tpl:.2f} ± {d.tpl_error:.2f}", f"{d.place}, {d.area:.0%} of the image")
-        made.append(Slider(d.latent, f"z{d.latent}  {name}" if name else f"z{d.latent}", lines))
+        place = f"{d.place}, {d.area:.0%} of the image" + ", an angle" * d.turns
+        lines = (f"{what}TPL {d.tpl:.2f} ± {d.tpl_error:.2f}", place)
+        made.append(Slider(d.latent, f"z{d.latent}  {name}" if name else f"z{d.latent}", lines, d.turns))
     return made
 
 
@@ -72,7 +76,7 @@ def moving_traversals(
     frames: int = 32, reach: float = REACH,
 ) -> list[Image.Image]:  # fmt: skip
     """All sliders at once, each with its name, its mean mask, and an image that swings there and back."""
-    swept = [canvas.to_tiles(swing(generator, base, s.latent, frames, reach)) for s in sliders]
+    swept = [canvas.to_tiles(swing(generator, base, s, frames, reach)) for s in sliders]
     h, w = swept[0].shape[1:3]
     columns = min(len(sliders), 4)
     cell = 2 * w + 3 * GAP
@@ -154,11 +158,13 @@ def sweep(generator: Generator, base: Float[Tensor, " z"], latent: int, steps: i
     return generator(z).image
 
 
-def swing(generator: Generator, base: Float[Tensor, " z"], latent: int, frames: int, reach: float) -> Tensor:
-    """A sweep there and back again that slows at the turns: frames of an endless loop."""
+def swing(generator: Generator, base: Float[Tensor, " z"], slider: Slider, frames: int, reach: float) -> Tensor:
+    """Frames of an endless loop: there and back again, slowly at the ends; all the way round for an angle."""
+    if slider.turns:
+        return sweep(generator, base, slider.latent, frames + 1, rings.REACH)[:frames]
     half = frames // 2 + 1
     z = base.repeat(half, 1)
-    z[:, latent] = -reach * torch.cos(torch.linspace(0, torch.pi, half, device=base.device))
+    z[:, slider.latent] = -reach * torch.cos(torch.linspace(0, torch.pi, half, device=base.device))
     with torch.no_grad():
         there = generator(z).image
     return torch.cat([there, there[1 : frames - half + 1].flip(0)])

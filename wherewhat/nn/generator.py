@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from wherewhat.config import GeneratorConfig, StageConfig
 from wherewhat.nn import ops
 from wherewhat.nn.layers import Conv, Dense, joined, leaky
+from wherewhat.nn.rings import Ring, unfold
 
 STYLE_STD = 0.3
 """how far a latent of 1 moves scales and shifts at the start of training"""
@@ -23,11 +24,16 @@ class Rendering(NamedTuple):
     """in [−1, 1], not clipped"""
     masks: tuple[Tensor, ...]
     """one a stage that owns latents: b n h w at the stage's resolution, in [0, 1], in the order of z"""
+    rings: tuple[Ring, ...] = ()
 
     def masks_at(self, height: int, width: int) -> Float[Tensor, "b z h w"]:
-        """All masks at one resolution."""
+        """All masks at one resolution.  Both controls of a ring act where either of its latents does."""
         same = [F.interpolate(m, (height, width), mode="bilinear", align_corners=False) for m in self.masks]
-        return torch.cat(same, 1).clamp(0, 1)
+        masks = torch.cat(same, 1).clamp(0, 1)
+        for ring in self.rings:
+            pair = [ring.angle, ring.radius]
+            masks[:, pair] = masks[:, pair].amax(1, keepdim=True)
+        return masks
 
 
 class Stage(nn.Module):
@@ -89,6 +95,8 @@ class Generator(nn.Module):
         """size: rows and columns of the image."""
         super().__init__()
         self.config, self.size, self.channels = config, size, channels
+        self.rings: tuple[Ring, ...] = ()
+        """what of z is given as angle and radius; none while training"""
         height, width = (side // 2**config.doublings for side in size)
         self.constant = nn.Parameter(torch.randn(1, config.constant, height, width))
         self.stages = nn.ModuleList()
@@ -120,14 +128,14 @@ class Generator(nn.Module):
         supply = list(self.fixed_noise() if noise is None else noise)
         x = self.constant.expand(len(z), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         masks = []
-        codes = z.split([s.codes for s in self.stages], 1)  # type: ignore[misc]
+        codes = unfold(z, self.rings).split([s.codes for s in self.stages], 1)  # type: ignore[misc]
         for stage, own in zip(self.stages, codes, strict=True):
             needs = len(stage.noise_strength)  # type: ignore[arg-type]
             x, mask = stage(x, own, tuple(supply[:needs]))
             del supply[:needs]
             if mask is not None:
                 masks.append(mask)
-        return Rendering(self.head(x).float(), tuple(masks))
+        return Rendering(self.head(x).float(), tuple(masks), self.rings)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from wherewhat.config import TrunkConfig
 from wherewhat.nn import ops
 from wherewhat.nn.layers import Conv, Dense, joined, leaky
+from wherewhat.nn.rings import Ring, fold
 
 
 class Halving(nn.Module):
@@ -67,11 +68,13 @@ class Recogniser(nn.Module):
     ) -> None:
         super().__init__()
         self.codes = codes
+        self.rings: tuple[Ring, ...] = ()
+        """what of the codes is told as angle and radius; none while training"""
         self.trunk = Trunk(config, size, channels, codes * (2 if variational else 1))
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b z"]:
         """The codes (the posterior's mean) of images in [−1, 1]."""
-        return self.trunk(images)[:, : self.codes]
+        return fold(self.trunk(images)[:, : self.codes], self.rings)
 
     def posterior(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b z"], Float[Tensor, "b z"]]:
         """Mean and log-variance (kept in −12 … 4) of the codes; variational recognisers only."""

@@ -22,11 +22,16 @@ from wherewhat.config import Config
 from wherewhat.data import open_data
 from wherewhat.data.batches import Images, batches
 from wherewhat.errors import UserError
+from wherewhat.evaluate import draw_index, read
+from wherewhat.nn.rings import find_rings
 from wherewhat.runs import Run
 from wherewhat.train.glance import glance
 from wherewhat.train.progress import Progress, tensorboard
 from wherewhat.train.state import State
 from wherewhat.train.step import resolve_precision, step
+
+RING_IMAGES = 4_096
+"""images read to find the rings among latents"""
 
 
 def train(
@@ -66,6 +71,8 @@ def train(
                     run.log("train", {"images": state.images, "seconds": round(state.seconds, 2), **row})
                     board.scalars(row, state.images)
                     show.update(state.images, row)
+            if due(state, c.every.save) or due(state, c.every.pictures) or last:
+                roll_up(state, data)
             if due(state, c.every.save) or last:
                 if chief:
                     run.save(state.images, state.averaged_generator, state.averaged_recogniser, state.pack())
@@ -80,6 +87,16 @@ def train(
         if stopping():
             raise KeyboardInterrupt
     return run
+
+
+def roll_up(state: State, data: Images) -> None:
+    """Let the averaged networks read pairs of latents that have become rings as angle and radius."""
+    c = state.config.autoencoder
+    if c is None or not c.rings:
+        return
+    state.averaged_recogniser.rings = ()
+    rings = find_rings(read(state.averaged_recogniser, data, draw_index(data, RING_IMAGES)))
+    state.averaged_recogniser.rings = state.averaged_generator.rings = rings
 
 
 def launch(config: Config, device: str, processes: int) -> Fabric:

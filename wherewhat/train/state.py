@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
-from wherewhat.config import Config, OptimiserConfig
+from wherewhat.config import Config
 from wherewhat.nn.generator import Generator
 from wherewhat.nn.layers import channels_last
 from wherewhat.nn.trunk import Recogniser, Trunk
 from wherewhat.runs import build_generator, build_recogniser
+from wherewhat.train.optimisers import Optimiser
 
 
 class State:
@@ -30,10 +31,10 @@ class State:
                 self.discriminator = self._place(d)
         self.averaged_generator = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.averaged_recogniser = copy.deepcopy(self.recogniser).eval().requires_grad_(False)
-        self.optimiser = adam([self.generator, self.recogniser], config.optimiser)
-        self.discriminator_optimiser: torch.optim.Adam | None = None
-        if config.gan and self.discriminator is not None:
-            self.discriminator_optimiser = adam([self.discriminator], config.optimiser)
+        self.optimiser = Optimiser([self.generator, self.recogniser], config.optimiser)
+        self.discriminator_optimiser: Optimiser | None = None
+        if self.discriminator is not None:
+            self.discriminator_optimiser = Optimiser([self.discriminator], config.optimiser)
         self.images = 0
         self.seconds = 0.0
 
@@ -74,8 +75,3 @@ class State:
         for name, part in self._parts().items():
             part.load_state_dict(packed[name])
         self.images, self.seconds = packed["images"], packed["seconds"]
-
-
-def adam(modules: list[nn.Module], config: OptimiserConfig) -> torch.optim.Adam:
-    """Adam on all parameters."""
-    return torch.optim.Adam([p for m in modules for p in m.parameters()], config.rate, config.betas, eps=1e-8)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from wherewhat import losses
 from wherewhat.config import Config
+from wherewhat.train.optimisers import Optimiser
 from wherewhat.train.state import State
 
 Row = dict[str, Tensor]
@@ -127,20 +128,17 @@ def draw_noise(state: State, purpose: int) -> tuple[Tensor, ...]:
     return tuple(state.own(n) for n in state.generator.draw_noise(state.config.batch, state.rng(purpose)))
 
 
-def descend(state: State, loss: Float[Tensor, ""], optimiser: torch.optim.Adam) -> None:
+def descend(state: State, loss: Float[Tensor, ""], optimiser: Optimiser) -> None:
     """One optimiser step on the mean gradient over all processes."""
-    optimiser.zero_grad(set_to_none=True)
+    optimiser.forget()
     loss.backward()
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
-    average_gradients(parameters, state.fabric)
+    average_gradients(optimiser.parameters, state.fabric)
     c = state.config.optimiser
     if c.clip:
-        nn.utils.clip_grad_norm_(parameters, c.clip)
+        nn.utils.clip_grad_norm_(optimiser.parameters, c.clip)
     seen = state.images + state.config.batch
     decay = 0.5 ** (seen / c.half_life) if c.half_life else 1.0
-    for group in optimiser.param_groups:
-        group["lr"] = c.rate * decay * min(1.0, seen / max(c.warmup, 1))
-    optimiser.step()
+    optimiser.step(c.rate * decay * min(1.0, seen / max(c.warmup, 1)))
 
 
 def average_gradients(parameters: list[nn.Parameter], fabric: Fabric) -> None:
