@@ -24,6 +24,7 @@ from wherewhat.explore.draw import draw_factor_map, draw_traversals, starting_po
 from wherewhat.explore.sheet import sheet
 from wherewhat.explore.traverse import LABEL, Slider, factor_map, single_masks, sliders, swing, traversals
 from wherewhat.nn.generator import Generator
+from wherewhat.nn.rings import Ring
 from wherewhat.runs import Dimension, Run, build_generator
 
 
@@ -130,7 +131,7 @@ def test_the_middle_column_is_the_base_point_with_that_latent_at_0(generator, ma
 def test_the_base_point_is_left_as_it_was(generator, masks):
     before = BASE.clone()
     traversals(generator, PLAIN, BASE, masks, steps=2)
-    swing(generator, BASE, 1, 4, 2.0)
+    swing(generator, BASE, Slider(1, "z1"), 4, 2.0)
     assert torch.equal(before, BASE)
 
 
@@ -167,7 +168,7 @@ def test_masks_of_single_images_stand_beside_them(generator):
 
 def test_a_swing_is_a_loop_that_starts_at_minus_reach(generator):
     for frames in (2, 3, 8, 9, 32):
-        images = swing(generator, BASE, 1, frames, 2.5)
+        images = swing(generator, BASE, Slider(1, "z1"), frames, 2.5)
         assert len(images) == frames
         for k in range(1, frames):
             torch.testing.assert_close(images[k], images[frames - k], atol=2e-5, rtol=0)
@@ -177,6 +178,19 @@ def test_a_swing_is_a_loop_that_starts_at_minus_reach(generator):
             torch.testing.assert_close(images[[0, frames // 2]], generator(ends).image, atol=2e-5, rtol=0)
     changes = (images[1:17] - images[:16]).abs().mean((1, 2, 3))
     assert changes[0] < changes[7] > changes[15]
+
+
+def test_an_angle_swings_all_the_way_round(generator):
+    generator.rings = (Ring(1, 2, (0.0, 0.0), 0.4, 1.0, 0.5),)
+    try:
+        images = swing(generator, BASE, Slider(1, "z1", turns=True), 8, 2.5)
+        ends = BASE.repeat(2, 1)
+        ends[:, 1] = torch.tensor([-2.0, 2.0])
+        torch.testing.assert_close(generator(ends).image[0], generator(ends).image[1], atol=1e-5, rtol=0)
+        torch.testing.assert_close(images[0], generator(ends).image[0], atol=2e-5, rtol=0)
+        assert all((images[k] - images[8 - k]).abs().max() > 1e-4 for k in range(1, 4))  # never the way it came
+    finally:
+        generator.rings = ()
 
 
 # -------------------------------------------------------------------------------------------------------------- tiles

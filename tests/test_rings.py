@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherewhat.nn.generator import Rendering
+from wherewhat.nn.generator import unite
 from wherewhat.nn.rings import REACH, Ring, find_rings, fold, mutual_information, unfold
 
 RNG = np.random.default_rng(0)
@@ -71,11 +71,13 @@ def test_one_turn_ends_where_it_began() -> None:
 
 
 def test_both_controls_act_where_either_latent_does() -> None:
-    masks = torch.rand(2, 3, 4, 4)
-    ring = Ring(0, 2, (0.0, 0.0), 0.0, 1.0, 1.0)
-    made = Rendering(torch.zeros(2, 3, 8, 8), (masks,), (ring,)).masks_at(4, 4)
-    union = torch.maximum(masks[:, 0], masks[:, 2])
-    assert torch.equal(made, torch.stack([union, masks[:, 1], union], 1))
+    coarse, fine = torch.rand(2, 2, 4, 4), torch.rand(2, 1, 8, 8)
+    rings = (Ring(0, 2, (0.0, 0.0), 0.0, 1.0, 1.0),)
+    first, second = unite((coarse, fine), rings)
+    assert torch.equal(first[:, 1], coarse[:, 1])
+    assert (first[:, 0] >= coarse[:, 0]).all() and (second >= fine).all()
+    assert (first[:, 0] > coarse[:, 0]).any() and (second > fine).any()
+    assert all(torch.equal(a, b) for a, b in zip(unite((coarse, fine), ()), (coarse, fine), strict=True))
 
 
 def test_mutual_information_of_the_same_and_of_others() -> None:

@@ -116,7 +116,7 @@ def test_the_batch_size_changes_no_schedule(tmp_path):
         config = replace(small("demo", images=64), batch=batch)
         config = replace(config, optimiser=replace(config.optimiser, warmup=128, half_life=64))
         run = train(config, str(tmp_path / str(batch)), "cpu", quiet=True)
-        rates.append(run.resume_point()["optimiser"]["param_groups"][0]["lr"])
+        rates.append(run.resume_point()["optimiser"]["parts"][0]["param_groups"][0]["lr"])
         assert [row["images"] for row in run.rows("train")] == [16, 32, 48, 64]
     assert rates[0] == pytest.approx(rates[1])
     assert rates[0] == pytest.approx(config.optimiser.rate / 2 / 2)  # half of the warm-up, one half-life

@@ -170,11 +170,13 @@ def extent(mask: Float[np.ndarray, "h w"]) -> tuple[float, float, float]:
     return float((rows.mean() + 0.5) / h), float((columns.mean() + 0.5) / w), float(support.mean())
 
 
-def encode(recogniser: Recogniser, data: Images, count: int, seed: int = 0, told: Told = quiet) -> Encoded:
+def encode(
+    recogniser: Recogniser, data: Images, count: int, seed: int = 0, told: Told = quiet, batch: int = 256
+) -> Encoded:
     """Codes and factors of `count` images drawn without replacement; of all images, in order, if there are no more."""
     assert data.factors is not None
     index = draw_index(data, count, seed)
-    return Encoded(read(recogniser, data, index, told), data.factors.values(index))
+    return Encoded(read(recogniser, data, index, told, batch), data.factors.values(index))
 
 
 def draw_index(data: Images, count: int, seed: int = 0) -> Integer[np.ndarray, " n"]:

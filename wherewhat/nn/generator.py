@@ -1,5 +1,6 @@
 """The generator: a learned constant, then stages that each paint their own latents through learned masks."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,16 +25,11 @@ class Rendering(NamedTuple):
     """in [−1, 1], not clipped"""
     masks: tuple[Tensor, ...]
     """one a stage that owns latents: b n h w at the stage's resolution, in [0, 1], in the order of z"""
-    rings: tuple[Ring, ...] = ()
 
     def masks_at(self, height: int, width: int) -> Float[Tensor, "b z h w"]:
-        """All masks at one resolution.  Both controls of a ring act where either of its latents does."""
+        """All masks at one resolution."""
         same = [F.interpolate(m, (height, width), mode="bilinear", align_corners=False) for m in self.masks]
-        masks = torch.cat(same, 1).clamp(0, 1)
-        for ring in self.rings:
-            pair = [ring.angle, ring.radius]
-            masks[:, pair] = masks[:, pair].amax(1, keepdim=True)
-        return masks
+        return torch.cat(same, 1).clamp(0, 1)
 
 
 class Stage(nn.Module):
@@ -135,7 +131,20 @@ class Generator(nn.Module):
             del supply[:needs]
             if mask is not None:
                 masks.append(mask)
-        return Rendering(self.head(x).float(), tuple(masks), self.rings)
+        return Rendering(self.head(x).float(), unite(masks, self.rings))
+
+
+def unite(masks: Sequence[Tensor], rings: tuple[Ring, ...]) -> tuple[Tensor, ...]:
+    """Masks of stages (b n h w) for controls: both of a ring act where either of its latents does."""
+    owners = [(stage, i) for stage, mask in enumerate(masks) for i in range(mask.shape[1])]
+    united = [mask.clone() if rings else mask for mask in masks]
+    for ring in rings:
+        pair = [owners[ring.angle], owners[ring.radius]]
+        for (stage, i), (other, j) in (pair, pair[::-1]):
+            height, width = masks[stage].shape[2:]
+            there = F.interpolate(masks[other][:, j : j + 1], (height, width), mode="bilinear", align_corners=False)
+            united[stage][:, i] = torch.maximum(masks[stage][:, i], there[:, 0])
+    return tuple(united)
 
 
 @torch.no_grad()
