@@ -16,6 +16,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import platformdirs
 import pytest
 from PIL import Image
 
@@ -457,7 +458,7 @@ def test_a_cache_can_be_named(folder, cache, tmp_path):
 
 def test_without_a_name_the_cache_is_the_users(folder, monkeypatch, tmp_path):
     monkeypatch.delenv("WHEREWHAT_CACHE")
-    monkeypatch.setattr(files.platformdirs, "user_cache_dir", lambda name: str(tmp_path / name))
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name, **_: str(tmp_path / name))
     some_files(folder)
     assert open_files(folder, (64, 64)).folder.parent == tmp_path / "wherewhat" / "data"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent / "wherewhat"
 LAYERS = [
-    ["errors"], ["config"], ["nn", "losses", "data", "metrics", "recipes"], ["runs"], ["evaluate", "explore"],
+    ["errors", "cache"], ["config"], ["nn", "losses", "data", "metrics", "recipes"], ["runs"], ["evaluate", "explore"],
     ["train"], ["cli"],
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -99,6 +99,7 @@ def _train(
 def evaluate(
     run: Annotated[Positional[Path], arg(metavar="RUN")],
     /,
+    data: Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")] = None,
     metrics: Annotated[str | None, arg(metavar="A,B,…", help_behavior_hint="")] = None,
     protocol: str = "dlib",
     tpl: Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")] = None,
@@ -111,7 +112,8 @@ def evaluate(
     """Score a run: FactorVAE, β-VAE, MIG, DCI, SAP where factors are known, and TPL, which needs no labels.
 
     Args:
-        run: the run's folder
+        run: the run's folder, or one that comes with the package, as in pretrained:rooms
+        data: other images than it was trained on, or the place where they are now
         metrics: comma-separated: factor_vae, beta_vae, mig, dci, sap, tpl; all if not given
         protocol: dlib (the published sample counts) or fast
         tpl: small, medium, large, huge or dlib; small goes with fast, medium with dlib
@@ -122,11 +124,10 @@ def evaluate(
         as_json: rows as JSON on standard output
     """
     from wherewhat import evaluate as scores
-    from wherewhat.runs import Run
     from wherewhat.train.loop import pick_device
 
     _at_least(0, seed=seed)
-    opened = Run.open(run)
+    opened = _opened(run, data)
     names = None if metrics is None else [name.strip() for name in metrics.split(",")]
     with _told(as_json) as told:
         rows = scores.evaluate(opened, names, protocol, tpl, distance, threshold, seed, pick_device(device), told)
@@ -141,6 +142,7 @@ def evaluate(
 def traverse(
     run: Annotated[Positional[Path], arg(metavar="RUN")],
     /,
+    data: Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")] = None,
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
     dims: Annotated[str | None, arg(metavar="3,7,…", help_behavior_hint="")] = None,
     steps: int = 9,
@@ -153,7 +155,8 @@ def traverse(
     """Draw what each dimension changes and where: a row a dimension, longest TPL first, its mean mask beside it.
 
     Args:
-        run: the run's folder
+        run: the run's folder, or one that comes with the package, as in pretrained:rooms
+        data: where the images are that rows start from, if not where they were
         out: a name ending in .png, .gif or .mp4; the run's pictures folder if not given
         dims: comma-separated latent dimensions, in the order wanted; the active ones if not given
         steps: images a row
@@ -164,11 +167,10 @@ def traverse(
         device: where to compute
     """
     from wherewhat.explore.draw import draw_traversals
-    from wherewhat.runs import Run
     from wherewhat.train.loop import pick_device
 
     _at_least(0, seed=seed)
-    opened, where = Run.open(run), pick_device(device)
+    opened, where = _opened(run, data), pick_device(device)
     if opened.dimensions is None:
         from wherewhat.evaluate import evaluate as score
 
@@ -176,6 +178,16 @@ def traverse(
             score(opened, ["tpl"], "fast", None, distance, device=where, told=told)
     chosen = None if dims is None else _numbers(dims, opened.config.generator.codes)
     print(draw_traversals(opened, out, chosen, steps, reach, seed, inactive, where))
+
+
+def _opened(path: Path, data: str | None) -> "Run":
+    from wherewhat.runs import Run
+
+    run = Run.open(path)
+    if data is not None:
+        source = str(Path(data).absolute()) if Path(data).exists() else data
+        run.config = replace(run.config, data=replace(run.config.data, source=source))
+    return run
 
 
 def recipes() -> None:

@@ -7,6 +7,7 @@ checkpoints/000640k/   generator.safetensors, recogniser.safetensors (averaged),
 pictures/  names.json  tensorboard/
 """
 
+import hashlib
 import json
 import os
 import platform
@@ -15,12 +16,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wherewhat.cache import cache
 from wherewhat.config import Config, difference, from_json, to_json
 from wherewhat.errors import UserError, did_you_mean
 
@@ -68,6 +70,11 @@ class Dimension:
         return " ".join(word for word in (rows, columns) if word) or "middle"
 
 
+PRETRAINED = "pretrained:"
+"""how a run that comes with the package is named"""
+PACKED = Path(__file__).parent / "pretrained"
+
+
 class Run:
     """A run folder.  Networks are loaded when first asked for, averaged weights of the last checkpoint."""
 
@@ -78,8 +85,9 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
-        """An existing run.  Raises UserError if the folder is none."""
-        path = Path(path).expanduser()
+        """An existing run, or one that comes with the package, as in "pretrained:rooms" (a copy in the user's cache, so
+        that scores and pictures can be added).  Raises UserError if there is none."""
+        path = unpacked(str(path)[len(PRETRAINED) :]) if str(path).startswith(PRETRAINED) else Path(path).expanduser()
         file = path / "config.json"
         if not file.is_file():
             raise UserError(_no_run(path))
@@ -304,8 +312,53 @@ class Run:
 
 
 def open_run(path: str | Path) -> Run:
-    """An existing run: .generator(z) -> (image, masks), .recogniser(images) -> codes, .config.  Raises UserError."""
+    """An existing run: .generator(z) -> (image, masks), .recogniser(images) -> codes, .config.  Raises UserError.
+    "pretrained:rooms" is one that comes with the package."""
     return Run.open(path)
+
+
+def pretrained() -> list[str]:
+    """Names of the runs that come with the package."""
+    return sorted(p.parent.name for p in PACKED.glob("*/config.json"))
+
+
+def unpacked(name: str) -> Path:
+    """A copy of a run that comes with the package, made once for each version of it.  Raises UserError for an unknown
+    name or a cache that cannot be written."""
+    if name not in pretrained():
+        raise UserError(f"there is no {PRETRAINED}{name}{did_you_mean(name, pretrained())}")
+    digest = hashlib.sha256()
+    for file in sorted(p for p in (PACKED / name).rglob("*") if p.is_file()):
+        digest.update(file.read_bytes())
+    copy = cache("pretrained") / f"{name}-{digest.hexdigest()[:8]}"
+    if not copy.exists():
+        partial = copy.with_name(f".{copy.name}.{os.getpid()}")
+        with _explained(copy, cleanup=partial):
+            shutil.copytree(PACKED / name, partial)
+            with suppress(OSError):  # another process was first
+                partial.rename(copy)
+    return copy
+
+
+def pack(run: Run, folder: Path, source: str) -> Path:
+    """What of a run is worth shipping: settings, scores, and the last checkpoint's averaged weights in half precision.
+    `source` takes the place of the data's path, which is of this machine."""
+    from safetensors.torch import load_file, save_file
+
+    last = run.checkpoints()[-1]
+    packed = folder / "checkpoints" / last.name
+    shutil.rmtree(folder, ignore_errors=True)
+    packed.mkdir(parents=True)
+    config = replace(run.config, data=replace(run.config.data, source=source))
+    (folder / "config.json").write_text(to_json(config) + "\n")
+    scores = [row for row in run.rows("metrics") if row["images"] == run.images]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in scores))
+    for name in ("generator", "recogniser"):
+        weights = {k: v.half() for k, v in load_file(last / f"{name}.safetensors").items()}
+        save_file(weights, packed / f"{name}.safetensors", metadata={"images": str(run.images)})
+    if (last / "rings.json").exists():
+        shutil.copy(last / "rings.json", packed)
+    return folder
 
 
 def build_generator(config: Config, make: Callable[..., Any]) -> Any:

@@ -39,6 +39,8 @@ def open_data(config: DataConfig) -> Images:
         world: Images = WORLDS[config.source](size)
         return world if world.channels == config.channels else _Channels(world, config.channels)
     path = Path(config.source).expanduser()
+    if config.source == "faces" and not path.exists():
+        raise UserError("draw the faces first: wherewhat data make faces FOLDER, then give --data FOLDER")
     if not path.exists() and path.name == config.source:
         raise UserError(f"{config.source} is neither a world nor a file here{did_you_mean(path.name, list(WORLDS))}")
     return open_files(path, size, config.channels, config.fit)

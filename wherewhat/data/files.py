@@ -35,13 +35,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import platformdirs
 from jaxtyping import Integer, Shaped, UInt8
 from numpy.lib import format as npy
 from PIL import Image, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from wherewhat.cache import cache as cache_folder
 from wherewhat.data.factors import Factors
 from wherewhat.errors import UserError, did_you_mean
 
@@ -126,7 +126,7 @@ def open_files(
     form = _Form(*size, channels, fit)
     path = _existing(path)
     listing = _listing(path)
-    folder = _cache(cache) / _key(path, listing, form)
+    folder = _absolute(cache or cache_folder("data")) / _key(path, listing, form)
     files = _load(folder)
     if files is None:
         with _PREPARING:  # a thread that waited here finds what the other one has prepared
@@ -136,12 +136,6 @@ def open_files(
                 files = _reopen(folder)
     table = path / "factors.csv"
     return replace(files, factors=_columns(table, files.names)) if table.is_file() else files
-
-
-def _cache(cache: Path | None) -> Path:
-    if cache is None:
-        cache = Path(os.environ.get("WHEREWHAT_CACHE") or platformdirs.user_cache_dir("wherewhat")) / "data"
-    return _absolute(cache)
 
 
 def _absolute(path: Path) -> Path:

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import platformdirs
 import safetensors
 import safetensors.torch
 import torch
@@ -29,6 +28,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wherewhat.cache import cache
 from wherewhat.errors import UserError, did_you_mean
 
 EPSILON = 1e-10
@@ -235,8 +235,7 @@ def load_distance(name: str | Path, device: str | torch.device = "cpu") -> Dista
 
 def weights_file(network: str) -> Path:
     """Where this machine keeps the weights of `alex` or `vgg`: under WHEREWHAT_CACHE or the user's cache folder."""
-    cache = os.environ.get("WHEREWHAT_CACHE") or platformdirs.user_cache_dir("wherewhat", appauthor=False)
-    return Path(cache).expanduser() / "weights" / f"lpips-{network}.safetensors"
+    return cache("weights") / f"lpips-{network}.safetensors"
 
 
 def _head(tap: int) -> str:
