@@ -108,6 +108,8 @@ class AutoencoderConfig:
     """standard deviation of the Gaussian likelihood, for images in [−1, 1]"""
     beta: float = 5.0
     """weight of the KL divergence to the normal prior"""
+    perceptual: float = 0.0
+    """weight of LPIPS-AlexNet between an image and its reconstruction, in nats: small things count as people see them"""
     rings: bool = True
     """after training, pairs of latents whose codes lie on a circle are read as angle and radius"""
 

@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from wherewhat.config import Config
+from wherewhat.metrics.distance import Distance, load_distance
 from wherewhat.nn.generator import Generator
 from wherewhat.nn.layers import channels_last
 from wherewhat.nn.trunk import Recogniser, Trunk
@@ -29,6 +30,9 @@ class State:
             if config.gan:
                 d = Trunk(config.gan.discriminator, config.size, config.data.channels, 1, compare=True)
                 self.discriminator = self._place(d)
+        self.perceptual: Distance | None = None
+        if config.autoencoder and config.autoencoder.perceptual:
+            self.perceptual = load_distance("alex", self.device)
         self.averaged_generator = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.averaged_recogniser = copy.deepcopy(self.recogniser).eval().requires_grad_(False)
         self.optimiser = Optimiser([self.generator, self.recogniser], config.optimiser)

@@ -42,8 +42,14 @@ def autoencoder_step(state: State, real: Float[Tensor, "b c h w"]) -> Row:
         image = state.generator(z, draw_noise(state, NOISE)).image
     reconstruction = losses.gaussian(image, real, c.sigma)
     divergence = losses.divergence(mean, log_variance)
-    descend(state, reconstruction + c.beta * divergence, state.optimiser)
-    return {"reconstruction": reconstruction.detach(), "divergence": divergence.detach()}
+    total = reconstruction + c.beta * divergence
+    row = {"reconstruction": reconstruction.detach(), "divergence": divergence.detach()}
+    if state.perceptual is not None:
+        perceptual = state.perceptual(image, real).mean()
+        row["perceptual"] = perceptual.detach()
+        total = total + c.perceptual * perceptual
+    descend(state, total, state.optimiser)
+    return row
 
 
 def discriminator_step(state: State, real: Float[Tensor, "b c h w"]) -> Row:
