@@ -23,8 +23,8 @@ from wherewhat.explore.canvas import Canvas, save_moving, save_still, to_tiles
 from wherewhat.explore.draw import draw_factor_map, draw_traversals, starting_point
 from wherewhat.explore.sheet import sheet
 from wherewhat.explore.traverse import LABEL, Slider, factor_map, single_masks, sliders, swing, traversals
+from wherewhat.nn.controls import Controls, Ring
 from wherewhat.nn.generator import Generator
-from wherewhat.nn.rings import Ring
 from wherewhat.runs import Dimension, Run, build_generator
 
 
@@ -181,7 +181,7 @@ def test_a_swing_is_a_loop_that_starts_at_minus_reach(generator):
 
 
 def test_an_angle_swings_all_the_way_round(generator):
-    generator.rings = (Ring(1, 2, (0.0, 0.0), 0.4, 1.0, 0.5),)
+    generator.controls = Controls.plain(len(BASE), (Ring(1, 2, (0.0, 0.0), 0.4, 1.0, 0.5),))
     try:
         images = swing(generator, BASE, Slider(1, "z1", turns=True), 8, 2.5)
         ends = BASE.repeat(2, 1)
@@ -190,7 +190,7 @@ def test_an_angle_swings_all_the_way_round(generator):
         torch.testing.assert_close(images[0], generator(ends).image[0], atol=2e-5, rtol=0)
         assert all((images[k] - images[8 - k]).abs().max() > 1e-4 for k in range(1, 4))  # never the way it came
     finally:
-        generator.rings = ()
+        generator.controls = None
 
 
 # -------------------------------------------------------------------------------------------------------------- tiles

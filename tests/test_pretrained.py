@@ -10,7 +10,7 @@ from wherewhat import cli, runs
 from wherewhat.config import with_settings
 from wherewhat.data import open_data
 from wherewhat.errors import UserError
-from wherewhat.nn.rings import Ring
+from wherewhat.nn.controls import Controls, Ring
 from wherewhat.recipes import find
 from wherewhat.runs import Run, pack
 from wherewhat.train.loop import train
@@ -22,7 +22,7 @@ def shipped(tmp_path_factory):
     home = tmp_path_factory.mktemp("shipped")
     config = with_settings(find("demo"), ["images=64", "batch=8", "every.pictures=1000000"])
     run = train(config, str(home / "run"), "cpu", quiet=True)
-    run.generator.rings = run.recogniser.rings = (Ring(0, 1, (0.1, 0.2), 0.3, 1.0, 0.5),)
+    run.generator.controls = run.recogniser.controls = Controls.plain(12, (Ring(0, 1, (0.1, 0.2), 0.3, 1.0, 0.5),))
     run.save(64, run.generator, run.recogniser, {"images": 64})
     pack(run, home / "pretrained" / "tiny", "rooms")
     return run, home / "pretrained"
@@ -43,7 +43,7 @@ def test_it_makes_the_same_images_and_codes(package):
     torch.testing.assert_close(there.generator(z).image, run.generator(z).image, atol=0.02, rtol=0)
     images = torch.from_numpy(open_data(run.config.data).images(np.arange(4))).float() / 127.5 - 1
     torch.testing.assert_close(there.recogniser(images), run.recogniser(images), atol=0.02, rtol=0)
-    assert there.generator.rings == run.generator.rings and there.recogniser.rings == run.recogniser.rings
+    assert there.generator.controls == run.generator.controls == there.recogniser.controls
     assert there.images == run.images
 
 

@@ -109,9 +109,10 @@ class AutoencoderConfig:
     beta: float = 5.0
     """weight of the KL divergence to the normal prior"""
     perceptual: float = 0.0
-    """weight of LPIPS-AlexNet between an image and its reconstruction, in nats: small things count as people see them"""
-    rings: bool = True
-    """after training, pairs of latents whose codes lie on a circle are read as angle and radius"""
+    """weight of LPIPS-AlexNet between image and reconstruction, in nats: small things count as people see them"""
+    controls: Literal["latents", "rings", "components"] = "components"
+    """what is moved once training is over: the latents; with those on a circle read as angle and radius; the same of
+    their independent components"""
 
 
 @dataclass(frozen=True)

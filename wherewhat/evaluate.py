@@ -152,7 +152,7 @@ def describe(
         factor, share = (names[match.factor[i]], float(match.share[i])) if match else (None, None)
         active = bool(result.active[i])
         numbers = (float(result.per_latent[i]), float(result.per_latent_error[i]))
-        turns = any(ring.angle == i for ring in generator.rings)
+        turns = generator.controls is not None and int(i) in generator.controls.angles
         found.append(
             Dimension(int(i), *numbers, active, row, column, area, float(masks[i].max()), factor, share, turns)
         )

@@ -3,7 +3,7 @@
 config.json      the whole configuration
 about.json       versions, commit, command, machine, state
 train.jsonl  metrics.jsonl                 a row a line
-checkpoints/000640k/   generator.safetensors, recogniser.safetensors (averaged), rings.json, resume.pt
+checkpoints/000640k/   generator.safetensors, recogniser.safetensors (averaged), controls.json, resume.pt
 pictures/  names.json  tensorboard/
 """
 
@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -27,8 +27,8 @@ from wherewhat.config import Config, difference, from_json, to_json
 from wherewhat.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
+    from wherewhat.nn.controls import Controls
     from wherewhat.nn.generator import Generator
-    from wherewhat.nn.rings import Ring
     from wherewhat.nn.trunk import Recogniser
 
 MAY_CHANGE = ("images:", "every.")
@@ -186,7 +186,8 @@ class Run:
             for name, module in (("generator", generator), ("recogniser", recogniser)):
                 weights = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
                 save_file(weights, partial / f"{name}.safetensors", metadata=about)
-            _write(partial / "rings.json", json.dumps([asdict(ring) for ring in generator.rings]) + "\n")
+            if generator.controls:
+                _write(partial / "controls.json", json.dumps(generator.controls.to_json()) + "\n")
             torch.save(resume, partial / "resume.pt")
             for file in partial.iterdir():
                 _sync(file)
@@ -249,18 +250,18 @@ class Run:
                 f"{file} does not hold the {name} of {self.path / 'config.json'} ({_first_line(error)}): "
                 "it is damaged or of another run"
             ) from None
-        module.rings = self._rings
+        module.controls = self._controls
         return channels_last(module).eval().requires_grad_(False)
 
     @property
-    def _rings(self) -> "tuple[Ring, ...]":
-        from wherewhat.nn.rings import Ring
+    def _controls(self) -> "Controls | None":
+        from wherewhat.nn.controls import Controls
 
-        file = self._last_checkpoint() / "rings.json"
-        if not file.exists():  # what was trained before rings were read
-            return ()
+        file = self._last_checkpoint() / "controls.json"
+        if not file.exists():
+            return None
         try:
-            return tuple(Ring(**{**ring, "centre": tuple(ring["centre"])}) for ring in json.loads(_read(file)))
+            return Controls.from_json(json.loads(_read(file)))
         except (ValueError, TypeError, KeyError):
             raise UserError(f"{file} cannot be read: it is damaged or of another run") from None
 
@@ -356,8 +357,8 @@ def pack(run: Run, folder: Path, source: str) -> Path:
     for name in ("generator", "recogniser"):
         weights = {k: v.half() for k, v in load_file(last / f"{name}.safetensors").items()}
         save_file(weights, packed / f"{name}.safetensors", metadata={"images": str(run.images)})
-    if (last / "rings.json").exists():
-        shutil.copy(last / "rings.json", packed)
+    if (last / "controls.json").exists():
+        shutil.copy(last / "controls.json", packed)
     return folder
 
 

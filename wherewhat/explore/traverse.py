@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wherewhat.explore import canvas
 from wherewhat.explore.canvas import GAP, Canvas
-from wherewhat.nn import rings
+from wherewhat.nn import controls
 from wherewhat.nn.generator import Generator
 from wherewhat.runs import Dimension
 
@@ -161,7 +161,7 @@ def sweep(generator: Generator, base: Float[Tensor, " z"], latent: int, steps: i
 def swing(generator: Generator, base: Float[Tensor, " z"], slider: Slider, frames: int, reach: float) -> Tensor:
     """Frames of an endless loop: there and back again, slowly at the ends; all the way round for an angle."""
     if slider.turns:
-        return sweep(generator, base, slider.latent, frames + 1, rings.REACH)[:frames]
+        return sweep(generator, base, slider.latent, frames + 1, controls.REACH)[:frames]
     half = frames // 2 + 1
     z = base.repeat(half, 1)
     z[:, slider.latent] = -reach * torch.cos(torch.linspace(0, torch.pi, half, device=base.device))

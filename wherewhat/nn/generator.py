@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from wherewhat.config import GeneratorConfig, StageConfig
 from wherewhat.nn import ops
+from wherewhat.nn.controls import Controls
 from wherewhat.nn.layers import Conv, Dense, joined, leaky
-from wherewhat.nn.rings import Ring, unfold
 
 STYLE_STD = 0.3
 """how far a latent of 1 moves scales and shifts at the start of training"""
@@ -91,8 +91,8 @@ class Generator(nn.Module):
         """size: rows and columns of the image."""
         super().__init__()
         self.config, self.size, self.channels = config, size, channels
-        self.rings: tuple[Ring, ...] = ()
-        """what of z is given as angle and radius; none while training"""
+        self.controls: Controls | None = None
+        """what is given in place of the latents; none while training"""
         height, width = (side // 2**config.doublings for side in size)
         self.constant = nn.Parameter(torch.randn(1, config.constant, height, width))
         self.stages = nn.ModuleList()
@@ -124,27 +124,35 @@ class Generator(nn.Module):
         supply = list(self.fixed_noise() if noise is None else noise)
         x = self.constant.expand(len(z), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         masks = []
-        codes = unfold(z, self.rings).split([s.codes for s in self.stages], 1)  # type: ignore[misc]
+        latents = self.controls.write(z) if self.controls else z
+        codes = latents.split([s.codes for s in self.stages], 1)  # type: ignore[misc]
         for stage, own in zip(self.stages, codes, strict=True):
             needs = len(stage.noise_strength)  # type: ignore[arg-type]
             x, mask = stage(x, own, tuple(supply[:needs]))
             del supply[:needs]
             if mask is not None:
                 masks.append(mask)
-        return Rendering(self.head(x).float(), unite(masks, self.rings))
+        if self.controls and masks:
+            masks = list(of_controls(masks, self.controls))
+        return Rendering(self.head(x).float(), tuple(masks))
 
 
-def unite(masks: Sequence[Tensor], rings: tuple[Ring, ...]) -> tuple[Tensor, ...]:
-    """Masks of stages (b n h w) for controls: both of a ring act where either of its latents does."""
-    owners = [(stage, i) for stage, mask in enumerate(masks) for i in range(mask.shape[1])]
-    united = [mask.clone() if rings else mask for mask in masks]
-    for ring in rings:
-        pair = [owners[ring.angle], owners[ring.radius]]
-        for (stage, i), (other, j) in (pair, pair[::-1]):
-            height, width = masks[stage].shape[2:]
-            there = F.interpolate(masks[other][:, j : j + 1], (height, width), mode="bilinear", align_corners=False)
-            united[stage][:, i] = torch.maximum(masks[stage][:, i], there[:, 0])
-    return tuple(united)
+def of_controls(masks: Sequence[Float[Tensor, "b _ _ _"]], controls: Controls) -> tuple[Tensor, ...]:
+    """Masks of stages for controls: each acts where the latents it moves act, as far as it moves them.  The control in
+    a latent's place is given at the resolution of that latent's stage."""
+    shares = masks[0].new_tensor(controls.shares())
+    found = []
+    first = 0
+    for mask in masks:
+        size = mask.shape[2:]
+        here = [
+            F.interpolate(m, size, mode="bilinear", align_corners=False) if m.shape[2:] != size else m for m in masks
+        ]
+        every = torch.cat(here, 1).clamp(0, 1)
+        own = range(first, first + mask.shape[1])
+        found.append(torch.stack([(shares[k][:, None, None] * every).amax(1) for k in own], 1))
+        first += mask.shape[1]
+    return tuple(found)
 
 
 @torch.no_grad()

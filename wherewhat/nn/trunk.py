@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from wherewhat.config import TrunkConfig
 from wherewhat.nn import ops
+from wherewhat.nn.controls import Controls
 from wherewhat.nn.layers import Conv, Dense, joined, leaky
-from wherewhat.nn.rings import Ring, fold
 
 
 class Halving(nn.Module):
@@ -68,13 +68,14 @@ class Recogniser(nn.Module):
     ) -> None:
         super().__init__()
         self.codes = codes
-        self.rings: tuple[Ring, ...] = ()
-        """what of the codes is told as angle and radius; none while training"""
+        self.controls: Controls | None = None
+        """what is told in place of the latents; none while training"""
         self.trunk = Trunk(config, size, channels, codes * (2 if variational else 1))
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b z"]:
         """The codes (the posterior's mean) of images in [−1, 1]."""
-        return fold(self.trunk(images)[:, : self.codes], self.rings)
+        codes = self.trunk(images)[:, : self.codes]
+        return self.controls.read(codes) if self.controls else codes
 
     def posterior(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b z"], Float[Tensor, "b z"]]:
         """Mean and log-variance (kept in −12 … 4) of the codes; variational recognisers only."""

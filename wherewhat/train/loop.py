@@ -23,15 +23,15 @@ from wherewhat.data import open_data
 from wherewhat.data.batches import Images, batches
 from wherewhat.errors import UserError
 from wherewhat.evaluate import draw_index, read
-from wherewhat.nn.rings import find_rings
+from wherewhat.nn.controls import find_controls
 from wherewhat.runs import Run
 from wherewhat.train.glance import glance
 from wherewhat.train.progress import Progress, tensorboard
 from wherewhat.train.state import State
 from wherewhat.train.step import resolve_precision, step
 
-RING_IMAGES = 4_096
-"""images read to find the rings among latents"""
+CONTROL_IMAGES = 10_000
+"""images read to find the controls"""
 
 
 def train(
@@ -71,8 +71,10 @@ def train(
                     run.log("train", {"images": state.images, "seconds": round(state.seconds, 2), **row})
                     board.scalars(row, state.images)
                     show.update(state.images, row)
-            if due(state, c.every.save) or due(state, c.every.pictures) or last:
-                roll_up(state, data)
+            if due(state, c.every.pictures) or last:
+                find_out(state, data)
+            elif due(state, c.every.save):
+                forget(state)
             if due(state, c.every.save) or last:
                 if chief:
                     run.save(state.images, state.averaged_generator, state.averaged_recogniser, state.pack())
@@ -89,14 +91,19 @@ def train(
     return run
 
 
-def roll_up(state: State, data: Images) -> None:
-    """Let the averaged networks read pairs of latents that have become rings as angle and radius."""
+def find_out(state: State, data: Images) -> None:
+    """Give the averaged networks the controls that their latents ask for."""
     c = state.config.autoencoder
-    if c is None or not c.rings:
+    if c is None:
         return
-    state.averaged_recogniser.rings = ()
-    rings = find_rings(read(state.averaged_recogniser, data, draw_index(data, RING_IMAGES)))
-    state.averaged_recogniser.rings = state.averaged_generator.rings = rings
+    forget(state)
+    codes = read(state.averaged_recogniser, data, draw_index(data, CONTROL_IMAGES))
+    state.averaged_recogniser.controls = state.averaged_generator.controls = find_controls(codes, c.controls)
+
+
+def forget(state: State) -> None:
+    """Controls of older weights are none of these."""
+    state.averaged_recogniser.controls = state.averaged_generator.controls = None
 
 
 def launch(config: Config, device: str, processes: int) -> Fabric:

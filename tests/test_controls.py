@@ -1,0 +1,173 @@
+"""Controls: components and rings are found where they are and only there; going there and back loses nothing."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wherewhat.nn.controls import (
+    REACH,
+    Controls,
+    Ring,
+    find_controls,
+    find_rings,
+    mutual_information,
+    negentropy,
+    unfold,
+    unmix,
+)
+from wherewhat.nn.generator import of_controls
+
+RNG = np.random.default_rng(0)
+
+
+def codes_with_a_ring(count: int = 4000, noise: float = 0.1, values: int | None = None) -> np.ndarray:
+    """Latents 1 and 4 hold an angle, 0 and 2 are normal, 3 is unused."""
+    z = RNG.standard_normal((count, 5))
+    turn = RNG.uniform(-np.pi, np.pi, count)
+    if values:
+        turn = (np.floor((turn + np.pi) / (2 * np.pi) * values) + 0.3) * 2 * np.pi / values
+    z[:, 1] = 1.3 * np.cos(turn) + 0.2 + noise * z[:, 1]
+    z[:, 4] = 1.3 * np.sin(turn) - 0.1 + noise * z[:, 4]
+    z[:, 3] *= 0.01
+    return z
+
+
+def sources(count: int = 6000) -> np.ndarray:
+    """Two uniform variables and an angle around a circle: four independent or ring-shaped components."""
+    turn = RNG.uniform(-np.pi, np.pi, count)
+    plain = RNG.uniform(-1.7, 1.7, (count, 2))
+    return np.column_stack([plain, 1.4 * np.cos(turn), 1.4 * np.sin(turn)]) + 0.05 * RNG.standard_normal((count, 4))
+
+
+TURN = np.linalg.qr(np.random.default_rng(3).standard_normal((4, 4)))[0]
+
+# ---------------------------------------------------------------------------------------------------------------- rings
+
+
+@pytest.mark.parametrize("values", [None, 10])
+def test_the_ring_is_found_and_nothing_else(values: int | None) -> None:
+    rings = find_rings(codes_with_a_ring(values=values))
+    assert [(r.angle, r.radius) for r in rings] == [(1, 4)]
+    assert abs(rings[0].centre[0] - 0.2) < 0.1 and abs(rings[0].centre[1] + 0.1) < 0.1
+    assert abs(rings[0].middle - 1.3) < 0.1
+
+
+def test_normal_and_correlated_latents_are_no_ring() -> None:
+    z = RNG.standard_normal((4000, 4))
+    z[:, 3] = 0.9 * z[:, 2] + 0.4 * z[:, 3]
+    assert find_rings(z) == ()
+
+
+def test_a_square_of_two_uniform_latents_is_no_ring() -> None:
+    assert find_rings(RNG.uniform(-2, 2, (4000, 2))) == ()
+
+
+def test_a_turn_begins_between_the_values() -> None:
+    z = codes_with_a_ring(noise=0.02, values=8)
+    angle = Controls.plain(5, find_rings(z)).read(torch.from_numpy(z))[:, 1]
+    assert angle.abs().max() < REACH - 0.1  # no value is cut in two by the jump
+    assert (np.diff(np.sort(angle.numpy())) > 0.2).sum() == 7
+
+
+def test_one_turn_ends_where_it_began() -> None:
+    ring = Ring(0, 1, (0.0, 0.0), 0.7, 1.0, 0.2)
+    ends = unfold(torch.tensor([[-REACH, 0.0], [REACH, 0.0], [3 * REACH, 0.0]]), (ring,))
+    assert torch.allclose(ends[0], ends[1], atol=1e-6) and torch.equal(ends[1], ends[2])
+
+
+# ----------------------------------------------------------------------------------------------------------- components
+
+
+def test_turned_sources_are_found_again() -> None:
+    made = sources()
+    found = find_controls(made @ TURN.T)
+    assert found is not None and len(found.rings) == 1
+    read = found.read(torch.from_numpy(made @ TURN.T)).numpy()
+    angle = np.arctan2(made[:, 3], made[:, 2])
+    ring = found.rings[0]
+    straight = [k for k in range(4) if k not in (ring.angle, ring.radius)]
+    fit = np.abs(np.corrcoef(made[:, :2].T, read[:, straight].T))[:2, 2:]
+    assert sorted(fit.argmax(1)) == [0, 1] and fit.max(1).min() > 0.97
+    assert mutual_information(angle, read[:, ring.angle]) > 2
+
+
+def test_sources_that_lie_along_the_latents_are_left_there() -> None:
+    made = sources()
+    found = find_controls(made)
+    assert found is not None
+    assert (np.abs(found.shares()) > 0.2).sum() == 4 + 2  # each its own latent; both of the ring for angle and radius
+
+
+def test_normal_codes_ask_for_nothing() -> None:
+    codes = RNG.standard_normal((6000, 3))
+    codes[:, 2] *= 0.01
+    found = find_controls(codes)
+    assert found is None or np.allclose(found.read(torch.from_numpy(codes))[:, 2], codes[:, 2])
+    assert find_controls(codes, "latents") is None and find_controls(codes, "rings") is None
+
+
+def test_unused_latents_are_left_alone() -> None:
+    codes = np.column_stack([sources() @ TURN.T, 0.05 * RNG.standard_normal(6000)])
+    found = unmix(codes)
+    assert found is not None
+    mixing = np.array(found.mixing)
+    assert (mixing[4, :4] == 0).all() and (mixing[:4, 4] == 0).all() and mixing[4, 4] == 1
+    assert unmix(codes[:, 3:]) is None
+
+
+def test_a_component_stands_in_the_place_of_a_latent_it_moves() -> None:
+    mixing = np.array(unmix(sources() @ TURN.T).mixing)  # type: ignore[union-attr]
+    assert (np.diag(mixing) > 0).all()
+    components = np.random.default_rng(0).permutation(4)
+    assert np.abs(np.diag(mixing)).sum() >= np.abs(mixing[np.arange(4), components]).sum()
+
+
+def test_negentropy_of_known_distributions() -> None:
+    assert abs(negentropy(RNG.standard_normal(100_000))) < 0.01
+    uniform = 0.5 * np.log(2 * np.pi * np.e / 12)
+    assert abs(negentropy(3 * RNG.uniform(size=100_000)) - uniform) < 0.02
+
+
+# ------------------------------------------------------------------------------------------------------- there and back
+
+
+@given(st.integers(0, 10_000))
+def test_reading_and_writing_undo_each_other(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rings = (
+        Ring(0, 3, (0.1, -0.2), float(rng.uniform(-4, 4)), 1.0, 0.3),
+        Ring(4, 1, (0.0, 0.0), float(rng.uniform(-4, 4)), 2.0, 1.5),
+    )
+    mixing = np.eye(6) + 0.2 * rng.standard_normal((6, 6))
+    controls = Controls(tuple(map(tuple, mixing.tolist())), tuple(rng.standard_normal(6).tolist()), rings)
+    z = torch.from_numpy(rng.standard_normal((50, 6)))
+    moved = controls.read(z)
+    assert torch.allclose(controls.write(moved), z, atol=1e-8)
+    assert moved[:, [0, 4]].abs().max() <= REACH
+    assert Controls.from_json(json.loads(json.dumps(controls.to_json()))) == controls
+
+
+def test_a_control_acts_where_the_latents_it_moves_do() -> None:
+    coarse, fine = torch.rand(2, 2, 4, 4), torch.rand(2, 1, 8, 8)
+    controls = Controls(((1.0, 0.0, 0.0), (0.0, 2.0, 0.0), (0.0, 1.0, 1.0)), (0.0, 0.0, 0.0))
+    first, second = of_controls((coarse, fine), controls)
+    assert torch.equal(first[:, 0], coarse[:, 0]) and torch.equal(second, fine)
+    half = torch.nn.functional.interpolate(fine, (4, 4), mode="bilinear", align_corners=False)[:, 0] / 2
+    assert torch.allclose(first[:, 1], torch.maximum(coarse[:, 1], half))
+
+
+def test_angle_and_radius_act_in_the_same_place() -> None:
+    masks = (torch.rand(2, 3, 4, 4),)
+    (made,) = of_controls(masks, Controls.plain(3, (Ring(0, 2, (0.0, 0.0), 0.0, 1.0, 1.0),)))
+    union = torch.maximum(masks[0][:, 0], masks[0][:, 2])
+    assert torch.equal(made, torch.stack([union, masks[0][:, 1], union], 1))
+
+
+def test_mutual_information_of_the_same_and_of_others() -> None:
+    a, b = RNG.standard_normal((2, 20_000))
+    assert abs(mutual_information(a, b)) < 0.02
+    assert abs(mutual_information(a, np.exp(a)) - np.log(16)) < 1e-6
