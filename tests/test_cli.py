@@ -196,7 +196,10 @@ def test_the_installed_command_ends_with_2_and_one_message():
         ("train demo --set autoencoder.beta", "write it as name=value, as in --set autoencoder.beta=3"),
         ("train demo --set autoencoder.beta=much", "autoencoder.beta: Input should be a valid number"),
         ("train demo --set generator.mask=circles", "generator.mask: Input should be 'boxes', 'softmax' or 'none'"),
-        ("train demo --set prior=uniform", "prior is uniform; the autoencoder's divergence is to the normal prior"),
+        (
+            "train demo --set prior=uniform",
+            "no autoencoder's divergence is finite to: prior = flat or normal",
+        ),
         ("data show qqq", "qqq is neither a world nor a file here; there is: rooms, sprites"),
         ("data show rooms --resolution 0", "--resolution 0: write it as"),
         ("data show rooms --resolution 16 --out x.jpg", "its name must end in .png, .gif, .mp4"),

@@ -1,5 +1,6 @@
 """Generator, trunk and losses as wholes."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -106,6 +107,28 @@ def test_the_divergence_is_that_of_torch():
         torch.distributions.Normal(mean, (log_variance / 2).exp()), torch.distributions.Normal(0.0, 1.0)
     )
     torch.testing.assert_close(losses.divergence(mean, log_variance), theirs.sum(1).mean())
+
+
+def test_the_flat_divergence_is_that_of_its_integral():
+    """Against a sum over a fine grid; the prior sums to 1 and has variance 1."""
+    mean, log_variance = 0.7 * torch.randn(2, 6, 4, dtype=torch.float64)
+    z = torch.linspace(-12, 12, 48_001, dtype=torch.float64)
+    posterior = torch.distributions.Normal(mean[..., None], (log_variance[..., None] / 2).exp())
+    a = math.sqrt(math.gamma(1 / 8) / math.gamma(3 / 8))
+    log_prior = -((z / a) ** 8) - math.log(2 * a * math.gamma(9 / 8))
+    assert torch.trapezoid(log_prior.exp(), z).item() == pytest.approx(1)
+    assert torch.trapezoid(z**2 * log_prior.exp(), z).item() == pytest.approx(1)
+    log_posterior = posterior.log_prob(z)
+    theirs = torch.trapezoid(log_posterior.exp() * (log_posterior - log_prior), z)
+    torch.testing.assert_close(losses.flat_divergence(mean, log_variance), theirs.sum(1).mean(), rtol=1e-5, atol=1e-5)
+
+
+def test_turning_independent_codes_costs_flat_divergence_alone():
+    codes = torch.rand(20_000, 2) * 3.2 - 1.6
+    turned = codes @ torch.tensor([[1.0, 1.0], [-1.0, 1.0]]) / math.sqrt(2)
+    log_variance = torch.full_like(codes, -4.0)
+    assert losses.flat_divergence(turned, log_variance) > losses.flat_divergence(codes, log_variance) + 0.2
+    torch.testing.assert_close(losses.divergence(turned, log_variance), losses.divergence(codes, log_variance))
 
 
 def test_the_likelihood_is_that_of_torch():

@@ -155,8 +155,9 @@ class Config:
     recogniser: TrunkConfig
     gan: GanConfig | None = None
     autoencoder: AutoencoderConfig | None = None
-    prior: Literal["normal", "uniform"] = "normal"
-    """distribution of each latent: N(0, 1), or uniform on [−2, 2]"""
+    prior: Literal["normal", "uniform", "flat"] = "normal"
+    """distribution of each latent: N(0, 1); uniform on [−2, 2] (GANs); nearly uniform with soft ends, of unit variance
+    (autoencoders), which unlike the normal one is not the same from every side"""
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     every: EveryConfig = field(default_factory=EveryConfig)
     images: int = 1_000_000
@@ -201,8 +202,10 @@ class Config:
             found.append("generator.stages own no latent dimension: give at least one stage codes > 0")
         if (self.gan is None) == (self.autoencoder is None):
             found.append("exactly one of gan and autoencoder must be set")
-        if self.autoencoder and self.prior != "normal":
-            found.append(f"prior is {self.prior}; the autoencoder's divergence is to the normal prior: prior = normal")
+        if self.autoencoder and self.prior == "uniform":
+            found.append("prior is uniform, which no autoencoder's divergence is finite to: prior = flat or normal")
+        if self.gan and self.prior == "flat":
+            found.append("prior is flat, which is the autoencoder's: prior = normal or uniform")
         if self.data.channels not in (1, 3, 4):
             found.append(f"data.channels is {self.data.channels}: 1 (grey), 3 (colour) or 4 (with transparency)")
         for i, stage in enumerate(self.generator.stages):

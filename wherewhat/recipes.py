@@ -108,12 +108,19 @@ def demo() -> Config:
         ),
         recogniser=TrunkConfig((32, 32, 64, 64), hidden=256, kind="strided", equalised=False),
         autoencoder=AutoencoderConfig(sigma=0.4, beta=5.0),
+        prior="flat",
         optimiser=OptimiserConfig(
-            rate=1.5e-3, betas=(0.9, 0.99), warmup=12_800, half_life=150_000, clip=500.0, average_half_life=5_000
+            kind="muon",
+            rate=2e-3,
+            betas=(0.9, 0.99),
+            warmup=12_800,
+            half_life=150_000,
+            clip=500.0,
+            average_half_life=5_000,
         ),
         every=EveryConfig(report=1_280, pictures=100_000, save=32_000),
         images=400_000,
-        batch=64,
+        batch=32,
     )
 
 

@@ -18,7 +18,7 @@ from wherewhat.runs import Dimension
 LABEL = 216
 """pixels of the column of words"""
 REACH = 2.0
-"""pictures sweep a latent from −2 to +2: 95 % of a normal prior, all of the uniform one"""
+"""pictures sweep a latent from −2 to +2: 95 % of a normal prior, all of the others"""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,10 @@ LATENTS, MOVES, NOISE, LATENTS_D, NOISE_D, POSTERIOR = range(6)
 """what a step's random numbers are for"""
 
 
+DIVERGENCES = {"normal": losses.divergence, "flat": losses.flat_divergence}
+"""of the posterior to each prior"""
+
+
 def step(state: State, real: UInt8[Tensor, "b c h w"]) -> Row:
     """Train on one batch, advance the clock, update the averages."""
     images = real.to(state.device, non_blocking=True).float() / 127.5 - 1
@@ -41,7 +45,7 @@ def autoencoder_step(state: State, real: Float[Tensor, "b c h w"]) -> Row:
         z = mean + (log_variance / 2).exp() * state.own(draw_normal(state, POSTERIOR))
         image = state.generator(z, draw_noise(state, NOISE)).image
     reconstruction = losses.gaussian(image, real, c.sigma)
-    divergence = losses.divergence(mean, log_variance)
+    divergence = DIVERGENCES[state.config.prior](mean, log_variance)
     total = reconstruction + c.beta * divergence
     row = {"reconstruction": reconstruction.detach(), "divergence": divergence.detach()}
     if state.perceptual is not None:
