@@ -19,7 +19,7 @@ def generator(size=(32, 24), channels=3, **changes):
     return Generator(replace(SMALL, **changes), size, channels).eval()
 
 
-@pytest.mark.parametrize("mask", ["boxes", "softmax", "none"])
+@pytest.mark.parametrize("mask", ["boxes", "softmax", "none", "start"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("head", ["rgb", "double"])
 def test_shapes_for_any_sides_channels_and_masks(mask, channels, head):

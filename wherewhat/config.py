@@ -32,8 +32,9 @@ class GeneratorConfig:
     stages: tuple[StageConfig, ...]
     constant: int = 512
     """channels of the learned constant"""
-    mask: Literal["boxes", "softmax", "none"] = "boxes"
-    """where a latent may act: averaged soft boxes; a spatial softmax; everywhere"""
+    mask: Literal["boxes", "softmax", "none", "start"] = "boxes"
+    """where a latent may act: averaged soft boxes; a spatial softmax; everywhere; everywhere and not by painting, but
+    through two dense layers in place of the constant (the plain decoder most autoencoders have)"""
     noise: bool = True
     """per-pixel noise of learned strength after the last two convolutions of a stage"""
     upsample: Literal["nearest", "bilinear"] = "bilinear"

@@ -18,6 +18,10 @@ STYLE_STD = 0.3
 """how far a latent of 1 moves scales and shifts at the start of training"""
 
 
+START_WIDTH = 256
+"""units between the latents and the start of a plain decoder"""
+
+
 class Rendering(NamedTuple):
     """What the generator makes of latents."""
 
@@ -45,7 +49,7 @@ class Stage(nn.Module):
         self.after = nn.ModuleList(Conv(c, c, 3, equalised=equal) for _ in range(stage.convs))
         self.after_skip = Conv(c, c, 1, equalised=equal) if config.residual and stage.convs else None
         self.noise_strength = nn.Parameter(torch.zeros(min(2, stage.convs) if config.noise else 0))
-        if stage.codes:
+        if stage.codes and config.mask != "start":
             self.style = nn.Parameter(STYLE_STD * torch.randn(stage.codes, 2 * c))
             self.style_bias = nn.Parameter(torch.zeros(stage.codes, 2 * c))
             if config.mask == "boxes":
@@ -55,7 +59,7 @@ class Stage(nn.Module):
 
     def masks(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n h w"]:
         """Where each latent of this stage acts, read from the features and never from the latents themselves."""
-        if self.mask == "none":
+        if self.mask in ("none", "start"):
             return x.new_ones(len(x), self.codes, *self.size, dtype=torch.float32)
         if self.mask == "softmax":
             return ops.softmax_mask(self.to_mask(x))
@@ -71,9 +75,10 @@ class Stage(nn.Module):
         x = joined(y, leaky(self.before_skip(x))) if self.before_skip else y
         masks = None
         if self.codes:
-            scale, shift = torch.addcmul(self.style_bias, codes[..., None], self.style).chunk(2, 2)
             masks = self.masks(x)
-            x = ops.restyle(x, scale, shift) if self.mask == "none" else ops.paint(x, masks, scale, shift)
+            if self.mask != "start":
+                scale, shift = torch.addcmul(self.style_bias, codes[..., None], self.style).chunk(2, 2)
+                x = ops.restyle(x, scale, shift) if self.mask == "none" else ops.paint(x, masks, scale, shift)
         first_noisy = len(self.after) - len(noise)
         for i, conv in enumerate(self.after):
             y = conv(x)
@@ -95,6 +100,10 @@ class Generator(nn.Module):
         """what is given in place of the latents; none while training"""
         height, width = (side // 2**config.doublings for side in size)
         self.constant = nn.Parameter(torch.randn(1, config.constant, height, width))
+        if config.mask == "start":
+            inner = Dense(config.codes, START_WIDTH, equalised=config.equalised)
+            outer = Dense(START_WIDTH, self.constant.numel(), equalised=config.equalised)
+            self.start = nn.Sequential(inner, nn.LeakyReLU(0.2), outer)
         self.stages = nn.ModuleList()
         inputs = config.constant
         for i, stage in enumerate(config.stages, 1):
@@ -122,9 +131,12 @@ class Generator(nn.Module):
     def forward(self, z: Float[Tensor, "b z"], noise: tuple[Tensor, ...] | None = None) -> Rendering:
         """noise: from draw_noise; None is the fixed noise."""
         supply = list(self.fixed_noise() if noise is None else noise)
-        x = self.constant.expand(len(z), -1, -1, -1).contiguous(memory_format=torch.channels_last)
-        masks = []
         latents = self.controls.write(z) if self.controls else z
+        x = self.constant.expand(len(z), -1, -1, -1)
+        if self.config.mask == "start":
+            x = leaky(x + self.start(latents).view_as(x))
+        x = x.contiguous(memory_format=torch.channels_last)
+        masks = []
         codes = latents.split([s.codes for s in self.stages], 1)  # type: ignore[misc]
         for stage, own in zip(self.stages, codes, strict=True):
             needs = len(stage.noise_strength)  # type: ignore[arg-type]
