@@ -2,7 +2,7 @@
 
     python benchmarks/recipes.py --images 40000 --seeds 3            # an equal budget of images
     python benchmarks/recipes.py --minutes 3 --seeds 3               # an equal budget of time
-    python benchmarks/recipes.py --rows demo,no-masks --images 5000 --quick
+    python benchmarks/recipes.py --rows "demo;no masks" --images 5000 --quick
 
 Every run is a folder under --out; finished ones are not trained again, interrupted ones go on, so the study can be
 stopped and started at will.  Scores are of the last checkpoint: mean ± standard deviation over seeds.  Rows marked 32²
@@ -10,6 +10,7 @@ see smaller images than the others and compare among themselves.
 """
 
 import argparse
+import json
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
@@ -20,22 +21,33 @@ from common import command, header, write
 
 from wherewhat.config import Config, with_settings
 from wherewhat.data import open_data
-from wherewhat.evaluate import evaluate
+from wherewhat.evaluate import draw_index, evaluate, read
+from wherewhat.nn.controls import find_controls
 from wherewhat.recipes import find
 from wherewhat.runs import Run
-from wherewhat.train.loop import train
+from wherewhat.train.loop import CONTROL_IMAGES, train
 
-ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "demo": ("demo", ()),
-    "no-masks": ("demo", ("generator.mask=none",)),
-    "softmax-masks": ("demo", ("generator.mask=softmax",)),
-    "gan 32²": ("demo-gan-gan", ()),
-    "info 32²": ("demo-gan-info", ()),
-    "ps 32²": ("demo-gan-ps", ()),
-    "sc 32²": ("demo-gan-sc", ()),
-    "ps-sc 32²": ("demo-gan", ()),
+ADAM = ("optimiser.kind=adam", "optimiser.rate=0.0015")
+ROWS: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "demo": ("demo", (), "components"),
+    "demo, rings alone": ("demo", (), "rings"),
+    "demo, latents as trained": ("demo", (), "latents"),
+    "normal prior": ("demo", ("prior=normal",), "components"),
+    "normal prior, latents as trained": ("demo", ("prior=normal",), "latents"),
+    "Adam": ("demo", ADAM, "components"),
+    "no masks": ("demo", ("generator.mask=none",), "components"),
+    "no masks, latents as trained": ("demo", ("generator.mask=none",), "latents"),
+    "plain decoder": ("demo", ("generator.mask=start",), "components"),
+    "plain decoder, latents as trained": ("demo", ("generator.mask=start",), "latents"),
+    "β-VAE": ("demo", ("generator.mask=start", "prior=normal", *ADAM), "latents"),
+    "gan 32²": ("demo-gan-gan", (), "latents"),
+    "info 32²": ("demo-gan-info", (), "latents"),
+    "ps 32²": ("demo-gan-ps", (), "latents"),
+    "sc 32²": ("demo-gan-sc", (), "latents"),
+    "ps-sc 32²": ("demo-gan", (), "latents"),
 }
-"""name → recipe and settings that differ from it"""
+"""name → recipe, settings that differ from it, and which controls are read.  Rows that differ in the last alone are
+the same training, read in different ways."""
 METRICS = ("factor_vae", "dci", "mig", "sap", "tpl")
 
 
@@ -51,7 +63,7 @@ def main() -> None:
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=lambda text: text.split(","), default=list(ROWS))
+    parser.add_argument("--rows", type=lambda text: text.split(";"), default=list(ROWS), help="separated by ;")
     parser.add_argument("--images", type=int, default=40_000)
     parser.add_argument(
         "--minutes", type=float, default=None, help="an equal budget of time; images are then unlimited"
@@ -71,7 +83,7 @@ def options() -> argparse.Namespace:
 
 def configured(name: str, seed: int, args: argparse.Namespace) -> Config:
     """The recipe of a row, for this seed and budget."""
-    recipe, settings = ROWS[name]
+    recipe, settings, _ = ROWS[name]
     config = with_settings(find(recipe), settings)
     images = args.images if args.minutes is None else 10**9
     every = replace(config.every, pictures=10**9, save=max(config.batch, min(images, 20_000)))
@@ -79,17 +91,29 @@ def configured(name: str, seed: int, args: argparse.Namespace) -> Config:
 
 
 def measured(config: Config, name: str, seed: int, args: argparse.Namespace) -> dict[str, float]:
-    """Train (or go on, or find it done) and score one run."""
-    run = train(config, str(args.out / f"{name.replace(' ', '-')}-s{seed}"), args.device, minutes=args.minutes)
+    """Train (or go on, or find it done) and score one run; scores are kept beside it."""
+    recipe, settings, how = ROWS[name]
+    folder = args.out / "-".join([recipe, *(s.split("=")[1] for s in settings), f"s{seed}"])
+    run = train(config, str(folder), args.device, minutes=args.minutes)
     protocol = "fast" if args.quick else args.protocol
-    if run.latest("tpl") is None or run.latest("factor_vae") is None:
-        evaluate(run, METRICS, protocol, "small", device=args.device)
-    scores = {metric: float(row["value"]) for metric in METRICS if (row := run.latest(metric))}
-    tpl = run.latest("tpl")
-    assert tpl is not None
+    kept = folder / f"study-{how}-{protocol}-{run.images}.json"
+    if not kept.exists():
+        kept.write_text(json.dumps(scored(run, how, protocol, args.device)))
+    scores: dict[str, float] = json.loads(kept.read_text())
+    return scores
+
+
+def scored(run: Run, how: Any, protocol: str, device: str) -> dict[str, float]:
+    """Every column of one run, its codes read as these controls."""
+    run.generator.controls = run.recogniser.controls = None
+    if run.config.autoencoder:
+        data = open_data(run.config.data)
+        codes = read(run.recogniser, data, draw_index(data, CONTROL_IMAGES))
+        run.generator.controls = run.recogniser.controls = find_controls(codes, how)
+    rows = {row["metric"]: row for row in evaluate(run, METRICS, protocol, "small", device=device)}
     seconds = run.rows("train")[-1]["seconds"]
-    return scores | {
-        "active": tpl["details"]["active"],
+    return {metric: float(rows[metric]["value"]) for metric in METRICS} | {
+        "active": rows["tpl"]["details"]["active"],
         "PSNR": psnr(run),
         "images": run.images,
         "images/s": run.images / seconds,
