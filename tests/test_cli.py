@@ -195,7 +195,10 @@ def test_the_installed_command_ends_with_2_and_one_message():
         ("train demo --set generator.stages.7.width=8", "there is no setting generator.stages.7.width"),
         ("train demo --set autoencoder.beta", "write it as name=value, as in --set autoencoder.beta=3"),
         ("train demo --set autoencoder.beta=much", "autoencoder.beta: Input should be a valid number"),
-        ("train demo --set generator.mask=circles", "generator.mask: Input should be 'boxes', 'softmax', 'none' or 'start'"),
+        (
+            "train demo --set generator.mask=circles",
+            "generator.mask: Input should be 'boxes', 'softmax', 'none' or 'start'",
+        ),
         (
             "train demo --set prior=uniform",
             "no autoencoder's divergence is finite to: prior = flat or normal",

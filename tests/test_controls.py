@@ -12,10 +12,11 @@ from wherewhat.nn.controls import (
     REACH,
     Controls,
     Ring,
+    dependence,
+    entropy,
     find_controls,
     find_rings,
     mutual_information,
-    negentropy,
     unfold,
     unmix,
 )
@@ -43,7 +44,13 @@ def sources(count: int = 6000) -> np.ndarray:
     return np.column_stack([plain, 1.4 * np.cos(turn), 1.4 * np.sin(turn)]) + 0.05 * RNG.standard_normal((count, 4))
 
 
+ALL = np.ones(8, bool)
 TURN = np.linalg.qr(np.random.default_rng(3).standard_normal((4, 4)))[0]
+
+
+def nested(matrix: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in matrix.tolist())
+
 
 # ---------------------------------------------------------------------------------------------------------------- rings
 
@@ -112,24 +119,33 @@ def test_normal_codes_ask_for_nothing() -> None:
 
 def test_unused_latents_are_left_alone() -> None:
     codes = np.column_stack([sources() @ TURN.T, 0.05 * RNG.standard_normal(6000)])
-    found = unmix(codes)
+    found = unmix(codes, ALL[: codes.shape[1]])
     assert found is not None
     mixing = np.array(found.mixing)
     assert (mixing[4, :4] == 0).all() and (mixing[:4, 4] == 0).all() and mixing[4, 4] == 1
-    assert unmix(codes[:, 3:]) is None
+    assert unmix(codes[:, 3:], ALL[:2]) is None
 
 
 def test_a_component_stands_in_the_place_of_a_latent_it_moves() -> None:
-    mixing = np.array(unmix(sources() @ TURN.T).mixing)  # type: ignore[union-attr]
+    mixing = np.array(unmix(sources() @ TURN.T, ALL[:4]).mixing)  # type: ignore[union-attr]
     assert (np.diag(mixing) > 0).all()
     components = np.random.default_rng(0).permutation(4)
     assert np.abs(np.diag(mixing)).sum() >= np.abs(mixing[np.arange(4), components]).sum()
 
 
-def test_negentropy_of_known_distributions() -> None:
-    assert abs(negentropy(RNG.standard_normal(100_000))) < 0.01
-    uniform = 0.5 * np.log(2 * np.pi * np.e / 12)
-    assert abs(negentropy(3 * RNG.uniform(size=100_000)) - uniform) < 0.02
+def test_entropy_of_known_distributions() -> None:
+    assert abs(entropy(3 * RNG.standard_normal(200_000)) - np.log(3 * np.sqrt(2 * np.pi * np.e))) < 0.01
+    assert abs(entropy(3 * RNG.uniform(size=200_000)) - np.log(3)) < 0.01
+
+
+def test_dependence_is_least_for_the_sources_however_they_are_scaled() -> None:
+    made = sources()
+    rings = find_rings(made)
+    scale = np.diag([0.5, 2.0, 1.5, 1.5])
+    own = dependence(Controls.plain(4, rings), made)
+    assert abs(dependence(Controls(nested(scale), (0.0,) * 4, find_rings(made / np.diag(scale))), made) - own) < 0.05
+    assert dependence(Controls(nested(TURN), (0.0,) * 4), made) > own + 1
+    assert dependence(Controls.plain(4), made) > own + 1  # a ring's two components depend on each other
 
 
 # ------------------------------------------------------------------------------------------------------- there and back

@@ -14,12 +14,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 How = Literal["latents", "rings", "components"]
 GAIN = 0.3
 """nats by which two latents must be less dependent in polar coordinates to be read as a ring"""
+THICKEST = 0.4
+"""standard deviation of the radius of a ring, of its mean: beyond, the radius says more than the angle"""
 REACH = 2.0
 """a turn takes an angle from −REACH to +REACH, which look the same"""
 LEAST_SPREAD = 0.3
@@ -101,28 +103,29 @@ class Controls:
 def find_controls(codes: Float[np.ndarray, "n z"], how: How = "components") -> Controls | None:
     """The controls that codes of some thousand images ask for; None if they are the latents as they are.
 
-    components: latents, or their independent components where those are further from normal (once rings are read),
-    then rings.  rings: latents and rings.  latents: None.
+    latents: None.  rings: latents, but for the rings among them.  components: of these, the independent components of
+    all latents, and those of the latents in no ring, the controls that depend least on each other.
     """
     if how == "latents":
         return None
     codes = codes.astype(np.float64)
     plain = Controls.plain(codes.shape[1], find_rings(codes))
     found = plain
-    if how == "components" and (unmixed := unmix(codes)) is not None:
-        components = np.linalg.solve(np.array(unmixed.mixing), (codes - unmixed.mean).T).T
-        unmixed = Controls(unmixed.mixing, unmixed.mean, find_rings(components))
-        found = max(plain, unmixed, key=lambda c: _negentropies(c, codes))
+    if how == "components":
+        ringed = {k for ring in plain.rings for k in (ring.angle, ring.radius)}
+        straight = np.array([k not in ringed for k in range(codes.shape[1])])
+        candidates = [plain, unmix(codes, np.ones_like(straight)), unmix(codes, straight)]
+        found = min((c for c in candidates if c), key=lambda c: dependence(c, codes))
     return None if found == Controls.plain(codes.shape[1]) else found
 
 
-def unmix(codes: Float[np.ndarray, "n z"], seed: int = 0) -> Controls | None:
-    """Independent components of the used latents (FastICA, Hyvärinen & Oja 2000), of unit variance, each in the place
-    of the latent it moves most; None with fewer than two."""
+def unmix(codes: Float[np.ndarray, "n z"], which: Bool[np.ndarray, " z"], seed: int = 0) -> Controls | None:
+    """Independent components of the used ones among these latents (FastICA, Hyvärinen & Oja 2000), of unit variance,
+    each in the place of the latent it moves most, and the rings among all components; None with fewer than two."""
     from scipy.optimize import linear_sum_assignment
     from sklearn.decomposition import FastICA
 
-    used = np.flatnonzero(codes.std(0) > LEAST_SPREAD)
+    used = np.flatnonzero(which & (codes.std(0) > LEAST_SPREAD))
     if len(used) < 2:
         return None
     with warnings.catch_warnings():
@@ -133,20 +136,30 @@ def unmix(codes: Float[np.ndarray, "n z"], seed: int = 0) -> Controls | None:
     mixing, mean = np.eye(codes.shape[1]), np.zeros(codes.shape[1])
     mixing[np.ix_(used, used)] = block
     mean[used] = ica.mean_
-    return Controls(tuple(tuple(row) for row in mixing.tolist()), tuple(mean.tolist()))
+    components = np.linalg.solve(mixing, (codes - mean).T).T
+    return Controls(tuple(tuple(row) for row in mixing.tolist()), tuple(mean.tolist()), find_rings(components))
 
 
-def _negentropies(controls: Controls, codes: np.ndarray) -> float:
-    """How far the used controls are from normal, in nats, summed: what independent sources have most of."""
-    read = controls.read(torch.from_numpy(codes)).numpy()
-    return sum(negentropy(read[:, k]) for k in np.flatnonzero(codes.std(0) > LEAST_SPREAD))
+def dependence(controls: Controls, codes: Float[np.ndarray, "n z"]) -> float:
+    """Total correlation of the used components, rings as one, in nats, up to a number that depends on the codes alone:
+    the sum of their entropies, and what mixing adds to the entropy of all."""
+    mixing = np.array(controls.mixing)
+    components = np.linalg.solve(mixing, (codes - np.array(controls.mean)).T).T
+    ringed = {k for ring in controls.rings for k in (ring.angle, ring.radius)}
+    alone = [k for k in np.flatnonzero(codes.std(0) > LEAST_SPREAD).tolist() if k not in ringed]
+    total = float(np.linalg.slogdet(mixing)[1]) + sum(entropy(components[:, k]) for k in alone)
+    for ring in controls.rings:
+        angle, radius = _polar(components, ring.angle, ring.radius, ring.centre)
+        both = entropy(angle) + entropy(radius) - mutual_information(angle, radius)
+        total += both + float(np.log(radius).mean())  # the density in x and y is that in polar coordinates over r
+    return total
 
 
-def negentropy(values: Float[np.ndarray, " n"], bins: int = 64) -> float:
-    """Entropy of the normal distribution of the same variance, less that of these values: 0 or more, in nats."""
-    counts, edges = np.histogram(values / values.std(), bins)
+def entropy(values: Float[np.ndarray, " n"], bins: int = 64) -> float:
+    """Differential entropy in nats, from equally wide bins."""
+    counts, edges = np.histogram(values, bins)
     p = counts[counts > 0] / len(values)
-    return float(0.5 * np.log(2 * np.pi * np.e) + (p * np.log(p)).sum() - np.log(edges[1] - edges[0]))
+    return float(np.log(edges[1] - edges[0]) - (p * np.log(p)).sum())
 
 
 # ---------------------------------------------------------------------------------------------------------------- rings
@@ -183,7 +196,8 @@ def find_rings(codes: Float[np.ndarray, "n z"]) -> tuple[Ring, ...]:
     rings: list[Ring] = []
     for (i, j), gain in sorted(gains.items(), key=lambda item: -item[1]):
         if gain > GAIN and not any({i, j} & {ring.angle, ring.radius} for ring in rings):
-            rings.append(_ring(codes, i, j))
+            ring = _ring(codes, i, j)
+            rings += [ring] if ring.spread < THICKEST * ring.middle else []
     return tuple(rings)
 
 
@@ -205,10 +219,14 @@ def _gain(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _ring(codes: np.ndarray, i: int, j: int, sectors: int = 36) -> Ring:
-    centre = codes[:, i].mean(), codes[:, j].mean()
-    x, y = codes[:, i] - centre[0], codes[:, j] - centre[1]
-    counts, edges = np.histogram(np.arctan2(y, x), sectors, (-np.pi, np.pi))
+    centre = float(codes[:, i].mean()), float(codes[:, j].mean())
+    angles, radii = _polar(codes, i, j, centre)
+    counts, edges = np.histogram(angles, sectors, (-np.pi, np.pi))
     around = counts + np.roll(counts, 1) + np.roll(counts, -1)  # a gap between values, not a chance empty sector
     start = edges[around.argmin()] + np.pi / sectors
-    radii = np.hypot(x, y)
-    return Ring(i, j, (float(centre[0]), float(centre[1])), float(start), float(radii.mean()), float(radii.std()))
+    return Ring(i, j, centre, float(start), float(radii.mean()), float(radii.std()))
+
+
+def _polar(codes: np.ndarray, i: int, j: int, centre: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    x, y = codes[:, i] - centre[0], codes[:, j] - centre[1]
+    return np.arctan2(y, x), np.hypot(x, y)
