@@ -18,11 +18,12 @@ def small(recipe: str, size: tuple[int, int] = (16, 16), batch: int = 8, images:
     double = config.generator.head == "double"
     stages = tuple(replace(s, width=8, codes=2, boxes=2) for s in config.generator.stages[: 1 if double else 2])
     widths = (8, 8)
+    source = "rooms" if config.data.source in ("", "faces") else config.data.source
     shrunk = replace(
         config,
-        data=replace(config.data, source=config.data.source or "rooms", height=size[0], width=size[1]),
+        data=replace(config.data, source=source, height=size[0], width=size[1]),
         generator=replace(config.generator, stages=stages, constant=8),
-        recogniser=replace(config.recogniser, widths=widths, hidden=16),
+        recogniser=replace(config.recogniser, widths=widths, hidden=32)  # wide enough for Muon,
         every=EveryConfig(report=16, pictures=10_000, save=32),
         precision="fp32",
         images=images,

@@ -68,3 +68,12 @@ def test_a_loss_falls_and_a_copy_goes_on_alike() -> None:
     descend(network, optimiser, 3)
     descend(twin, other, 3)
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), twin.parameters(), strict=True))
+
+
+def test_the_small_demo_of_the_tests_has_matrices_for_muon() -> None:
+    from conftest import small as small_recipe
+    from wherewhat.nn.trunk import Recogniser
+    from wherewhat.runs import build_recogniser
+
+    recogniser = build_recogniser(small_recipe("demo"), Recogniser)
+    assert any(is_matrix(p) for p in recogniser.parameters())

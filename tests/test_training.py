@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from wherewhat.config import EveryConfig, to_json, with_settings
 from wherewhat.errors import UserError
+from wherewhat.metrics.distance import Pixels
 from wherewhat.recipes import RECIPES
 from wherewhat.runs import Run
 from wherewhat.train import loop
@@ -107,6 +108,18 @@ def test_two_processes_take_the_steps_of_one(name, tmp_path):
         assert a["images"] == b["images"]
         for key in a.keys() - {"images", "seconds"}:
             assert a[key] == pytest.approx(b[key], rel=2e-4, abs=2e-5), key
+
+
+def test_the_perceptual_term_is_logged_and_trains(tmp_path, monkeypatch):
+    """With another distance in the place of LPIPS, whose weights need not be here."""
+    monkeypatch.setattr("wherewhat.train.state.load_distance", lambda name, device: Pixels())
+    plain = small("demo", images=32)
+    weighed = replace(plain, autoencoder=replace(plain.autoencoder, perceptual=1e4))
+    runs = [train(config, str(tmp_path / name), "cpu", quiet=True) for name, config in (("a", plain), ("b", weighed))]
+    first, second = (run.rows("train")[-1] for run in runs)
+    assert "perceptual" not in first and second["perceptual"] > 0
+    weights = [run.generator.stages[0].style for run in runs]
+    assert not torch.equal(*weights)
 
 
 def test_the_batch_size_changes_no_schedule(tmp_path):

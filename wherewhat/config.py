@@ -220,6 +220,10 @@ class Config:
         positive = {"images": self.images, "batch": self.batch, "optimiser.rate": self.optimiser.rate}
         positive |= {f"every.{name}": value for name, value in dataclasses.asdict(self.every).items()}
         found += [f"{name} is {value}: it must be positive" for name, value in positive.items() if not value > 0]
+        if self.autoencoder and self.autoencoder.perceptual and shortest < 32:
+            found.append(
+                f"autoencoder.perceptual compares images of 32 pixels or more; these have {shortest}: set it to 0"
+            )
         if self.autoencoder and self.autoencoder.sigma <= 0:
             found.append(f"autoencoder.sigma is {self.autoencoder.sigma}: it must be positive")
         return found
