@@ -23,7 +23,7 @@ def small(recipe: str, size: tuple[int, int] = (16, 16), batch: int = 8, images:
         config,
         data=replace(config.data, source=source, height=size[0], width=size[1]),
         generator=replace(config.generator, stages=stages, constant=8),
-        recogniser=replace(config.recogniser, widths=widths, hidden=32)  # wide enough for Muon,
+        recogniser=replace(config.recogniser, widths=widths, hidden=32),  # wide enough for Muon
         every=EveryConfig(report=16, pictures=10_000, save=32),
         precision="fp32",
         images=images,

@@ -72,6 +72,7 @@ def test_a_loss_falls_and_a_copy_goes_on_alike() -> None:
 
 def test_the_small_demo_of_the_tests_has_matrices_for_muon() -> None:
     from conftest import small as small_recipe
+
     from wherewhat.nn.trunk import Recogniser
     from wherewhat.runs import build_recogniser
 
