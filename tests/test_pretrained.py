@@ -24,6 +24,7 @@ def shipped(tmp_path_factory):
     run = train(config, str(home / "run"), "cpu", quiet=True)
     run.generator.controls = run.recogniser.controls = Controls.plain(12, (Ring(0, 1, (0.1, 0.2), 0.3, 1.0, 0.5),))
     run.save(64, run.generator, run.recogniser, {"images": 64})
+    (run.path / "names.json").write_text('{"3": "wall"}')
     pack(run, home / "pretrained" / "tiny", "rooms")
     return run, home / "pretrained"
 
@@ -44,7 +45,7 @@ def test_it_makes_the_same_images_and_codes(package):
     images = torch.from_numpy(open_data(run.config.data).images(np.arange(4))).float() / 127.5 - 1
     torch.testing.assert_close(there.recogniser(images), run.recogniser(images), atol=0.02, rtol=0)
     assert there.generator.controls == run.generator.controls == there.recogniser.controls
-    assert there.images == run.images
+    assert there.images == run.images and there.names == {3: "wall"}
 
 
 def test_it_is_less_than_half_as_large(package):

@@ -342,7 +342,7 @@ def unpacked(name: str) -> Path:
 
 
 def pack(run: Run, folder: Path, source: str) -> Path:
-    """What of a run is worth shipping: settings, scores, and the last checkpoint's averaged weights in half precision.
+    """What of a run is worth shipping: settings, scores, names, the last checkpoint's averaged weights in half precision.
     `source` takes the place of the data's path, which is of this machine."""
     from safetensors.torch import load_file, save_file
 
@@ -357,8 +357,9 @@ def pack(run: Run, folder: Path, source: str) -> Path:
     for name in ("generator", "recogniser"):
         weights = {k: v.half() for k, v in load_file(last / f"{name}.safetensors").items()}
         save_file(weights, packed / f"{name}.safetensors", metadata={"images": str(run.images)})
-    if (last / "controls.json").exists():
-        shutil.copy(last / "controls.json", packed)
+    for file, place in ((last / "controls.json", packed), (run.path / "names.json", folder)):
+        if file.exists():
+            shutil.copy(file, place)
     return folder
 
 
