@@ -342,7 +342,7 @@ def unpacked(name: str) -> Path:
 
 
 def pack(run: Run, folder: Path, source: str) -> Path:
-    """What of a run is worth shipping: settings, scores, names, the last checkpoint's averaged weights in half precision.
+    """What of a run is worth shipping: settings, scores, names, the last averaged weights in half precision.
     `source` takes the place of the data's path, which is of this machine."""
     from safetensors.torch import load_file, save_file
 
