@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from wherewhat.config import EveryConfig, to_json, with_settings
 from wherewhat.errors import UserError
 from wherewhat.metrics.distance import Pixels
+from wherewhat.nn.controls import Controls
 from wherewhat.recipes import RECIPES
 from wherewhat.runs import Run
 from wherewhat.train import loop
@@ -108,6 +109,41 @@ def test_two_processes_take_the_steps_of_one(name, tmp_path):
         assert a["images"] == b["images"]
         for key in a.keys() - {"images", "seconds"}:
             assert a[key] == pytest.approx(b[key], rel=2e-4, abs=2e-5), key
+
+
+def test_controls_are_found_where_training_stops_and_belong_to_their_weights(tmp_path, monkeypatch):
+    asked, saved, save = [], [], Run.save
+    turned = Controls(((0.6, -0.8), (0.8, 0.6)), (0.1, 0.2))
+
+    def find(codes, how):
+        asked.append((len(codes), how))
+        return turned
+
+    def keep(self, images, generator, *others):
+        saved.append((images, generator.controls))
+        return save(self, images, generator, *others)
+
+    monkeypatch.setattr("wherewhat.train.loop.find_controls", find)
+    monkeypatch.setattr(Run, "save", keep)
+    config = small("demo", images=64)
+    run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
+    assert asked == [(10_000, "components")]
+    assert saved == [(32, None), (64, turned)]
+    found = run.generator.controls
+    assert found == run.recogniser.controls == turned
+    z = torch.randn(3, 2)
+    image = run.generator(z).image
+    run.generator.controls = None
+    torch.testing.assert_close(
+        image, run.generator(z @ torch.tensor(turned.mixing).T + torch.tensor(turned.mean)).image
+    )
+    train(replace(config, images=128), str(tmp_path / "run"), "cpu", quiet=True)
+    assert saved[2:] == [(96, None), (128, turned)]
+
+
+def test_a_gan_moves_its_latents(tmp_path):
+    run = train(small("demo-gan", images=16), str(tmp_path / "run"), "cpu", quiet=True)
+    assert run.generator.controls is None and not (run.checkpoints()[-1] / "controls.json").exists()
 
 
 def test_the_perceptual_term_is_logged_and_trains(tmp_path, monkeypatch):
