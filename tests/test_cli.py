@@ -454,7 +454,8 @@ def test_demo_trains_scores_and_draws(call, monkeypatch):
     run = Run.open("run")
     assert run.images == 256
     scored = {row["metric"] for row in run.rows("metrics")}
-    assert scored == {*evaluate.METRICS, "dci_completeness", "dci_informativeness", "dimensions"}
+    parts = {f"{name}_{part}" for name, parts in evaluate.PARTS.items() for part in parts}
+    assert scored == {*evaluate.METRICS, *parts, "dimensions"}
     for name in evaluate.METRICS:
         assert re.search(rf"^ {name} +\d", out, re.M)
     assert all(f"z{d.latent}" in out for d in run.dimensions)

@@ -23,6 +23,8 @@ from wherewhat.nn.trunk import Recogniser
 from wherewhat.runs import Dimension, Run
 
 METRICS = [*supervised.METRICS, "tpl"]
+PARTS = {"dci": ("completeness", "informativeness"), "infomec": ("explicitness", "compactness")}
+"""rows that a metric has besides its first"""
 ENCODED = {"dlib": 50_000, "fast": 10_000}
 """images encoded for the supervised metrics, drawn without replacement; all of a smaller data set"""
 
@@ -110,15 +112,15 @@ def choose(metrics: Sequence[str] | None, protocol: str, tpl_protocol: str | Non
 def supervised_rows(
     name: str, encoded: Encoded, factor_names: Sequence[str], protocol: str, seed: int
 ) -> Iterator[dict[str, Any]]:
-    """The rows of one supervised metric; DCI has three."""
+    """The rows of one supervised metric; DCI and InfoMEC have three."""
     codes, factors = encoded.codes.astype(np.float64), encoded.factors
     varying = np.flatnonzero(np.ptp(factors, 0) > 0)
     told = supervised.score(name, codes, factors[:, varying], supervised.PROTOCOLS[protocol], seed)
     known = [factor_names[int(f)] for f in varying]
     options = {"protocol": protocol, "encoded": len(codes), "factors": known, **told["options"]}
     yield {"metric": name, "value": told["value"], "options": options, "details": told["details"]}
-    for part in ("completeness", "informativeness") if name == "dci" else ():
-        yield {"metric": f"dci_{part}", "value": told["details"][part], "options": options}
+    for part in PARTS.get(name, ()):
+        yield {"metric": f"{name}_{part}", "value": told["details"][part], "options": options}
 
 
 def tpl_rows(result: lengths.TPL, protocol: str, described: list[Dimension]) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ n rows, z codes, f factors, v votes, b rows of a vote, k groups (a group: the ro
 """
 
 import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -53,6 +54,10 @@ class Protocol:
     """inverse strength of the linear classifiers' L2 penalty (SAP)"""
     logistic_c: float = 1.0
     """inverse strength of the logistic regression's L2 penalty (β-VAE)"""
+    quantile: float = 0.99
+    """of a code's distances from its mean, in place of the largest (IRS)"""
+    neighbours: int = 10
+    """from which mutual information is estimated (InfoMEC)"""
     standardise: bool = False
     """divide codes by their standard deviation first, which the penalties of β-VAE and SAP would otherwise feel"""
 
@@ -268,6 +273,185 @@ def sap(
     return SAP(float(_gap(table).mean()), table[: codes.shape[1]])
 
 
+class Modularity(NamedTuple):
+    """Mean over codes; each code's; the mutual information they come from, in nats."""
+
+    score: float
+    per_code: Float[np.ndarray, " z"]
+    information: Float[np.ndarray, "z f"]
+
+
+def modularity(
+    codes: Float[np.ndarray, "n z"],
+    factors: Integer[np.ndarray, "n f"],
+    rng: np.random.Generator,
+    *,
+    rows: int = DLIB.rows,
+    bins: int = DLIB.bins,
+) -> Modularity:
+    """How far each code is from telling of several factors: 1 − Σ_others I²/(I_best² (f − 1)), mean over codes: 0 … 1.
+
+    Ridgeway & Mozer 2018, https://arxiv.org/abs/1802.05312, as in disentanglement_lib. A code without information
+    counts 0; a code that tells of one factor counts 1 whether or not others tell of it too.
+    """
+    codes, _ = _checked(codes, factors, least_factors=2)
+    drawn = rng.integers(len(codes), size=rows)
+    groups = _group(factors[drawn], "factors, in the rows drawn for modularity,")
+    information = _information(codes[drawn], groups, bins)
+    squared = information**2
+    best = squared.max(1)
+    others = (squared.sum(1) - best) / (groups.factors - 1)
+    each = np.where(best > 0, 1 - np.divide(others, best, out=np.zeros_like(best), where=best > 0), 0.0)
+    return Modularity(float(each.mean()), each, information)
+
+
+class Explicitness(NamedTuple):
+    """Mean over factors; each factor's area under the ROC curve."""
+
+    score: float
+    per_factor: Float[np.ndarray, " f"]
+
+
+def explicitness(
+    codes: Float[np.ndarray, "n z"],
+    factors: Integer[np.ndarray, "n f"],
+    rng: np.random.Generator,
+    *,
+    rows: int = DLIB.rows,
+    test_rows: int = DLIB.test_rows,
+    logistic_c: float = DLIB.logistic_c,
+    standardise: bool = DLIB.standardise,
+) -> Explicitness:
+    """How well linear classifiers tell each value of a factor from the rest, by area under the ROC curve: .5 … 1.
+
+    Ridgeway & Mozer 2018, https://arxiv.org/abs/1802.05312; one-vs-rest logistic regression, mean over values and then
+    factors, as in disentanglement_lib. Values that are missing among the test rows are left out of the mean.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from threadpoolctl import threadpool_limits
+
+    codes, groups = _checked(codes, factors)
+    codes = _standard(codes) if standardise else codes
+    train, test = (rng.integers(len(codes), size=size) for size in (rows, test_rows))
+    _group(factors[train], "factors, in the rows drawn to train the classifiers of explicitness,")
+    areas = []
+    with threadpool_limits(1):
+        for j in range(groups.factors):
+            told = []
+            for value in np.unique(factors[train, j]):
+                is_it, was_it = factors[train, j] == value, factors[test, j] == value
+                if was_it.any() and not was_it.all():
+                    model = LogisticRegression(C=logistic_c, max_iter=1_000).fit(codes[train], is_it)
+                    told.append(roc_auc_score(was_it, model.decision_function(codes[test])))
+            if not told:
+                raise UserError(f"factors have one value in column {j} of the test rows: give more rows")
+            areas.append(float(np.mean(told)))
+    return Explicitness(float(np.mean(areas)), np.array(areas))
+
+
+class IRS(NamedTuple):
+    """Mean over codes by their reach; each code's score; robustness of each code to each factor being fixed."""
+
+    score: float
+    per_code: Float[np.ndarray, " z"]
+    robustness: Float[np.ndarray, "z f"]
+
+
+def irs(
+    codes: Float[np.ndarray, "n z"],
+    factors: Integer[np.ndarray, "n f"],
+    rng: np.random.Generator,
+    *,
+    rows: int = DLIB.rows,
+    quantile: float = DLIB.quantile,
+) -> IRS:
+    """Interventional robustness: how little a code moves once its factor is fixed, whatever the others do: 0 … 1.
+
+    Suter et al. 2019, https://arxiv.org/abs/1811.00007, as in disentanglement_lib: 1 − (the `quantile` of a code's
+    distance from its mean among rows that share a value, mean over values)/(its largest distance from its mean over
+    all), the best factor of each code, weighted by that largest distance. Constant codes are left out; codes that all
+    are constant score 0.
+    """
+    codes, _ = _checked(codes, factors)
+    drawn = rng.integers(len(codes), size=rows)
+    codes, groups = codes[drawn], _group(factors[drawn], "factors, in the rows drawn for IRS,")
+    reach = np.abs(codes - codes.mean(0)).max(0)
+    robustness = np.zeros((codes.shape[1], groups.factors))
+    for j, (first, size) in enumerate(zip(groups.first, groups.sizes, strict=True)):
+        for group in range(first, first + size):
+            own = codes[groups.order[groups.start[group] : groups.start[group] + groups.members[group]]]
+            robustness[:, j] += np.quantile(np.abs(own - own.mean(0)), quantile, axis=0) / size
+    live = reach > 1e-12 * np.maximum(np.abs(codes).max(0), 1e-300)
+    robustness = np.where(live[:, None], 1 - robustness / np.where(live, reach, 1)[:, None], 0.0)
+    each = robustness.max(1)
+    return IRS(float(np.average(each, weights=reach * live)) if live.any() else 0.0, each, robustness)
+
+
+class InfoMEC(NamedTuple):
+    """Modularity, explicitness, compactness; mutual information over the factor's entropy; which codes are active."""
+
+    modularity: float
+    explicitness: float
+    compactness: float
+    information: Float[np.ndarray, "z f"]
+    active: Bool[np.ndarray, " z"]
+
+    @property
+    def score(self) -> float:
+        """What is optimised first: the modularity."""
+        return self.modularity
+
+
+def infomec(
+    codes: Float[np.ndarray, "n z"],
+    factors: Integer[np.ndarray, "n f"],
+    rng: np.random.Generator,
+    *,
+    rows: int = DLIB.rows,
+    neighbours: int = DLIB.neighbours,
+) -> InfoMEC:
+    """InfoM, InfoE, InfoC (Hsu et al. 2023, https://arxiv.org/abs/2305.18378), each at most 1, 0 for chance.
+
+    M: share of the factor a code tells most of in all it tells, mean over active codes, rescaled from 1/f … 1. C: the
+    same of factors over codes, from 1/codes … 1. E: 1 − cross-entropy of a multinomial logistic regression from all
+    codes / that of a constant, balanced over values, on the rows it was fitted to, mean over factors. Information by
+    `neighbours` nearest neighbours. A code is active if its range is more than a twentieth of the largest.
+    """
+    from sklearn.feature_selection import mutual_info_classif
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
+    from sklearn.utils.class_weight import compute_sample_weight
+    from threadpoolctl import threadpool_limits
+
+    codes, _ = _checked(codes, factors, least_factors=2)
+    drawn = rng.choice(len(codes), min(rows, len(codes)), replace=False)  # a row twice would be its own neighbour
+    codes, factors = codes[drawn], factors[drawn]
+    groups = _group(factors, "factors, in the rows drawn for InfoMEC,")
+    spread = np.ptp(codes, 0)
+    active = spread > spread.max() / 20
+    information = np.zeros((codes.shape[1], groups.factors))
+    if not active.any():
+        return InfoMEC(0.0, 0.0, 0.0, information, active)
+    seed = int(rng.integers(2**31))
+    explained = []
+    with threadpool_limits(1):
+        for j in range(groups.factors):
+            found = mutual_info_classif(
+                codes[:, active], factors[:, j], discrete_features=False, n_neighbors=neighbours, random_state=seed
+            )
+            information[active, j] = found / groups.entropy[j]
+            model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=1_000)
+            weight = compute_sample_weight("balanced", factors[:, j])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # without a penalty, what can be told perfectly never converges
+                told = model.fit(_standard(codes), factors[:, j]).predict_proba(_standard(codes))
+            loss = log_loss(factors[:, j], told, sample_weight=weight)
+            explained.append(1 - loss / np.log(groups.sizes[j]))
+    kept = information[active]
+    return InfoMEC(_dominance(kept), float(np.mean(explained)), _dominance(kept.T), information, active)
+
+
 class Match(NamedTuple):
     """Each code's factor (column index), and that factor's share of what the code says about all of them (0 … 1)."""
 
@@ -286,12 +470,16 @@ def match(codes: Float[np.ndarray, "n z"], factors: Integer[np.ndarray, "n f"], 
     return Match(said.argmax(1), np.divide(said.max(1), total, out=np.zeros_like(total), where=total > 0))
 
 
-METRICS: dict[str, Callable[..., FactorVAE | BetaVAE | MIG | DCI | SAP]] = {
+METRICS: dict[str, Callable[..., FactorVAE | BetaVAE | MIG | DCI | SAP | Modularity | Explicitness | IRS | InfoMEC]] = {
     "factor_vae": factor_vae,
     "beta_vae": beta_vae,
     "mig": mig,
     "dci": dci,
     "sap": sap,
+    "modularity": modularity,
+    "explicitness": explicitness,
+    "irs": irs,
+    "infomec": infomec,
 }
 
 
@@ -457,6 +645,16 @@ def _gap(table: Float[np.ndarray, "z f"]) -> Float[np.ndarray, " f"]:
     """Largest minus second largest of each column; what is missing counts as 0."""
     best = np.sort(np.vstack([table, np.zeros_like(table[:1])]), axis=0)
     return best[-1] - best[-2]
+
+
+def _dominance(table: Float[np.ndarray, "a b"]) -> float:
+    """The largest share of each row, mean over rows, rescaled so that equal shares are 0; 1 if rows have one column."""
+    count = table.shape[1]
+    if count == 1:
+        return 1.0
+    total = table.sum(1)
+    share = np.divide(table.max(1), total, out=np.full(len(table), 1 / count), where=total > 0)
+    return float((share.mean() - 1 / count) / (1 - 1 / count))
 
 
 def _concentration(weights: Float[np.ndarray, "a b"]) -> float:
