@@ -21,8 +21,8 @@ from wherewhat.metrics.tpl import tpl
 from wherewhat.runs import Dimension, Run
 
 ALL = [
-    "factor_vae", "beta_vae", "mig", "dci", "dci_completeness", "dci_informativeness", "sap", "modularity", "explicitness",
-    "irs", "infomec", "infomec_explicitness", "infomec_compactness", "tpl", "dimensions",
+    "factor_vae", "beta_vae", "mig", "dci", "dci_completeness", "dci_informativeness", "sap", "modularity",
+    "explicitness", "irs", "infomec", "infomec_explicitness", "infomec_compactness", "tpl", "dimensions",
 ]  # fmt: skip
 
 

@@ -114,8 +114,8 @@ def evaluate(
     Args:
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
         data: other images than it was trained on, or the place where they are now
-        metrics: comma-separated: factor_vae, beta_vae, mig, dci, sap, modularity, explicitness, irs, infomec, tpl; all if
-            not given
+        metrics: comma-separated: factor_vae, beta_vae, mig, dci, sap, modularity, explicitness, irs, infomec, tpl;
+            all if not given
         protocol: dlib (the published sample counts) or fast
         tpl: small, medium, large, huge or dlib; small goes with fast, medium with dlib
         distance: alex, vgg (the paper's), pixels, or the path of LPIPS weights
