@@ -100,7 +100,8 @@ def card(args: argparse.Namespace, runs: list[Run], kept: Run) -> str:
         cells = [seed, f"{run.images:,}", f"{minutes:.1f}", f"{loss(run):.1f}", *values, str(active)]
         lines.append("| " + " | ".join(cells) + " |")
     changed = [line for line in difference(find(args.recipe), c) if not line.startswith(("seed", "data.source"))]
-    lines += ["", f"Kept: the seed in bold, by its training loss, which sees no label. Protocol `{args.protocol}`."]
+    why = "Kept: the seed in bold, by its training loss, which sees no label." if len(runs) > 1 else "The only seed."
+    lines += ["", f"{why} Protocol `{args.protocol}`, TPL `small`."]
     lines += [f"Settings that differ from the recipe: {'; '.join(changed)}."] if changed else []
     lines += ["", f'```python\nrun = wherewhat.open_run("pretrained:{name}")\n```']
     return "\n".join(lines) + "\n"
