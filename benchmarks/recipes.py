@@ -45,6 +45,7 @@ ROWS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "ps 32²": ("demo-gan-ps", (), "latents"),
     "sc 32²": ("demo-gan-sc", (), "latents"),
     "ps-sc 32²": ("demo-gan", (), "latents"),
+    "ps-sc 32², Muon": ("demo-gan", ("optimiser.kind=muon",), "latents"),
 }
 """name → recipe, settings that differ from it, and which controls are read.  Rows that differ in the last alone are
 the same training, read in different ways."""

@@ -25,7 +25,8 @@ from wherewhat.explore.sheet import sheet
 from wherewhat.explore.traverse import LABEL, Slider, factor_map, single_masks, sliders, swing, traversals
 from wherewhat.nn.controls import Controls, Ring
 from wherewhat.nn.generator import Generator
-from wherewhat.runs import Dimension, Run, build_generator
+from wherewhat.recipes import find
+from wherewhat.runs import Dimension, Run, build_generator, draw_prior
 
 
 def places(picture, tile, tolerance=2):
@@ -191,6 +192,18 @@ def test_an_angle_swings_all_the_way_round(generator):
         assert all((images[k] - images[8 - k]).abs().max() > 1e-4 for k in range(1, 4))  # never the way it came
     finally:
         generator.controls = None
+
+
+def test_draws_are_those_of_the_prior():
+    config = find("demo")
+    for prior, reach in (("flat", 3**0.5), ("uniform", 2.0), ("normal", None)):
+        drawn = draw_prior(replace(config, prior=prior), 4_000, 0)
+        assert drawn.shape == (4_000, 12) and (drawn == draw_prior(replace(config, prior=prior), 4_000, 0)).all()
+        if reach:
+            assert reach - 0.01 < np.abs(drawn).max() <= reach
+        if prior != "uniform":
+            assert abs(drawn.std() - 1) < 0.02
+    assert (draw_prior(config, 3, 1) != draw_prior(config, 3, 2)).all()
 
 
 # -------------------------------------------------------------------------------------------------------------- tiles

@@ -27,6 +27,9 @@ from wherewhat.config import Config, difference, from_json, to_json
 from wherewhat.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float
+
     from wherewhat.nn.controls import Controls
     from wherewhat.nn.generator import Generator
     from wherewhat.nn.trunk import Recogniser
@@ -361,6 +364,17 @@ def pack(run: Run, folder: Path, source: str) -> Path:
         if file.exists():
             shutil.copy(file, place)
     return folder
+
+
+def draw_prior(config: Config, count: int, seed: int | list[int]) -> "Float[np.ndarray, 'n z']":
+    """Latents (or controls, which have the same spread) as the prior has them; within ±√3 for the flat one."""
+    import numpy as np
+
+    rng, shape = np.random.default_rng(seed), (count, config.generator.codes)
+    if config.prior == "normal":
+        return rng.standard_normal(shape, np.float32)
+    reach = 2.0 if config.prior == "uniform" else 3**0.5
+    return rng.uniform(-reach, reach, shape).astype(np.float32)
 
 
 def build_generator(config: Config, make: Callable[..., Any]) -> Any:

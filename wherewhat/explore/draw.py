@@ -16,7 +16,7 @@ from wherewhat.errors import UserError
 from wherewhat.explore import canvas, traverse
 from wherewhat.explore.traverse import Slider
 from wherewhat.nn.generator import mean_masks
-from wherewhat.runs import Run
+from wherewhat.runs import Run, draw_prior
 
 
 def draw_traversals(
@@ -38,8 +38,7 @@ def draw_traversals(
         dimensions = [d for d in dimensions if d.active] or dimensions
     sliders = traverse.sliders(dimensions, run.names)
     generator = run.generator.to(device)
-    drawn = np.random.default_rng(seed).standard_normal((64, generator.config.codes), np.float32)
-    z = torch.from_numpy(drawn).to(device)
+    z = torch.from_numpy(draw_prior(run.config, 64, seed)).to(device)
     masks = mean_masks(generator, z)
     base = starting_point(run, seed, device)
     if path.suffix.lower() in (".gif", ".mp4"):
@@ -59,7 +58,7 @@ def starting_point(run: Run, seed: int, device: str) -> Float[Tensor, " z"]:
             data = open_data(run.config.data)
             image = torch.from_numpy(data.images(rng.integers(len(data), size=1))).to(device)
             return run.recogniser.to(device)(image.float() / 127.5 - 1)[0]
-    return torch.from_numpy(rng.standard_normal(run.config.generator.codes, np.float32)).to(device)
+    return torch.from_numpy(draw_prior(run.config, 1, [seed, 2])[0]).to(device)
 
 
 def draw_factor_map(run: Run, row: dict[str, Any]) -> Path:

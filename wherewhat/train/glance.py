@@ -5,7 +5,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from wherewhat.data.batches import Images, order
@@ -16,7 +15,7 @@ from wherewhat.metrics.distance import Distance, load_distance, smallest
 from wherewhat.metrics.tpl import tpl
 from wherewhat.nn.generator import Generator, mean_masks
 from wherewhat.nn.trunk import Recogniser
-from wherewhat.runs import Run
+from wherewhat.runs import Run, draw_prior
 
 COLUMNS = 10
 """images a row of samples"""
@@ -35,7 +34,7 @@ def glance(run: Run, generator: Generator, recogniser: Recogniser, data: Images,
     """Draw samples, traversals and masks into the run folder; measure TPL `small` if its network is on this machine."""
     device = generator.constant.device
     stem = f"{images // 1000:06d}k"
-    z = fixed_latents(generator, 64).to(device)
+    z = torch.from_numpy(draw_prior(run.config, 64, 0)).to(device)  # the same each time, so that pictures compare
     real = torch.from_numpy(data.images(order(len(data), 0, 0, COLUMNS))).to(device).float() / 127.5 - 1
     pictures = {"samples": traverse.samples(sample_rows(generator, recogniser, real, z))}
     plain = [traverse.Slider(i, f"z{i}") for i in range(generator.config.codes)]
@@ -67,12 +66,6 @@ def sample_rows(
     again = generator(recogniser(real)).image
     made = generator(z[: 2 * COLUMNS]).image
     return [("data", real), ("read, then made again", again), ("made", made[:COLUMNS]), ("", made[COLUMNS:])]
-
-
-def fixed_latents(generator: Generator, count: int) -> torch.Tensor:
-    """Always the same standard normal latents, so that pictures of different times can be compared."""
-    drawn = np.random.default_rng(0).standard_normal((count, generator.config.codes), np.float32)
-    return torch.from_numpy(drawn)
 
 
 @lru_cache(maxsize=2)
