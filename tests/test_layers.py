@@ -5,8 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent / "wherewhat"
 LAYERS = [
-    ["errors", "cache"], ["config"], ["nn", "losses", "data", "metrics", "recipes"], ["runs"], ["evaluate", "explore"],
-    ["train"], ["cli"],
+    ["errors", "cache"], ["config"], ["nn", "losses", "data", "metrics", "recipes"], ["runs"],
+    ["evaluate", "explore"], ["rank"], ["train"], ["cli"],
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -14,6 +14,7 @@ from wherewhat.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from wherewhat.config import Config
+    from wherewhat.rank import Ranking
     from wherewhat.runs import Run
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -191,6 +192,40 @@ def _opened(path: Path, data: str | None) -> "Run":
     return run
 
 
+def rank(
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …")],
+    /,
+    by: Literal["tpl", "loss", "udr"] = "tpl",
+    protocol: str = "small",
+    distance: str = "alex",
+    device: Device = "auto",
+    as_json: Annotated[bool, arg(name="json")] = False,
+) -> None:
+    """Order runs without labels and pick the first; where factors are known, say how well that agrees with labels.
+
+    Args:
+        runs: run folders, or pretrained:NAME
+        by: tpl: shortest traversals first; loss: of one autoencoder objective; udr: codes most like the others'
+        protocol: of the TPL, measured now where a run has none: small, medium, large, huge or dlib
+        distance: of the TPL: alex, vgg, pixels, or a path
+        device: where to compute
+        as_json: JSON on standard output
+    """
+    from wherewhat.rank import rank as order
+    from wherewhat.train.loop import pick_device
+
+    opened = [_opened(path, None) for path in runs]
+    with _told(as_json) as told:
+        ranking = order(opened, by, protocol, distance, pick_device(device), told)
+    if as_json:
+        rows = [{"run": str(r.run.path), "value": r.value, "error": r.error, "active": r.active, **r.scores}
+                for r in ranking.ranked]  # fmt: skip
+        agreements = {name: a._asdict() for name, a in ranking.agreements.items()}
+        print(json.dumps({"by": by, "ranked": rows, "agreements": agreements}))
+        return
+    show_ranking(ranking)
+
+
 def recipes() -> None:
     """List the recipes, a line each."""
     from rich.console import Console
@@ -361,6 +396,26 @@ def show_scores(rows: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
+def show_ranking(ranking: "Ranking") -> None:
+    """The runs in order, the one picked, and the agreement with labels."""
+    from rich.console import Console
+    from rich.table import Table
+
+    known = sorted({name for r in ranking.ranked for name in r.scores})
+    table = Table("", "run", ranking.by, "active", *known, box=None)
+    for place, r in enumerate(ranking.ranked, 1):
+        value = f"{r.value:.3f}" + (f" ± {r.error:.3f}" if r.error is not None else "")
+        scores = [f"{r.scores[name]:.3f}" if name in r.scores else "–" for name in known]
+        table.add_row(str(place), str(r.run.path), value, "–" if r.active is None else str(r.active), *scores)
+    console = Console()
+    console.print(table)
+    console.print(f"\npicked: {ranking.ranked[0].run.path}")
+    for name, a in ranking.agreements.items():
+        interval = f"[{a.low:+.2f}, {a.high:+.2f}]"
+        console.print(f"with {name}: Spearman {a.spearman:+.2f} {interval}, regret {a.regret:.3f}, {a.models} runs",
+                      markup=False)  # fmt: skip
+
+
 def draw_factor_maps(run: "Run", rows: list[dict[str, Any]]) -> list[Path]:
     """The importance matrix of DCI as a picture, if it was measured."""
     from wherewhat.explore.draw import draw_factor_map
@@ -423,6 +478,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "train": train,
     "evaluate": evaluate,
     "traverse": traverse,
+    "rank": rank,
     "recipes": recipes,
     "data list": data_list,
     "data show": data_show,

@@ -1,0 +1,129 @@
+"""Orders without labels: what they reward, how agreement is told, and the command."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import small
+
+from wherewhat import cli
+from wherewhat.errors import UserError
+from wherewhat.metrics.ranking import agreement, spearman, udr
+from wherewhat.rank import rank
+from wherewhat.runs import Run
+from wherewhat.train.loop import train
+
+RNG = np.random.default_rng(0)
+SOURCES = RNG.uniform(-1, 1, (1_000, 4))
+
+# ------------------------------------------------------------------------------------------------------------------ udr
+
+
+def turned(seed: int) -> np.ndarray:
+    return SOURCES @ np.linalg.qr(np.random.default_rng(seed).standard_normal((4, 4)))[0]
+
+
+def test_models_that_differ_in_order_and_sign_agree_perfectly() -> None:
+    models = [SOURCES, -SOURCES[:, ::-1], SOURCES[:, [2, 0, 3, 1]] * [1, -2, 3, 1]]
+    assert udr(models) == pytest.approx([1, 1, 1], abs=0.15)  # 1 but for what finite samples correlate by chance
+    assert (udr([m.round(1) for m in models]) > 0.8).all()
+
+
+def test_turned_models_agree_less_and_are_ranked_below() -> None:
+    found = udr([SOURCES, SOURCES[:, ::-1], -SOURCES, turned(1), turned(2)])
+    assert found[:3].min() > found[3:].max() + 0.2
+
+
+def test_unused_codes_do_not_count() -> None:
+    padded = np.column_stack([SOURCES, 1e-3 * RNG.standard_normal((1_000, 3))])
+    assert udr([padded, SOURCES, SOURCES]) == pytest.approx(udr([SOURCES, SOURCES, SOURCES]))
+    assert udr([1e-3 * SOURCES, SOURCES, SOURCES])[0] == 0
+
+
+def test_one_model_has_nobody_to_agree_with() -> None:
+    with pytest.raises(UserError, match="at least two"):
+        udr([SOURCES])
+
+
+# ------------------------------------------------------------------------------------------------------------ agreement
+
+
+def test_spearman_is_scipys() -> None:
+    from scipy.stats import spearmanr
+
+    a, b = RNG.integers(0, 6, (2, 15)).astype(float)
+    assert spearman(a, b) == pytest.approx(spearmanr(a, b).statistic)
+    assert np.isnan(spearman(np.ones(5), np.arange(5.0)))
+
+
+def test_agreement_of_a_right_a_wrong_and_a_blind_order() -> None:
+    scores = np.linspace(0.2, 0.9, 12)
+    right, wrong = agreement(scores**3, scores), agreement(-scores, scores)
+    assert (right.spearman, right.regret, right.low) == pytest.approx((1, 0, 1))
+    assert (wrong.spearman, wrong.regret) == pytest.approx((-1, 0.7))
+    blind = agreement(RNG.standard_normal(12), scores)
+    assert blind.low < blind.spearman < blind.high and blind.high - blind.low > 0.5
+
+
+# -------------------------------------------------------------------------------------------------------------- command
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Five tiny autoencoders, their scores written by hand."""
+    home = tmp_path_factory.mktemp("ranked")
+    runs = []
+    for seed in range(5):
+        run = train(replace(small("demo", images=64), seed=seed), str(home / f"s{seed}"), "cpu", quiet=True)
+        options = {"protocol": "small", "network": "alex", "threshold": 0.1}
+        details = {"active": 3 + seed % 2, "error": 0.1}
+        rows = [{"metric": "tpl", "value": 5.0 - seed, "options": options, "details": details}]
+        rows += [{"metric": "dci", "value": 0.1 * seed, "options": {}}]
+        for row in rows:
+            run.log_metric({"images": run.images, **row})
+        runs.append(run)
+    return runs
+
+
+def test_short_traversals_come_first_and_agreement_is_told(trained) -> None:
+    found = rank(trained)
+    assert [r.run.config.seed for r in found.ranked] == [4, 3, 2, 1, 0]
+    assert set(found.agreements) == {"dci"}  # too few runs of one number of active dimensions
+    assert found.agreements["dci"].spearman == pytest.approx(1) and found.agreements["dci"].regret == 0
+
+
+def test_the_lowest_loss_comes_first(trained) -> None:
+    found = rank(trained, "loss")
+    values = [r.value for r in found.ranked]
+    assert values == sorted(values)
+    row = found.ranked[0].run.rows("train")[-1]
+    assert values[0] == pytest.approx(row["reconstruction"] + 5 * row["divergence"])
+
+
+def test_udr_reads_the_same_images_with_every_model(trained) -> None:
+    found = rank(trained, "udr")
+    assert len(found.ranked) == 5 and all(0 <= r.value <= 1 for r in found.ranked)
+
+
+def test_what_does_not_compare_is_refused(trained, tmp_path) -> None:
+    gan = train(small("demo-gan", images=16), str(tmp_path / "gan"), "cpu", quiet=True)
+    with pytest.raises(UserError, match="GAN"):
+        rank([trained[0], gan], "loss")
+    other = Run(trained[1].path, replace(trained[1].config, data=replace(trained[1].config.data, source="sprites")))
+    with pytest.raises(UserError, match="other images"):
+        rank([trained[0], other], "loss")
+    with pytest.raises(UserError, match="same images"):
+        rank([trained[0], other], "udr")
+    with pytest.raises(UserError, match="at least two"):
+        rank(trained[:1])
+
+
+def test_the_command_prints_a_table_a_pick_and_json(trained, capsys) -> None:
+    paths = [str(run.path) for run in trained]
+    cli.main(["rank", *paths])
+    told = capsys.readouterr().out
+    assert "picked:" in told and "Spearman +1.00" in told
+    cli.main(["rank", *paths, "--by", "loss", "--json"])
+    record = json.loads(capsys.readouterr().out)
+    assert len(record["ranked"]) == 5 and record["by"] == "loss"

@@ -1,0 +1,85 @@
+"""Which of many models, without labels: agreement between models, and how well a choice agrees with labels.
+
+m models, n images, z codes of a model.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from wherewhat.errors import UserError
+
+LEAST_SPREAD = 0.1
+"""codes whose standard deviation is below are of unused latents (UDR)"""
+
+
+def udr(codes: Sequence[Float[np.ndarray, "n _"]]) -> Float[np.ndarray, " m"]:
+    """Unsupervised disentanglement ranking (Duan et al. 2020, https://arxiv.org/abs/1905.12614): 0 … 1, higher is
+    better.
+
+    How far the codes of a model correspond one to one to those of another: with R the absolute rank correlations of
+    their used codes, ½ (mean over columns of max²/sum + the same over rows); the median over all other models.  The
+    paper masks by divergence, which not every model has; here a code is used if its standard deviation is above
+    LEAST_SPREAD.  Rows are the same images for all.  A model without used codes has 0.  Raises UserError with fewer
+    than two models.
+    """
+    if len(codes) < 2:
+        raise UserError("UDR compares models with each other: give at least two")
+    ranked = [_ranks(z[:, z.std(0) > LEAST_SPREAD]) for z in codes]
+    table = np.full((len(codes), len(codes)), np.nan)
+    for i in range(len(codes)):
+        for j in range(i):
+            table[i, j] = table[j, i] = _one_to_one(np.abs(ranked[i].T @ ranked[j]))
+    return np.asarray(np.nanmedian(table, 1))
+
+
+def _ranks(codes: Float[np.ndarray, "n z"]) -> Float[np.ndarray, "n z"]:
+    """Ranks of each column, centred, of length 1: their products are rank correlations."""
+    from scipy.stats import rankdata
+
+    ranks = rankdata(codes, axis=0) if codes.shape[1] else codes
+    ranks = ranks - ranks.mean(0)
+    return np.asarray(ranks / np.maximum(np.linalg.norm(ranks, axis=0), 1e-12))
+
+
+def _one_to_one(r: Float[np.ndarray, "a b"]) -> float:
+    if not r.size:
+        return 0.0
+    columns, rows = r.max(0) ** 2 / r.sum(0).clip(1e-12), r.max(1) ** 2 / r.sum(1).clip(1e-12)
+    return float((columns.mean() + rows.mean()) / 2)
+
+
+class Agreement(NamedTuple):
+    """How well an order of models agrees with a score that needs labels."""
+
+    spearman: float
+    """rank correlation, positive if the order is right; nan if either is constant"""
+    low: float
+    """lower end of its 95 % bootstrap interval over models"""
+    high: float
+    regret: float
+    """the best score less that of the model picked"""
+    models: int
+
+
+def agreement(
+    merit: Float[np.ndarray, " m"], scores: Float[np.ndarray, " m"], resamples: int = 2_000, seed: int = 0
+) -> Agreement:
+    """Merit (higher is better, known without labels) against scores (higher is better, known with them)."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(len(merit), size=(resamples, len(merit)))
+    found = np.array([spearman(merit[rows], scores[rows]) for rows in drawn])
+    found = found[np.isfinite(found)]
+    low, high = np.percentile(found, [2.5, 97.5]) if len(found) else (np.nan, np.nan)
+    regret = float(scores.max() - scores[merit.argmax()])
+    return Agreement(spearman(merit, scores), float(low), float(high), regret, len(merit))
+
+
+def spearman(a: Float[np.ndarray, " m"], b: Float[np.ndarray, " m"]) -> float:
+    """Rank correlation, ties sharing their mean rank; nan if either is constant."""
+    both = _ranks(np.stack([a, b], 1))
+    if (np.linalg.norm(both, axis=0) < 0.5).any():
+        return float("nan")
+    return float(both[:, 0] @ both[:, 1])

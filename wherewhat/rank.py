@@ -1,0 +1,115 @@
+"""Order any runs without labels, pick one, and say how well that agrees with labels where there are any."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from wherewhat.data import open_data
+from wherewhat.errors import UserError
+from wherewhat.evaluate import Told, draw_index, evaluate, quiet, read
+from wherewhat.metrics.ranking import Agreement, agreement, udr
+from wherewhat.runs import Run
+
+By = Literal["tpl", "loss", "udr"]
+UDR_IMAGES = 1_000
+LABELLED = ("factor_vae", "dci", "mig")
+"""scores an order is held against, where runs have them"""
+LEAST = 4
+"""runs below which an agreement is not told"""
+
+
+class Ranked(NamedTuple):
+    """One run and what it was ordered by."""
+
+    run: Run
+    value: float
+    error: float | None
+    active: int | None
+    """dimensions with a TPL above the threshold, if it was measured"""
+    scores: dict[str, float]
+    """what its metrics.jsonl holds of LABELLED, for its last checkpoint"""
+
+
+class Ranking(NamedTuple):
+    """Runs, the best first."""
+
+    by: By
+    ranked: list[Ranked]
+    agreements: dict[str, Agreement]
+    """for each score that all runs have, over all of them; with `tpl` also over those with the same number of active
+    dimensions, as in "dci, 6 active" """
+
+
+def rank(
+    runs: Sequence[Run], by: By = "tpl", protocol: str = "small", distance: str = "alex", device: str = "cpu",
+    told: Told = quiet,
+) -> Ranking:  # fmt: skip
+    """Runs ordered by TPL (lower first; measured now where it was not), by training loss (lower first; autoencoders of
+    one objective on one data set) or by UDR (higher first; one data set).  Raises UserError for runs that do not
+    compare."""
+    if len(runs) < 2:
+        raise UserError("an order needs at least two runs")
+    values: list[tuple[float, float | None]]
+    if by == "tpl":
+        values = [_tpl(run, protocol, distance, device, told) for run in runs]
+    elif by == "loss":
+        values = [(_loss(run, runs[0]), None) for run in runs]
+    else:
+        values = [(float(v), None) for v in udr(_codes(runs, device, told))]
+    found = [Ranked(run, *value, _active(run), _scores(run)) for run, value in zip(runs, values, strict=True)]
+    sign = 1 if by == "udr" else -1
+    ranked = sorted(found, key=lambda r: -sign * r.value)
+    return Ranking(by, ranked, dict(_agreements(ranked, sign, by)))
+
+
+def _tpl(run: Run, protocol: str, distance: str, device: str, told: Told) -> tuple[float, float | None]:
+    row = run.latest("tpl")
+    if row is None or row["options"]["protocol"] != protocol:
+        evaluate(run, ["tpl"], "fast", protocol, distance, device=device, told=told)
+        row = run.latest("tpl")
+    assert row is not None
+    return row["value"], row["details"]["error"]
+
+
+def _loss(run: Run, first: Run) -> float:
+    c = run.config.autoencoder
+    if c is None:
+        raise UserError(f"{run.path} is a GAN, whose losses do not tell which model is better: --by tpl or udr")
+    if (c, run.config.data) != (first.config.autoencoder, first.config.data):
+        raise UserError(f"{run.path} and {first.path} minimise other losses, or on other images: --by tpl or udr")
+    rows = [row for row in run.rows("train") if row["images"] > 0.9 * run.images]
+    terms = (r["reconstruction"] + c.beta * r["divergence"] + c.perceptual * r.get("perceptual", 0.0) for r in rows)
+    return float(np.mean(list(terms)))
+
+
+def _codes(runs: Sequence[Run], device: str, told: Told) -> list[np.ndarray]:
+    sources = {(run.config.data.source, run.config.data.channels) for run in runs}
+    if len(sources) > 1:
+        raise UserError(f"UDR reads the same images with every model, and these were trained on {sorted(sources)}")
+    codes = []
+    for run in runs:
+        data = open_data(run.config.data)
+        codes.append(read(run.recogniser.to(device), data, draw_index(data, UDR_IMAGES), told).astype(np.float64))
+    return codes
+
+
+def _active(run: Run) -> int | None:
+    row: dict[str, Any] | None = run.latest("tpl")
+    return None if row is None else int(row["details"]["active"])
+
+
+def _scores(run: Run) -> dict[str, float]:
+    return {name: float(row["value"]) for name in LABELLED if (row := run.latest(name))}
+
+
+def _agreements(ranked: list[Ranked], sign: int, by: By) -> Any:
+    groups = {"": ranked}
+    if by == "tpl":
+        for active in sorted({r.active for r in ranked if r.active is not None}):
+            groups[f", {active} active"] = [r for r in ranked if r.active == active]
+    for words, group in groups.items():
+        for name in LABELLED:
+            if len(group) >= LEAST and all(name in r.scores for r in group):
+                merit, scores = np.array([[sign * r.value, r.scores[name]] for r in group]).T
+                yield name + words, agreement(merit, scores)
