@@ -161,7 +161,10 @@ def test_the_installed_command_ends_with_2_and_one_message():
     ("words", "message"),
     [
         ("trian demo", "there is no command trian; did you mean train?"),
-        ("qqqq", "there is no command qqqq; there is: demo, train, evaluate, traverse, rank, recipes, data list"),
+        (
+            "qqqq",
+            "there is no command qqqq; there is: demo, train, evaluate, traverse, rotate, rank, recipes, data list",
+        ),
         ("data lst", "there is no command data lst; did you mean data list?"),
         ("data", "data takes a second word; there is: data list, data show"),
         ("data --help", "data takes a second word; there is: data list, data show"),
@@ -479,3 +482,11 @@ def test_minutes_end_a_demo_early_and_again_it_goes_on(call, monkeypatch):
         assert call("demo", "--minutes", minutes)[0] == 0
         seen.append(Run.open("runs/demo").images)
     assert 0 < seen[0] < seen[1] < 100_000
+
+
+def test_rotating_draws_curves_and_tells_scores(run_folder, call):
+    flags = ["--pair", 0, 1, "--angles", 5, "--distance", "pixels"]
+    status, told, _ = call("rotate", run_folder, *flags, "--out", "curves.png")
+    assert status == 0 and "z0 and z1: axis score" in told and Path("curves.png").is_file()
+    (record,) = json.loads(call("rotate", run_folder, *flags, "--json")[1])
+    assert record["degrees"] == [0, 45, 90, 135, 180] and len(record["lengths"]) == 5

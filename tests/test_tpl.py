@@ -11,7 +11,7 @@ from conftest import small
 from wherewhat.errors import UserError
 from wherewhat.evaluate import picture
 from wherewhat.metrics.distance import Pixels
-from wherewhat.metrics.tpl import PROTOCOLS, TplProtocol, check_images, find_protocol, sweep, tpl, tpl_score
+from wherewhat.metrics.tpl import PROTOCOLS, TplProtocol, check_images, find_protocol, rotate, sweep, tpl, tpl_score
 from wherewhat.nn.generator import Generator
 from wherewhat.runs import build_generator
 
@@ -270,3 +270,38 @@ def test_what_a_generator_may_not_return(images, words):
 def test_images_of_1_3_and_4_channels_are_measured(channels):
     check_images(torch.full((2, channels, 3, 5), 1.5), 2)
     assert tpl(lambda z: z.view(-1, 1, 1, 1).expand(-1, channels, 2, 3) / 4, 1, Pixels(), FEW).score > 0
+
+
+# ------------------------------------------------------------------------------------------------------------- rotation
+
+
+def two_bars(z: torch.Tensor) -> torch.Tensor:
+    """Latent 0 lights the left half, latent 1 the right one, each by a bounded amount; others do nothing."""
+    image = torch.zeros(len(z), 1, 8, 8)
+    image[..., :4] = torch.tanh(z[:, 0])[:, None, None, None]
+    image[..., 4:] = torch.tanh(z[:, 1])[:, None, None, None]
+    return image
+
+
+def test_sweeps_along_simple_latents_are_shorter_than_between_them() -> None:
+    """Along an axis half the pixels move and stop where they saturate; between the axes all of them do."""
+    study = rotate(two_bars, 3, Pixels(), (0, 1), 17, TplProtocol(25, 4))
+    assert study.degrees[[0, 4, 8, 12, 16]].tolist() == [0, 45, 90, 135, 180]
+    assert study.axis_score > 0.2
+    assert study.lengths[0] == pytest.approx(study.lengths[8]) == pytest.approx(study.lengths[16])
+    assert study.lengths.argmin() in (0, 8, 16)
+
+
+def test_turned_latents_have_a_negative_score_and_idle_ones_none() -> None:
+    turn = torch.tensor([[1.0, 1.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]) / 2**0.5
+    assert rotate(lambda z: two_bars(z @ turn), 3, Pixels(), (0, 1), 9, TplProtocol(25, 4)).axis_score < -0.3
+    idle = rotate(lambda z: torch.zeros(len(z), 1, 8, 8), 3, Pixels(), (0, 2), 5, TplProtocol(5, 2))
+    assert idle.axis_score == 0 and (idle.lengths == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("pair", "angles", "words"), [((1, 1), 17, "two different"), ((0, 3), 17, "0 to 2"), ((0, 1), 8, "5, 9")]
+)
+def test_pairs_and_angles_that_there_are_not(pair: tuple[int, int], angles: int, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        rotate(two_bars, 3, Pixels(), pair, angles, TplProtocol(5, 2))

@@ -192,6 +192,59 @@ def _opened(path: Path, data: str | None) -> "Run":
     return run
 
 
+def rotate(
+    run: Annotated[Positional[Path], arg(metavar="RUN")],
+    /,
+    pair: tuple[int, int] | None = None,
+    out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
+    angles: int = 17,
+    protocol: str = "small",
+    distance: str = "alex",
+    seed: int = 0,
+    device: Device = "auto",
+    as_json: Annotated[bool, arg(name="json")] = False,
+) -> None:
+    """Turn sweeps from one dimension towards another: where dimensions are simple, sweeps along them are shortest.
+
+    Args:
+        run: the run's folder, or one that comes with the package, as in pretrained:rooms
+        pair: two dimensions; all pairs of the six with the longest traversals if not given
+        out: the picture (.png); rotations.png among the run's pictures if not given
+        angles: directions from 0 to 180 degrees: 5, 9, 13, 17, …
+        protocol: points and base points of a sweep, as in TPL: small, medium, large, huge or dlib
+        distance: alex, vgg, pixels, or a path
+        seed: of the base points
+        device: where to compute
+        as_json: curves as JSON on standard output
+    """
+    from itertools import combinations
+
+    from wherewhat.explore.draw import draw_rotations
+    from wherewhat.train.loop import pick_device
+
+    _at_least(0, seed=seed)
+    opened, where = _opened(run, None), pick_device(device)
+    with _told(as_json) as told:
+        if pair is None and opened.dimensions is None:
+            from wherewhat.evaluate import evaluate as score
+
+            score(opened, ["tpl"], "fast", None, distance, device=where, told=told)
+        active = [d.latent for d in opened.dimensions or [] if d.active][:6]
+        pairs = [pair] if pair is not None else list(combinations(active, 2))
+        if not pairs:
+            raise UserError(f"{opened.path} has fewer than two active dimensions: name two with --pair")
+        path, studies = draw_rotations(opened, pairs, out, angles, protocol, distance, seed, where, told)
+    if as_json:
+        print(json.dumps([
+            {"pair": pair, "axis_score": s.axis_score, "degrees": s.degrees.tolist(), "lengths": s.lengths.tolist(),
+             "errors": s.errors.tolist()} for pair, s in studies.items()
+        ]))  # fmt: skip
+        return
+    for (i, j), study in sorted(studies.items(), key=lambda item: -item[1].axis_score):
+        print(f"z{i} and z{j}: axis score {study.axis_score:+.3f}")
+    print(path)
+
+
 def rank(
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …")],
     /,
@@ -478,6 +531,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "train": train,
     "evaluate": evaluate,
     "traverse": traverse,
+    "rotate": rotate,
     "rank": rank,
     "recipes": recipes,
     "data list": data_list,

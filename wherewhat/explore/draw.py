@@ -1,7 +1,7 @@
 """Pictures of a run, drawn and saved: what the command line and the report show."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from wherewhat.data import open_data
 from wherewhat.errors import UserError
 from wherewhat.explore import canvas, traverse
 from wherewhat.explore.traverse import Slider
+from wherewhat.metrics.distance import load_distance
+from wherewhat.metrics.tpl import Rotation, rotate
 from wherewhat.nn.generator import mean_masks
 from wherewhat.runs import Run, draw_prior
 
@@ -59,6 +61,29 @@ def starting_point(run: Run, seed: int, device: str) -> Float[Tensor, " z"]:
             image = torch.from_numpy(data.images(rng.integers(len(data), size=1))).to(device)
             return run.recogniser.to(device)(image.float() / 127.5 - 1)[0]
     return torch.from_numpy(draw_prior(run.config, 1, [seed, 2])[0]).to(device)
+
+
+def draw_rotations(
+    run: Run, pairs: Sequence[tuple[int, int]], out: Path | None = None, angles: int = 17, protocol: str = "small",
+    distance: str = "alex", seed: int = 0, device: str = "cpu", told: Callable[[str, float], None] | None = None,
+) -> tuple[Path, dict[tuple[int, int], Rotation]]:  # fmt: skip
+    """The rotation study of pairs of controls, as a picture (a curve a pair) and numbers."""
+    path = out or run.picture("rotations.png")
+    canvas.check_kind(path)
+    perceptual = load_distance(distance, device)
+    generator = run.generator.to(device)
+    studies: dict[tuple[int, int], Rotation] = {}
+    for pair in pairs:
+
+        def progress(done: float) -> None:
+            if told:
+                told("rotating", (len(studies) + done) / len(pairs))
+
+        studies[pair] = rotate(
+            lambda z: generator(z).image.clamp(-1, 1), generator.config.codes, perceptual, pair, angles, protocol, seed,
+            device, progress,
+        )  # fmt: skip
+    return canvas.save_still(traverse.rotation_curves(studies, run.names), path), studies
 
 
 def draw_factor_map(run: Run, row: dict[str, Any]) -> Path:

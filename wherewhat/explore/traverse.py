@@ -11,6 +11,7 @@ from torch import Tensor
 
 from wherewhat.explore import canvas
 from wherewhat.explore.canvas import GAP, Canvas
+from wherewhat.metrics.tpl import Rotation
 from wherewhat.nn import controls
 from wherewhat.nn.generator import Generator
 from wherewhat.runs import Dimension
@@ -146,6 +147,32 @@ def factor_map(
         dark = "white" if shown[i, j] > 0.6 else "black"
         axes.text(j, i, f"{shown[i, j]:.2f}", ha="center", va="center", color=dark, fontsize=8)
     figure.colorbar(picture, ax=axes)
+    drawn.draw()
+    return Image.fromarray(np.asarray(drawn.buffer_rgba())[..., :3].copy())
+
+
+def rotation_curves(studies: Mapping[tuple[int, int], Rotation], names: Mapping[int, str]) -> Image.Image:
+    """A panel a pair: length of a sweep against its direction, with standard errors and the axis score."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(studies))
+    rows = -(-len(studies) // columns)
+    figure = Figure(figsize=(3.6 * columns, 2.7 * rows), dpi=110, layout="constrained")
+    drawn = FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True).flatten()
+    for panel, (pair, study) in zip(panels, studies.items(), strict=False):
+        first, second = (f"z{latent} {names.get(latent, '')}".strip() for latent in pair)
+        panel.fill_between(study.degrees, study.lengths - study.errors, study.lengths + study.errors, alpha=0.25)
+        panel.plot(study.degrees, study.lengths, marker="o", markersize=3)
+        panel.set_xticks([0, 45, 90, 135, 180], [first, "45°", second, "135°", first], fontsize=7)
+        for axis in (0, 90, 180):
+            panel.axvline(axis, color="0.8", linewidth=0.8, zorder=0)
+        panel.set_ylim(bottom=0)
+        panel.set_ylabel("perceptual length", fontsize=8)
+        panel.set_title(f"axis score {study.axis_score:+.2f}", fontsize=9)
+    for panel in panels[len(studies) :]:
+        panel.remove()
     drawn.draw()
     return Image.fromarray(np.asarray(drawn.buffer_rgba())[..., :3].copy())
 

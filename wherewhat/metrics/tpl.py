@@ -109,6 +109,63 @@ def tpl(
     return tpl_score(segments.reshape(setting.bases, codes, -1), threshold, options)
 
 
+class Rotation(NamedTuple):
+    """Lengths of sweeps along directions turned from one latent towards another."""
+
+    degrees: Float[np.ndarray, " a"]
+    """0: the first latent alone; 90: the second; to 180"""
+    lengths: Float[np.ndarray, " a"]
+    """mean over base points"""
+    errors: Float[np.ndarray, " a"]
+    """standard errors of the lengths"""
+
+    @property
+    def axis_score(self) -> float:
+        """How much shorter sweeps along the two axes are than along the directions furthest from both (45° and 135°):
+        1 − their ratio.  0 where no direction is special; negative where the axes are the worst."""
+        at = {round(float(d)): length for d, length in zip(self.degrees, self.lengths, strict=True)}
+        between = (at[45] + at[135]) / 2
+        return float(1 - (at[0] + at[90]) / 2 / between) if between > 0 else 0.0
+
+
+def rotate(
+    generate: Callable[[Tensor], Tensor],
+    codes: int,
+    distance: Distance,
+    pair: tuple[int, int],
+    angles: int = 17,
+    protocol: TplProtocol | str = "small",
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    progress: Callable[[float], None] | None = None,
+) -> Rotation:
+    """The rotation study (section 3.3 of the paper): perceptual length of sweeps along cos θ · e_i + sin θ · e_j, for
+    `angles` values of θ from 0 to 180° (4 k + 1 of them, so that 45° is one).  Where latents are simple, the curve dips
+    at the axes.  Raises UserError for a pair or a number of angles that there is not."""
+    if len(set(pair)) < 2 or not all(0 <= latent < codes for latent in pair):
+        raise UserError(f"pair {pair[0]}, {pair[1]}: give two different latents from 0 to {codes - 1}")
+    if angles < 5 or angles % 4 != 1:
+        raise UserError(f"{angles} angles: give 5, 9, 13, 17, … so that 0, 45, 90 and 135 degrees are among them")
+    setting = find_protocol(protocol)
+    bases = torch.from_numpy(np.random.default_rng(seed).standard_normal((setting.bases, codes), np.float32))
+    bases[:, list(pair)] = 0  # all directions pass through the middle, and so have the same reach
+    degrees = np.linspace(0, 180, angles)
+    lengths = np.empty((angles, setting.bases))
+    with torch.no_grad():
+        for a, theta in enumerate(np.deg2rad(degrees)):
+            for b, base in enumerate(bases):
+                z = base.repeat(setting.points, 1)
+                places = torch.linspace(-REACH, REACH, setting.points)
+                z[:, pair[0]], z[:, pair[1]] = places * float(np.cos(theta)), places * float(np.sin(theta))
+                images = generate(z.to(device))
+                check_images(images, setting.points)
+                lengths[a, b] = distance.path(images.float()[None]).sum().item()
+            if progress:
+                progress((a + 1) / angles)
+    errors = lengths.std(1, ddof=1) / np.sqrt(setting.bases) if setting.bases > 1 else np.full(angles, np.nan)
+    return Rotation(degrees, lengths.mean(1), errors)
+
+
 def sweep(base: Float[Tensor, " z"], latent: int, points: int, reach: float = REACH) -> Float[Tensor, "s z"]:
     """The base point with one latent at `points` places from −reach to +reach."""
     z = base.repeat(points, 1)
