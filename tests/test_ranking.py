@@ -106,6 +106,27 @@ def test_udr_reads_the_same_images_with_every_model(trained) -> None:
     assert len(found.ranked) == 5 and all(0 <= r.value <= 1 for r in found.ranked)
 
 
+def test_axis_scores_are_measured_once_and_kept(trained, monkeypatch) -> None:
+    named = {
+        "latent": 0,
+        "tpl": 1.0,
+        "tpl_error": 0.1,
+        "active": True,
+        "row": 0.5,
+        "column": 0.5,
+        "area": 1.0,
+        "peak": 1.0,
+    }
+    for run in trained:
+        table = [named, {**named, "latent": 1}]
+        run.log_metric({"images": run.images, "metric": "dimensions", "value": 2, "options": {}, "details": table})
+    found = rank(trained, "axis", distance="pixels")
+    values = [r.value for r in found.ranked]
+    assert values == sorted(values, reverse=True) and set(found.ranked[0].run.latest("axis")["details"]) == {"0,1"}
+    monkeypatch.setattr("wherewhat.rank.rotate", None)  # never asked again
+    assert [r.value for r in rank(trained, "axis", distance="pixels").ranked] == values
+
+
 def test_what_does_not_compare_is_refused(trained, tmp_path) -> None:
     gan = train(small("demo-gan", images=16), str(tmp_path / "gan"), "cpu", quiet=True)
     with pytest.raises(UserError, match="GAN"):

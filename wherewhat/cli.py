@@ -248,7 +248,7 @@ def rotate(
 def rank(
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …")],
     /,
-    by: Literal["tpl", "loss", "udr"] = "tpl",
+    by: Literal["tpl", "loss", "udr", "axis"] = "tpl",
     protocol: str = "small",
     distance: str = "alex",
     device: Device = "auto",
@@ -258,7 +258,8 @@ def rank(
 
     Args:
         runs: run folders, or pretrained:NAME
-        by: tpl: shortest traversals first; loss: of one autoencoder objective; udr: codes most like the others'
+        by: tpl: shortest traversals first; loss: of one autoencoder objective; udr: codes most like the others';
+            axis: sweeps along dimensions much shorter than between them
         protocol: of the TPL, measured now where a run has none: small, medium, large, huge or dlib
         distance: of the TPL: alex, vgg, pixels, or a path
         device: where to compute

@@ -1,18 +1,23 @@
 """Order any runs without labels, pick one, and say how well that agrees with labels where there are any."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from wherewhat.data import open_data
 from wherewhat.errors import UserError
-from wherewhat.evaluate import Told, draw_index, evaluate, quiet, read
+from wherewhat.evaluate import Told, draw_index, evaluate, picture, quiet, read
+from wherewhat.metrics.distance import load_distance
 from wherewhat.metrics.ranking import Agreement, agreement, udr
+from wherewhat.metrics.tpl import rotate
 from wherewhat.runs import Run
 
-By = Literal["tpl", "loss", "udr"]
+By = Literal["tpl", "loss", "udr", "axis"]
 UDR_IMAGES = 1_000
+AXIS_DIMENSIONS = 6
+"""with the longest traversals, among which all pairs are turned"""
 LABELLED = ("factor_vae", "dci", "mig")
 """scores an order is held against, where runs have them"""
 LEAST = 4
@@ -46,8 +51,8 @@ def rank(
     told: Told = quiet,
 ) -> Ranking:  # fmt: skip
     """Runs ordered by TPL (lower first; measured now where it was not), by training loss (lower first; autoencoders of
-    one objective on one data set) or by UDR (higher first; one data set).  Raises UserError for runs that do not
-    compare."""
+    one objective on one data set), by UDR (higher first; one data set) or by the mean axis score of pairs of dimensions
+    (higher first; measured now where it was not).  Raises UserError for runs that do not compare."""
     if len(runs) < 2:
         raise UserError("an order needs at least two runs")
     values: list[tuple[float, float | None]]
@@ -55,10 +60,12 @@ def rank(
         values = [_tpl(run, protocol, distance, device, told) for run in runs]
     elif by == "loss":
         values = [(_loss(run, runs[0]), None) for run in runs]
+    elif by == "axis":
+        values = [(_axis(run, protocol, distance, device, told), None) for run in runs]
     else:
         values = [(float(v), None) for v in udr(_codes(runs, device, told))]
     found = [Ranked(run, *value, _active(run), _scores(run)) for run, value in zip(runs, values, strict=True)]
-    sign = 1 if by == "udr" else -1
+    sign = 1 if by in ("udr", "axis") else -1
     ranked = sorted(found, key=lambda r: -sign * r.value)
     return Ranking(by, ranked, dict(_agreements(ranked, sign, by)))
 
@@ -70,6 +77,26 @@ def _tpl(run: Run, protocol: str, distance: str, device: str, told: Told) -> tup
         row = run.latest("tpl")
     assert row is not None
     return row["value"], row["details"]["error"]
+
+
+def _axis(run: Run, protocol: str, distance: str, device: str, told: Told) -> float:
+    """Mean axis score over pairs of active dimensions; 0 with fewer than two."""
+    row = run.latest("axis")
+    if row is None or row["options"]["protocol"] != protocol:
+        if run.dimensions is None:
+            evaluate(run, ["tpl"], "fast", protocol, distance, device=device, told=told)
+        active = [d.latent for d in run.dimensions or [] if d.active][:AXIS_DIMENSIONS]
+        perceptual, generator = load_distance(distance, device), run.generator.to(device)
+        scores: dict[str, float] = {}
+        for i, j in combinations(active, 2):
+            told(f"turning {run.path.name}", len(scores) / 15)
+            study = rotate(picture(generator), generator.config.codes, perceptual, (i, j), 5, protocol, device=device)
+            scores[f"{i},{j}"] = study.axis_score
+        value = float(np.mean(list(scores.values()))) if scores else 0.0
+        options = {"protocol": protocol, "angles": 5, **perceptual.options}
+        row = {"images": run.images, "metric": "axis", "value": value, "options": options, "details": scores}
+        run.log_metric(row)
+    return float(row["value"])
 
 
 def _loss(run: Run, first: Run) -> float:
