@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wherewhat.config import Config
     from wherewhat.rank import Ranking
     from wherewhat.runs import Run
+    from wherewhat.where import Place
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 _RECIPE = "(default: the recipe's)"
@@ -190,6 +191,38 @@ def _opened(path: Path, data: str | None) -> "Run":
         source = str(Path(data).absolute()) if Path(data).exists() else data
         run.config = replace(run.config, data=replace(run.config.data, source=source))
     return run
+
+
+def where(
+    run: Annotated[Positional[Path], arg(metavar="RUN")],
+    /,
+    data: Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")] = None,
+    count: int = 32,
+    seed: int = 0,
+    device: Device = "auto",
+    as_json: Annotated[bool, arg(name="json")] = False,
+) -> None:
+    """Measure where each dimension acts: what its sweep changes, against its mask and the true place of its factor.
+
+    Args:
+        run: the run's folder, or one that comes with the package, as in pretrained:rooms
+        data: where the images are now, if not where they were
+        count: images around which dimensions are swept
+        seed: of the images drawn
+        device: where to compute
+        as_json: rows as JSON on standard output
+    """
+    from wherewhat.train.loop import pick_device
+    from wherewhat.where import where as places
+
+    _at_least(0, seed=seed)
+    _at_least(1, count=count)
+    opened = _opened(run, data)
+    found = places(opened, count, seed, pick_device(device))
+    if as_json:
+        print(json.dumps([p._asdict() for p in found]))
+        return
+    show_places(opened, found)
 
 
 def rotate(
@@ -450,6 +483,20 @@ def show_scores(rows: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
+def show_places(run: "Run", found: "Sequence[Place]") -> None:
+    """A line a dimension: how much of the image it changes, and three overlaps."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("slider", "what", "of the image", "mask ∩ change", "change ∩ truth", "mask ∩ truth", box=None,
+                  title="intersection over union, mean over images")  # fmt: skip
+    for p in found:
+        truths = [f"{v:.2f}" if v is not None else "–" for v in (p.change_truth, p.mask_truth)]
+        what = run.names.get(p.latent) or p.factor or "–"
+        table.add_row(f"z{p.latent}", what, f"{p.share_changed:.0%}", f"{p.mask_change:.2f}", *truths)
+    Console().print(table)
+
+
 def show_ranking(ranking: "Ranking") -> None:
     """The runs in order, the one picked, and the agreement with labels."""
     from rich.console import Console
@@ -532,6 +579,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "train": train,
     "evaluate": evaluate,
     "traverse": traverse,
+    "where": where,
     "rotate": rotate,
     "rank": rank,
     "recipes": recipes,

@@ -1,0 +1,105 @@
+"""Where: overlaps on constructed places, and a generator whose controls act exactly where its masks say."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from conftest import small
+
+from wherewhat import cli
+from wherewhat.data import open_data
+from wherewhat.data.worlds import region
+from wherewhat.errors import UserError
+from wherewhat.metrics.where import changed, covered, iou
+from wherewhat.runs import Run
+from wherewhat.train.loop import train
+from wherewhat.where import where
+
+LEFT = np.arange(8) < 4
+
+
+def test_overlap_of_known_places() -> None:
+    left, top = np.broadcast_to(LEFT, (8, 8)), np.broadcast_to(LEFT[:, None], (8, 8))
+    assert iou(left, left) == 1 and iou(left, ~left) == 0 and iou(left, top) == pytest.approx(1 / 3)
+    assert iou(left & ~left, left & ~left) == 1
+
+
+def test_changed_is_what_moves_more_than_the_threshold() -> None:
+    images = np.zeros((5, 3, 8, 8))
+    images[3, 1, :, :4] = 0.11
+    images[4, 0, :, 4:] = 0.09
+    assert (changed(images) == LEFT).all()
+
+
+def test_covered_is_above_half_the_peak() -> None:
+    assert (covered(np.where(LEFT, 0.02, 0.009) * np.ones((8, 1))) == LEFT).all()
+    assert not covered(np.zeros((4, 4))).any()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    run = train(small("demo", (64, 64), images=16), str(tmp_path_factory.mktemp("where") / "run"), "cpu", quiet=True)
+    dimension = {
+        "latent": 1,
+        "tpl": 1.0,
+        "tpl_error": 0.1,
+        "active": True,
+        "row": 0.5,
+        "column": 0.5,
+        "area": 1.0,
+        "peak": 1.0,
+    }
+    table = [{**dimension, "factor": "floor hue", "share": 0.9}, {**dimension, "latent": 0, "active": False}]
+    run.log_metric({"images": run.images, "metric": "dimensions", "value": 1, "options": {}, "details": table})
+    return run.path
+
+
+class Painter:
+    """Control 1 brings the floor to another colour, in the images it is asked about; its mask is the floor's place."""
+
+    size = (64, 64)
+
+    def __init__(self, places: np.ndarray) -> None:
+        self.places = torch.from_numpy(places).float()
+
+    def to(self, _device: str) -> "Painter":
+        return self
+
+    def __call__(self, z: torch.Tensor) -> SimpleNamespace:
+        places = self.places.repeat_interleave(len(z) // len(self.places), 0)
+        image = (torch.tanh(z[:, 1])[:, None, None] * places)[:, None].repeat(1, 3, 1, 1)
+        masks = torch.stack([1 - places, places], 1)
+        return SimpleNamespace(image=image, masks_at=lambda h, w: masks)
+
+
+def test_a_control_that_acts_on_its_factor_alone_overlaps_fully(trained, tmp_path) -> None:
+    run = Run.open(shutil.copytree(trained, tmp_path / "run"))
+    data = open_data(run.config.data)
+    index = np.random.default_rng(0).choice(len(data), 6, replace=False)
+    floor = data.factors.names.index("floor hue")
+    run.__dict__["generator"] = Painter(np.stack([region(data, int(i), floor) for i in index]))
+    (place,) = where(run, 6)
+    assert place.latent == 1 and place.factor == "floor hue"
+    assert (place.mask_change, place.change_truth, place.mask_truth) == (1, 1, 1)
+    assert 0.1 < place.share_changed < 0.7
+    assert run.latest("where")["value"] == 1 and run.latest("where")["options"]["against"] == "truth"
+    run.__dict__["generator"].places = 1 - run.generator.places
+    assert where(run, 6)[0].change_truth == 0
+
+
+def test_the_command_prints_a_table_and_json(trained, tmp_path, capsys) -> None:
+    folder = str(shutil.copytree(trained, tmp_path / "run"))
+    cli.main(["where", folder, "--count", "3"])
+    assert "floor hue" in capsys.readouterr().out
+    cli.main(["where", folder, "--count", "3", "--json"])
+    (record,) = json.loads(capsys.readouterr().out)
+    assert record["latent"] == 1 and 0 <= record["change_truth"] <= 1
+
+
+def test_dimensions_must_be_known(tmp_path) -> None:
+    run = train(small("demo", images=16), str(tmp_path / "run"), "cpu", quiet=True)
+    with pytest.raises(UserError, match="wherewhat evaluate"):
+        where(run)
