@@ -457,9 +457,8 @@ def test_demo_trains_scores_and_draws(call, monkeypatch):
     run = Run.open("run")
     assert run.images == 256
     scored = {row["metric"] for row in run.rows("metrics")}
-    parts = {f"{name}_{part}" for name, parts in evaluate.PARTS.items() for part in parts}
-    assert scored == {*evaluate.METRICS, *parts, "dimensions"}
-    for name in evaluate.METRICS:
+    assert scored == {*cli.DEMO_METRICS, "dci_completeness", "dci_informativeness", "dimensions"}
+    for name in cli.DEMO_METRICS:
         assert re.search(rf"^ {name} +\d", out, re.M)
     assert all(f"z{d.latent}" in out for d in run.dimensions)
     drawn = [Path(line.strip()) for line in out.partition("Pictures\n")[2].splitlines()]

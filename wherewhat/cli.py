@@ -332,6 +332,10 @@ def recipes() -> None:
         console.print(f"  -{suffix:<5} {change.__doc__}")
 
 
+DEMO_METRICS = ["factor_vae", "beta_vae", "mig", "dci", "sap", "tpl"]
+"""those most papers report"""
+
+
 def demo(
     out: Path = Path("runs/demo"),
     minutes: float = 10.0,
@@ -360,7 +364,7 @@ def demo(
     _say(f"2/3  scoring {run.path} ({run.images:,} images seen)")
     where = pick_device(device)
     with _told(False) as told:
-        rows = scores.evaluate(run, None, "dlib", "small", device=where, told=told)
+        rows = scores.evaluate(run, DEMO_METRICS, "dlib", "small", device=where, told=told)
     _say("3/3  drawing")
     paths = [draw_traversals(run, run.picture(f"traversals{kind}"), device=where) for kind in (".png", ".gif")]
     show_dimensions(run)
