@@ -86,6 +86,7 @@ def card(args: argparse.Namespace, runs: list[Run], kept: Run) -> str:
         "averaged weights in half precision.",
         "",
         header(command(), args.device),
+        f"- seed {c.seed} finished training at commit {kept.about.get('commit') or 'unknown'}",
         "",
         "| seed | images | minutes | loss | " + " | ".join(SCORES) + " | active |",
         "|---" * (len(SCORES) + 5) + "|",

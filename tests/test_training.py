@@ -141,6 +141,14 @@ def test_controls_are_found_where_training_stops_and_belong_to_their_weights(tmp
     assert saved[2:] == [(96, None), (128, turned)]
 
 
+def test_a_finished_training_is_left_as_it_is(tmp_path):
+    config, path = small("demo", images=16), tmp_path / "run"
+    train(config, str(path), "cpu", quiet=True)
+    before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
+    assert train(config, str(path), "cpu", quiet=True).images == 16
+    assert {p: p.read_bytes() for p in path.rglob("*") if p.is_file()} == before
+
+
 def test_a_gan_moves_its_latents(tmp_path):
     run = train(small("demo-gan", images=16), str(tmp_path / "run"), "cpu", quiet=True)
     assert run.generator.controls is None and not (run.checkpoints()[-1] / "controls.json").exists()

@@ -49,6 +49,8 @@ def train(
     run = Run.create(path, config) if fabric.is_global_zero else Run(Path(path).expanduser(), config)
     state = State(config, fabric)
     restore(run, state)
+    if state.images >= config.images:
+        return run  # done before: what is written of it stays
     chief = fabric.is_global_zero
     progress: Any = Progress(config, state.images) if chief and not quiet else nullcontext(_Silent())
     with progress as show, interrupts() as stopping, reported(run, chief), tensorboard(run, chief) as board:
