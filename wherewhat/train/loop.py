@@ -90,6 +90,7 @@ def train(
                 began += time.perf_counter() - paused
         if stopping():
             raise KeyboardInterrupt
+    fabric.barrier()  # what the first process saved is there for all
     return run
 
 
