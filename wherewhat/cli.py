@@ -84,9 +84,9 @@ def train(
     if rate is not None:
         config = replace(config, optimiser=replace(config.optimiser, rate=rate))
     config = with_settings(config, set)
+    run = _train(config.checked(f"recipe {recipe}"), out, device, processes, minutes, quiet)
     from lightning_fabric.utilities import rank_zero_only
 
-    run = _train(config.checked(f"recipe {recipe}"), out, device, processes, minutes, quiet)
     if not quiet and not getattr(rank_zero_only, "rank", 0):  # one process tells
         print(f"{run.path}: {run.images:,} images seen. Next: wherewhat evaluate {run.path}")
 
