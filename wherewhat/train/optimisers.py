@@ -13,7 +13,7 @@ MOMENTUM = 0.95
 GAIN = 0.2
 """size of a Muon step against Adam's at the same rate (Liu et al. 2025, https://arxiv.org/abs/2502.16982)"""
 NARROWEST = 24
-"""weights with fewer rows or columns than this are left to Adam: those that read or write colours"""
+"""weights with fewer rows or columns than this are left to Adam"""
 
 
 class Muon(torch.optim.Optimizer):
