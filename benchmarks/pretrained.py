@@ -11,14 +11,13 @@ What is written: wherewhat/pretrained/NAME, with a card that shows the scores of
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from statistics import mean
-from typing import Any
 
 from common import command, header
 
 import wherewhat
-from wherewhat.config import Config, difference
+from wherewhat.config import difference
 from wherewhat.evaluate import evaluate
+from wherewhat.rank import training_loss
 from wherewhat.recipes import find
 from wherewhat.runs import PACKED, Run, pack
 from wherewhat.train.loop import train
@@ -32,7 +31,7 @@ def main() -> None:
     for run in runs:
         if run.latest("dimensions") is None:
             evaluate(run, None, args.protocol, "small", device=args.device)
-    kept = min(runs, key=loss)
+    kept = min(runs, key=training_loss)
     folder = pack(kept, PACKED / (args.name or args.recipe), args.source or kept.config.data.source)
     (folder / "README.md").write_text(card(args, runs, kept))
     print(folder)
@@ -64,18 +63,6 @@ def trained(args: argparse.Namespace, seed: int) -> Run:
     return train(config.checked(), str(args.out / f"{args.name or args.recipe}-s{seed}"), args.device, 1, args.minutes)
 
 
-def loss(run: Run) -> float:
-    """What training minimises, over the last tenth of it: no label takes part."""
-    return mean(total(run.config, row) for row in run.rows("train") if row["images"] > 0.9 * run.images)
-
-
-def total(config: Config, row: dict[str, Any]) -> float:
-    """The autoencoder's objective from a row of train.jsonl."""
-    c = config.autoencoder
-    assert c is not None, "a GAN's losses do not tell which model is better"
-    return row["reconstruction"] + c.beta * row["divergence"] + c.perceptual * row.get("perceptual", 0.0)
-
-
 def card(args: argparse.Namespace, runs: list[Run], kept: Run) -> str:
     """What it is, how it was made, how all seeds scored."""
     name, c = args.name or args.recipe, kept.config
@@ -98,7 +85,7 @@ def card(args: argparse.Namespace, runs: list[Run], kept: Run) -> str:
         tpl = found["tpl"]
         active = tpl["details"]["active"] if tpl else "–"
         seed = f"**{run.config.seed}**" if run is kept else str(run.config.seed)
-        cells = [seed, f"{run.images:,}", f"{minutes:.1f}", f"{loss(run):.1f}", *values, str(active)]
+        cells = [seed, f"{run.images:,}", f"{minutes:.1f}", f"{training_loss(run):.1f}", *values, str(active)]
         lines.append("| " + " | ".join(cells) + " |")
     changed = [line for line in difference(find(args.recipe), c) if not line.startswith(("seed", "data.source"))]
     why = "Kept: the seed in bold, by its training loss, which sees no label." if len(runs) > 1 else "The only seed."

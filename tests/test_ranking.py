@@ -125,6 +125,8 @@ def test_axis_scores_are_measured_once_and_kept(trained, monkeypatch) -> None:
     assert values == sorted(values, reverse=True) and set(found.ranked[0].run.latest("axis")["details"]) == {"0,1"}
     monkeypatch.setattr("wherewhat.rank.rotate", None)  # never asked again
     assert [r.value for r in rank(trained, "axis", distance="pixels").ranked] == values
+    with pytest.raises((TypeError, UserError)):  # but of another distance it is asked
+        rank(trained, "axis", distance="vgg")
 
 
 def test_what_does_not_compare_is_refused(trained, tmp_path) -> None:

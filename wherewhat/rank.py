@@ -72,7 +72,7 @@ def rank(
 
 def _tpl(run: Run, protocol: str, distance: str, device: str, told: Told) -> tuple[float, float | None]:
     row = run.latest("tpl")
-    if row is None or row["options"]["protocol"] != protocol:
+    if not _measured(row, protocol, distance):
         evaluate(run, ["tpl"], "fast", protocol, distance, device=device, told=told)
         row = run.latest("tpl")
     assert row is not None
@@ -82,7 +82,7 @@ def _tpl(run: Run, protocol: str, distance: str, device: str, told: Told) -> tup
 def _axis(run: Run, protocol: str, distance: str, device: str, told: Told) -> float:
     """Mean axis score over pairs of active dimensions; 0 with fewer than two."""
     row = run.latest("axis")
-    if row is None or row["options"]["protocol"] != protocol:
+    if not _measured(row, protocol, distance):
         if run.dimensions is None:
             evaluate(run, ["tpl"], "fast", protocol, distance, device=device, told=told)
         active = [d.latent for d in run.dimensions or [] if d.active][:AXIS_DIMENSIONS]
@@ -96,15 +96,29 @@ def _axis(run: Run, protocol: str, distance: str, device: str, told: Told) -> fl
         options = {"protocol": protocol, "angles": 5, **perceptual.options}
         row = {"images": run.images, "metric": "axis", "value": value, "options": options, "details": scores}
         run.log_metric(row)
+    assert row is not None
     return float(row["value"])
+
+
+def _measured(row: dict[str, Any] | None, protocol: str, distance: str) -> bool:
+    """Whether a kept score is the one asked for; with weights named by a path it is measured anew."""
+    return row is not None and (row["options"]["protocol"], row["options"]["network"]) == (protocol, distance)
 
 
 def _loss(run: Run, first: Run) -> float:
     c = run.config.autoencoder
     if c is None:
         raise UserError(f"{run.path} is a GAN, whose losses do not tell which model is better: --by tpl or udr")
-    if (c, run.config.data) != (first.config.autoencoder, first.config.data):
+    ours, others = ((r.config.autoencoder, r.config.prior, r.config.data) for r in (run, first))
+    if ours != others:
         raise UserError(f"{run.path} and {first.path} minimise other losses, or on other images: --by tpl or udr")
+    return training_loss(run)
+
+
+def training_loss(run: Run) -> float:
+    """What an autoencoder's training minimises, mean over the last tenth of it: no label takes part."""
+    c = run.config.autoencoder
+    assert c is not None, "a GAN's losses do not tell which model is better"
     rows = [row for row in run.rows("train") if row["images"] > 0.9 * run.images]
     terms = (r["reconstruction"] + c.beta * r["divergence"] + c.perceptual * r.get("perceptual", 0.0) for r in rows)
     return float(np.mean(list(terms)))
