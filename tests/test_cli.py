@@ -17,7 +17,7 @@ from conftest import small
 from PIL import Image
 
 from wherewhat import cli, evaluate, recipes
-from wherewhat.cli import VERBS
+from wherewhat.cli import VERBS, training
 from wherewhat.metrics import factors
 from wherewhat.metrics.distance import weights_file
 from wherewhat.recipes import RECIPES
@@ -457,8 +457,8 @@ def test_demo_trains_scores_and_draws(call, monkeypatch):
     run = Run.open("run")
     assert run.images == 256
     scored = {row["metric"] for row in run.rows("metrics")}
-    assert scored == {*cli.DEMO_METRICS, "dci_completeness", "dci_informativeness", "dimensions"}
-    for name in cli.DEMO_METRICS:
+    assert scored == {*training.DEMO_METRICS, "dci_completeness", "dci_informativeness", "dimensions"}
+    for name in training.DEMO_METRICS:
         assert re.search(rf"^ {name} +\d", out, re.M)
     assert all(f"z{d.latent}" in out for d in run.dimensions)
     drawn = [Path(line.strip()) for line in out.partition("Pictures\n")[2].splitlines()]
@@ -474,8 +474,8 @@ def test_minutes_end_a_demo_early_and_again_it_goes_on(call, monkeypatch):
     )
     monkeypatch.setattr("wherewhat.explore.draw.draw_traversals", lambda run, path, **_: path)
     for name in ("show_dimensions", "show_scores"):
-        monkeypatch.setattr(cli, name, lambda *_: None)
-    monkeypatch.setattr(cli, "draw_factor_maps", lambda *_: [])
+        monkeypatch.setattr(training, name, lambda *_: None)
+    monkeypatch.setattr(training, "draw_factor_maps", lambda *_: [])
     seen = []
     for minutes in (0.002, 0.005):
         assert call("demo", "--minutes", minutes)[0] == 0

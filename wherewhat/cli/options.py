@@ -1,0 +1,83 @@
+"""What verbs share: types of options, reading of their values, the progress bar."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from wherewhat.errors import UserError
+
+if TYPE_CHECKING:
+    from wherewhat.runs import Run
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+RunPath = Annotated[Positional[Path], arg(metavar="RUN")]
+OutFile = Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")]
+Text = Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")]
+Json = Annotated[bool, arg(name="json")]
+
+
+def opened_run(path: Path, data: str | None = None) -> "Run":
+    """The run of a folder or name; `data` takes the place of its images' source.  Raises UserError."""
+    from wherewhat.runs import Run
+
+    run = Run.open(path)
+    if data is not None:
+        source = str(Path(data).absolute()) if Path(data).exists() else data
+        run.config = replace(run.config, data=replace(run.config.data, source=source))
+    return run
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """Without those that are None."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def at_least(least: int, **options: int | None) -> None:
+    """Raises UserError for options below."""
+    for name, value in options.items():
+        if value is not None and value < least:
+            raise UserError(f"--{name} {value}: give {least} or more")
+
+
+def sides(text: str) -> tuple[int, int]:
+    """Height and width from 64 or 128x96.  Raises UserError."""
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) not in (1, 2) or not all(p.isdecimal() and int(p) for p in parts):
+        raise UserError(f"--resolution {text}: write it as 64, or height x width as in 128x96")
+    return int(parts[0]), int(parts[-1])
+
+
+def numbers(text: str, count: int) -> list[int]:
+    """Latent dimensions from 3,7 or z3,z7.  Raises UserError."""
+    parts = [part.strip().removeprefix("z") for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) < count for part in parts):
+        raise UserError(f"--dims {text}: write latent dimensions from 0 to {count - 1}, as in 3,7")
+    return [int(part) for part in parts]
+
+
+def say(words: str) -> None:
+    """A line on standard error."""
+    print(words, file=sys.stderr, flush=True)
+
+
+class Told:
+    """A progress bar for evaluating: (what, share done) → a line on standard error."""
+
+    def __init__(self, silent: bool) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(stderr=True)
+        self.bar = Progress(console=console, transient=True, disable=silent or not console.is_terminal)
+        self.task = self.bar.add_task("", total=1.0)
+
+    def __enter__(self) -> Callable[[str, float], None]:
+        self.bar.start()
+        return lambda what, done: self.bar.update(self.task, description=what, completed=done)
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()

@@ -1,0 +1,156 @@
+"""Verbs that train.  torch is imported inside them, so that --help is quick."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from wherewhat.cli.options import Device, Told, at_least, given, say, sides
+from wherewhat.cli.tables import draw_factor_maps, show_dimensions, show_scores
+
+if TYPE_CHECKING:
+    from wherewhat.config import Config
+    from wherewhat.runs import Run
+
+_RECIPE = "(default: the recipe's)"
+RecipeText = Annotated[str | None, arg(metavar="TEXT", help_behavior_hint=_RECIPE)]
+RecipeInt = Annotated[int | None, arg(metavar="INT", help_behavior_hint=_RECIPE)]
+RecipeFloat = Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint=_RECIPE)]
+
+
+def train(
+    recipe: Annotated[Positional[str], arg(metavar="RECIPE")],
+    /,
+    data: RecipeText = None,
+    out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")] = None,
+    images: RecipeInt = None,
+    batch: RecipeInt = None,
+    resolution: RecipeText = None,
+    channels: Annotated[Literal[1, 3, 4] | None, arg(metavar="{1,3,4}", help_behavior_hint=_RECIPE)] = None,
+    fit: Annotated[Literal["crop", "pad"] | None, arg(metavar="{crop,pad}", help_behavior_hint=_RECIPE)] = None,
+    rate: RecipeFloat = None,
+    seed: RecipeInt = None,
+    device: Device = "auto",
+    processes: int = 1,
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"] | None, arg(metavar="{auto,fp32,bf16}", help_behavior_hint=_RECIPE)
+    ] = None,
+    minutes: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: no limit)")] = None,
+    set: UseAppendAction[tuple[str, ...]] = (),
+    quiet: bool = False,
+) -> None:
+    """Train a recipe; the same command again goes on where it stopped.  `wherewhat recipes` lists them.
+
+    Args:
+        recipe: name of the recipe
+        data: a world (rooms, sprites), a folder or zip of images, dSprites' npz, 3D Shapes' h5
+        out: the run's folder; runs/RECIPE-sSEED if not given
+        images: images to see in all
+        batch: images a step, over all processes
+        resolution: 64, or height x width as in 128x96: a side of 1 to 7 doubled a number of times
+        channels: 1 grey, 3 colour, 4 colour and transparency
+        fit: crop images to the aspect ratio, or pad them
+        rate: learning rate
+        seed: decides everything that is drawn at random
+        device: where to compute
+        processes: processes on this machine, one a GPU (under torchrun: on all machines)
+        precision: auto is bf16 where the processor multiplies it natively
+        minutes: stop after this long, over all sittings
+        set: any other setting, as in --set autoencoder.beta=3; may be repeated
+        quiet: no progress
+    """
+    from wherewhat.config import with_settings
+    from wherewhat.recipes import at_resolution, find
+
+    at_least(0, seed=seed)
+    at_least(1, processes=processes)
+    config = find(recipe)
+    shape = {
+        "channels": channels,
+        "fit": fit,
+        "source": str(Path(data).absolute()) if data and Path(data).exists() else data,
+    }
+    config = replace(config, data=replace(config.data, **given(shape)))
+    if resolution:
+        config = at_resolution(config, *sides(resolution))
+    config = replace(config, **given({"images": images, "batch": batch, "seed": seed, "precision": precision}))
+    if rate is not None:
+        config = replace(config, optimiser=replace(config.optimiser, rate=rate))
+    config = with_settings(config, set)
+    run = _train(config.checked(f"recipe {recipe}"), out, device, processes, minutes, quiet)
+    from lightning_fabric.utilities import rank_zero_only
+
+    if not quiet and not getattr(rank_zero_only, "rank", 0):  # one process tells
+        print(f"{run.path}: {run.images:,} images seen. Next: wherewhat evaluate {run.path}")
+
+
+def _train(
+    config: "Config", out: Path | None, device: str, processes: int, minutes: float | None, quiet: bool
+) -> "Run":
+    from wherewhat.train.loop import train as train_loop
+
+    path = out or Path("runs") / f"{config.recipe}-s{config.seed}"
+    return train_loop(config, str(path), device, processes, minutes, quiet)
+
+
+DEMO_METRICS = ["factor_vae", "beta_vae", "mig", "dci", "sap", "tpl"]
+"""those most papers report"""
+
+
+def demo(
+    out: Path = Path("runs/demo"),
+    minutes: float = 10.0,
+    images: int | None = None,
+    device: Device = "cpu",
+    seed: int = 0,
+) -> None:
+    """Train `demo` on the world `rooms`, score it, draw its sliders.  Interrupted and run again, it goes on.
+
+    Args:
+        out: the run's folder
+        minutes: train for at most this long, over all sittings
+        images: train for at most this many images
+        device: where to compute
+        seed: decides everything that is drawn at random
+    """
+    from wherewhat import evaluate as scores
+    from wherewhat.explore.draw import draw_traversals
+    from wherewhat.recipes import find
+    from wherewhat.train.loop import pick_device
+
+    at_least(0, seed=seed)
+    config = replace(find("demo"), seed=seed, **given({"images": images}))
+    say(f"1/3  training demo on {config.data.source}: at most {config.images:,} images or {minutes:g} minutes")
+    run = _train(config.checked(), out, device, 1, minutes, quiet=False)
+    say(f"2/3  scoring {run.path} ({run.images:,} images seen)")
+    where = pick_device(device)
+    with Told(False) as told:
+        rows = scores.evaluate(run, DEMO_METRICS, "dlib", "small", device=where, told=told)
+    say("3/3  drawing")
+    paths = [draw_traversals(run, run.picture(f"traversals{kind}"), device=where) for kind in (".png", ".gif")]
+    show_dimensions(run)
+    show_scores(rows)
+    paths += draw_factor_maps(run, rows)
+    print("Pictures")
+    for path in paths + sorted((run.path / "pictures").glob(f"{run.images // 1000:06d}k-*.png")):
+        print(f"  {path}")
+
+
+def recipes() -> None:
+    """List the recipes, a line each."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from wherewhat.recipes import ABLATED_NAMES, ABLATIONS, RECIPES, WHOLE_NAMES
+
+    table = Table("recipe", "what it is", "images", "size", "latents", box=None)
+    for name in WHOLE_NAMES:
+        config, what = RECIPES[name]
+        size = f"{config.data.height}×{config.data.width}"
+        table.add_row(name, what, f"{config.images:,}", size, str(config.generator.codes))
+    console = Console()
+    console.print(table)
+    console.print(f"\nAblations of {', '.join(ABLATED_NAMES)}, as in {ABLATED_NAMES[0]}-ps:")
+    for suffix, change in ABLATIONS.items():
+        console.print(f"  -{suffix:<5} {change.__doc__}")
