@@ -297,6 +297,19 @@ class Run:
         except (ValueError, AttributeError):
             raise UserError(f'{file} cannot be read: it must look like {{"3": "wall colour", "7": "smile"}}') from None
 
+    def rename(self, latent: int, name: str) -> None:
+        """Call a dimension so, in names.json; an empty name takes it away.  Raises UserError for a dimension that there
+        is not, or a name longer than 60 letters or of several lines."""
+        name = name.strip()
+        if not 0 <= latent < self.config.generator.codes:
+            raise UserError(f"there is no dimension z{latent}: they go from z0 to z{self.config.generator.codes - 1}")
+        if len(name) > 60 or not name.isprintable():
+            raise UserError("a name is one line of at most 60 letters")
+        names = {**self.names, latent: name}
+        kept = {str(k): names[k] for k in sorted(names) if names[k]}
+        with _explained(self.path):
+            _write(self.path / "names.json", json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+
     def latest(self, metric: str) -> dict[str, Any] | None:
         """The newest row of a metric for the last checkpoint."""
         rows = [row for row in self.rows("metrics") if row["metric"] == metric and row["images"] == self.images]
@@ -426,7 +439,7 @@ def _parsed(file: Path) -> Iterator[dict[str, Any]]:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text()
+        return file.read_text("utf-8")
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from None
 
@@ -434,7 +447,7 @@ def _read(file: Path) -> str:
 def _write(file: Path, text: str) -> None:
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        partial.write_text(text)
+        partial.write_text(text, "utf-8")
         _sync(partial)
         partial.replace(file)
     finally:

@@ -28,21 +28,21 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Integer, Shaped, UInt8
 from numpy.lib import format as npy
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from wherewhat.cache import cache as cache_folder
 from wherewhat.data.factors import Factors
+from wherewhat.data.pictures import Fit, Form, TooSmallError, decode, reason
 from wherewhat.errors import UserError, did_you_mean
 
 VERSION = 1
@@ -52,8 +52,6 @@ EXTENSIONS = (
     *(".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
 )
 """of the files taken for images, in any case"""
-FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""the decoders that may see them: none that runs another program (EPS), none that guesses without a signature (TGA)"""
 ARCHIVES = (".zip", ".npz", ".h5", ".hdf5")
 DSPRITES = ("color", "shape", "scale", "orientation", "x", "y")
 SHAPES3D = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
@@ -65,18 +63,6 @@ LARGEST = 2**29
 DAY = 24 * 3600
 """seconds after which a preparation without progress is taken for dead"""
 
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""what makes an image of each EXIF orientation upright"""
-
-Fit = Literal["crop", "pad"]
 _PREPARING = threading.Lock()
 
 
@@ -123,7 +109,7 @@ def open_files(
     cache: a folder; by default "data" in $WHEREWHAT_CACHE or else in the user's cache folder.
     Raises UserError if there is nothing to read, nothing left of it, or no place to keep it.
     """
-    form = _Form(*size, channels, fit)
+    form = Form(*size, channels, fit)
     path = _existing(path)
     listing = _listing(path)
     folder = _absolute(cache or cache_folder("data")) / _key(path, listing, form)
@@ -225,7 +211,7 @@ def _is_image(name: str) -> bool:
     return not hidden and name.lower().endswith(EXTENSIONS)
 
 
-def _key(path: Path, listing: list[tuple[str, int, int]], form: "_Form") -> str:
+def _key(path: Path, listing: list[tuple[str, int, int]], form: "Form") -> str:
     """A readable name and a hash of everything the prepared images depend on."""
     parts = json.dumps([VERSION, str(path), str(form), form.channels, form.fit, listing])
     digest = hashlib.sha256(parts.encode()).hexdigest()[:16]
@@ -236,129 +222,6 @@ def _key(path: Path, listing: list[tuple[str, int, int]], form: "_Form") -> str:
 def _name(path: Path) -> str:
     """Of the data set, for people."""
     return (path.name if path.is_dir() else path.stem) or "images"
-
-
-# ------------------------------------------------------------------------------------------------------ one image
-
-
-class _TooSmallError(Exception):
-    """The image would have to be enlarged. works: the largest size (height, width) that it is enough for."""
-
-    def __init__(self, message: str, works: tuple[int, int]):
-        super().__init__(message)
-        self.works = works
-
-
-@dataclass(frozen=True)
-class _Form:
-    """What every image becomes."""
-
-    height: int
-    width: int
-    channels: int
-    fit: Fit
-
-    def __post_init__(self) -> None:
-        if self.height < 1 or self.width < 1:
-            raise UserError(f"images cannot be {self}: both sides are at least 1")
-        if self.channels not in (1, 3, 4):
-            raise UserError(f"images cannot have {self.channels} channels: 1 is grey, 3 colour, 4 colour and alpha")
-        if self.fit not in ("crop", "pad"):
-            raise UserError(f"images cannot be made to fit by {self.fit!r}: there is crop and pad")
-
-    def __str__(self) -> str:
-        return f"{self.height}x{self.width}"
-
-    @property
-    def bytes(self) -> int:
-        """of one image"""
-        return self.height * self.width * self.channels
-
-    def shrink(self, width: int, height: int) -> Fraction:
-        """How many times smaller an image becomes."""
-        sides = Fraction(width, self.width), Fraction(height, self.height)
-        return min(sides) if self.fit == "crop" else max(sides)
-
-    def check(self, width: int, height: int) -> None:
-        """Raises _TooSmallError for an image that would have to be enlarged."""
-        shrink = self.shrink(width, height)
-        if shrink < 1:
-            works = max(1, int(shrink * self.height)), max(1, int(shrink * self.width))
-            raise _TooSmallError(f"{height}x{width} is smaller than {self}", works)
-
-    def cut(self, image: Image.Image) -> Image.Image:
-        """Cropped or padded, and shrunk without aliasing, with these channels; image: mode L, RGB or RGBA.
-        Raises _TooSmallError."""
-        self.check(*image.size)
-        shrink = self.shrink(*image.size)
-        if self.fit == "crop":
-            width, height = round(self.width * shrink), round(self.height * shrink)
-            left, top = (image.width - width) // 2, (image.height - height) // 2
-            return self.dress(_resize(image, (self.width, self.height), (left, top, left + width, top + height)))
-        inside = max(1, round(image.width / shrink)), max(1, round(image.height / shrink))
-        small = self.dress(_resize(image, inside, (0, 0, *image.size)))
-        canvas = Image.new(small.mode, (self.width, self.height))  # zeros: black, and transparent if that exists
-        canvas.paste(small, ((self.width - small.width) // 2, (self.height - small.height) // 2))
-        return canvas
-
-    def dress(self, image: Image.Image) -> Image.Image:
-        """With these channels; on white unless alpha is one of them."""
-        if self.channels == 4:
-            return image.convert("RGBA")
-        if image.mode == "RGBA":
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-        return image.convert("L" if self.channels == 1 else "RGB")
-
-    def pixels(self, image: Image.Image, count: int = 1) -> UInt8[np.ndarray, "n c h w"]:
-        """The array of `count` dressed images that lie one below the other in one."""
-        pixels = np.asarray(image).reshape(count, self.height, self.width, self.channels)
-        return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-
-
-def _resize(image: Image.Image, size: tuple[int, int], box: tuple[int, int, int, int]) -> Image.Image:
-    """The box (left, top, right, bottom) at this size (width, height); far larger ones are first averaged in blocks."""
-    return image.resize(size, Image.Resampling.LANCZOS, box, reducing_gap=3.0)
-
-
-def _decode(file: io.BytesIO | io.BufferedReader, form: _Form) -> Image.Image:
-    """The first frame, upright, in mode L, RGB or RGBA; a large JPEG at a fraction of its size, twice the form or more.
-    Raises whatever the decoders raise."""
-    with Image.open(file, formats=_formats()) as image:
-        shrink = min(form.shrink(*image.size), form.shrink(*image.size[::-1]))  # either way up
-        image.draft(None, (max(1, int(2 * image.width / shrink)), max(1, int(2 * image.height / shrink))))
-        image.load()
-        turn = TURNS.get(_orientation(image))
-        return _plain(image) if turn is None else _plain(image).transpose(turn)
-
-
-def _formats() -> list[str]:
-    """Those of FORMATS that this Pillow was built with."""
-    Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF's number, 1 … 8; 1 (upright) for EXIF that is broken or not there."""
-    try:
-        return int(image.getexif().get(0x0112, 1))
-    except Exception:  # a decoder's many ways to refuse metadata: the pixels are good
-        return 1
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    """Any mode as L, RGB or RGBA. 16 bits: 65535 is white. Floats: 1 is white, or 255 if some are greater than 1."""
-    if image.mode.startswith("I"):
-        return _grey(np.asarray(image) / 257)
-    if image.mode == "F":
-        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-        return _grey(values if values.max() > 1 else values * 255)
-    if image.has_transparency_data:
-        return image.convert("RGBA")
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
-
-
-def _grey(values: Shaped[np.ndarray, "h w"]) -> Image.Image:
-    return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
 
 
 # --------------------------------------------------------------------------------------------- where images come from
@@ -384,7 +247,7 @@ class _Source(NamedTuple):
     factors: Factors | None = None
 
 
-def _source(path: Path, names: list[str], form: _Form) -> AbstractContextManager[_Source]:
+def _source(path: Path, names: list[str], form: Form) -> AbstractContextManager[_Source]:
     if path.is_dir():
         return _folder(path, names, form)
     return {".zip": _zip, ".npz": _npz, ".h5": _h5, ".hdf5": _h5}[path.suffix.lower()](path, form)
@@ -396,11 +259,11 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} cannot be read, it may be broken: {_reason(error)}") from error
+        raise UserError(f"{path} cannot be read, it may be broken: {reason(error)}") from error
 
 
 @contextmanager
-def _folder(path: Path, names: list[str], form: _Form) -> Iterator[_Source]:
+def _folder(path: Path, names: list[str], form: Form) -> Iterator[_Source]:
     def opened(name: str) -> io.BytesIO | io.BufferedReader:
         if not (path / name).is_file():
             raise ValueError("not a file")  # to open a pipe would be to wait for ever
@@ -410,7 +273,7 @@ def _folder(path: Path, names: list[str], form: _Form) -> Iterator[_Source]:
 
 
 @contextmanager
-def _zip(path: Path, form: _Form) -> Iterator[_Source]:
+def _zip(path: Path, form: Form) -> Iterator[_Source]:
     with _readable(path):
         archive = zipfile.ZipFile(path)
     with archive:
@@ -428,21 +291,21 @@ def _zip(path: Path, form: _Form) -> Iterator[_Source]:
         yield _Source(len(members), (partial(_picture, opened, name, form) for name in sorted(members)))
 
 
-def _picture(opened: Callable[[str], io.BytesIO | io.BufferedReader], name: str, form: _Form) -> _Batch:
+def _picture(opened: Callable[[str], io.BytesIO | io.BufferedReader], name: str, form: Form) -> _Batch:
     """One image of a folder or a .zip, or why there is none."""
     nothing = np.zeros((0, form.channels, form.height, form.width), np.uint8)
     try:
         with opened(name) as file:
-            image = _decode(file, form)
+            image = decode(file, form)
         return _Batch(form.pixels(form.cut(image)), (name,))
-    except _TooSmallError as error:
+    except TooSmallError as error:
         return _Batch(nothing, skipped=((name, str(error)),), works=(error.works,))
     except Exception as error:  # decoders raise nearly everything, and one bad file must not stop the others
-        return _Batch(nothing, skipped=((name, _reason(error)),))
+        return _Batch(nothing, skipped=((name, reason(error)),))
 
 
 @contextmanager
-def _npz(path: Path, form: _Form) -> Iterator[_Source]:
+def _npz(path: Path, form: Form) -> Iterator[_Source]:
     with _readable(path):
         archive = zipfile.ZipFile(path)
     with archive:
@@ -505,7 +368,7 @@ def _white(block: UInt8[np.ndarray, "n h w"]) -> UInt8[np.ndarray, "n h w"]:
 
 
 @contextmanager
-def _h5(path: Path, form: _Form) -> Iterator[_Source]:
+def _h5(path: Path, form: Form) -> Iterator[_Source]:
     import h5py
 
     with _readable(path):
@@ -561,7 +424,7 @@ def _columns(table: Path, names: tuple[str, ...]) -> Factors:
 
 
 def _arrays(
-    path: Path, images: Any, read: Callable[[int, int], np.ndarray], form: _Form, factors: Factors | None = None
+    path: Path, images: Any, read: Callable[[int, int], np.ndarray], form: Form, factors: Factors | None = None
 ) -> _Source:
     """images: has the shape and dtype of the whole; read: gives the rows from start to stop, called in order."""
     shape = tuple(images.shape)
@@ -572,7 +435,7 @@ def _arrays(
         )
     try:
         form.check(shape[2], shape[1])
-    except _TooSmallError as error:
+    except TooSmallError as error:
         raise UserError(f"{path}: {error}. {_would_work([error.works])}") from None
     step = max(1, CHUNK // prod(shape[1:]))
 
@@ -585,7 +448,7 @@ def _arrays(
     return _Source(shape[0], jobs(), factors)
 
 
-def _block(block: UInt8[np.ndarray, "n h w *c"], form: _Form) -> _Batch:
+def _block(block: UInt8[np.ndarray, "n h w *c"], form: Form) -> _Batch:
     """Some images of an array; those that have the size already in one go, one below the other."""
     block = block[..., 0] if block.shape[3:] == (1,) else block
     count, height, width, *channels = block.shape
@@ -624,7 +487,7 @@ def _reopen(folder: Path) -> Files:
     return files
 
 
-def _prepare(path: Path, names: list[str], form: _Form, folder: Path) -> None:
+def _prepare(path: Path, names: list[str], form: Form, folder: Path) -> None:
     """Write the cache folder: the whole of it, or on any error and on Ctrl-C nothing."""
     part = folder.with_name(f"{folder.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     with _source(path, names, form) as source:
@@ -650,7 +513,7 @@ def _writing(cache: Path, needed: int) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"the prepared images cannot be written to {cache}: {_reason(error)}. They need "
+            f"the prepared images cannot be written to {cache}: {reason(error)}. They need "
             f"{max(1, round(needed / 1e6))} MB; set WHEREWHAT_CACHE to a folder that has the room and may be written to"
         ) from error
 
@@ -680,7 +543,7 @@ class _Done:
         self.works += batch.works
 
 
-def _fill(part: Path, path: Path, source: _Source, form: _Form) -> _Done:
+def _fill(part: Path, path: Path, source: _Source, form: Form) -> _Done:
     """Write images.npy. Raises UserError if none is left. By plain writes: on a full disk they raise OSError, where
     a memory map would have the process killed."""
     if shutil.disk_usage(part).free < source.total * form.bytes:
@@ -700,13 +563,13 @@ def _fill(part: Path, path: Path, source: _Source, form: _Form) -> _Done:
     return done
 
 
-def _header(file: io.BufferedWriter, count: int, form: _Form) -> None:
+def _header(file: io.BufferedWriter, count: int, form: Form) -> None:
     """Of a .npy; as long for any count, numpy leaves room for it to grow."""
     shape = count, form.channels, form.height, form.width
     npy.write_array_header_1_0(file, {"shape": shape, "fortran_order": False, "descr": "|u1"})
 
 
-def _describe(part: Path, path: Path, factors: Factors | None, form: _Form, done: _Done) -> None:
+def _describe(part: Path, path: Path, factors: Factors | None, form: Form, done: _Done) -> None:
     """Write index.json, and table.npy if the factors have a table."""
     index = {
         "format": VERSION,
@@ -785,16 +648,6 @@ def _threads() -> int:
 
 
 # ------------------------------------------------------------------------------------------------------- messages
-
-
-def _reason(error: BaseException) -> str:
-    """One line about an exception."""
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image"
-    if isinstance(error, Image.DecompressionBombError):
-        return "too many pixels, as in a decompression bomb"
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return " ".join(text.split())
 
 
 def _would_work(works: list[tuple[int, int]]) -> str:

@@ -1,0 +1,185 @@
+"""One picture as an array: decoded, upright, cropped or padded, shrunk without aliasing.  c channels, h w space.
+
+Sizes are height x width everywhere, in messages as in code.
+"""
+
+import io
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+from PIL import Image, UnidentifiedImageError
+
+from wherewhat.errors import UserError
+
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""the decoders that may see them: none that runs another program (EPS), none that guesses without a signature (TGA)"""
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""what makes an image of each EXIF orientation upright"""
+
+
+Fit = Literal["crop", "pad"]
+
+
+class TooSmallError(Exception):
+    """The image would have to be enlarged. works: the largest size (height, width) that it is enough for."""
+
+    def __init__(self, message: str, works: tuple[int, int]):
+        super().__init__(message)
+        self.works = works
+
+
+@dataclass(frozen=True)
+class Form:
+    """What every image becomes."""
+
+    height: int
+    width: int
+    channels: int
+    fit: Fit
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise UserError(f"images cannot be {self}: both sides are at least 1")
+        if self.channels not in (1, 3, 4):
+            raise UserError(f"images cannot have {self.channels} channels: 1 is grey, 3 colour, 4 colour and alpha")
+        if self.fit not in ("crop", "pad"):
+            raise UserError(f"images cannot be made to fit by {self.fit!r}: there is crop and pad")
+
+    def __str__(self) -> str:
+        return f"{self.height}x{self.width}"
+
+    @property
+    def bytes(self) -> int:
+        """of one image"""
+        return self.height * self.width * self.channels
+
+    def shrink(self, width: int, height: int) -> Fraction:
+        """How many times smaller an image becomes."""
+        sides = Fraction(width, self.width), Fraction(height, self.height)
+        return min(sides) if self.fit == "crop" else max(sides)
+
+    def check(self, width: int, height: int) -> None:
+        """Raises TooSmallError for an image that would have to be enlarged."""
+        shrink = self.shrink(width, height)
+        if shrink < 1:
+            works = max(1, int(shrink * self.height)), max(1, int(shrink * self.width))
+            raise TooSmallError(f"{height}x{width} is smaller than {self}", works)
+
+    def cut(self, image: Image.Image) -> Image.Image:
+        """Cropped or padded, and shrunk without aliasing, with these channels; image: mode L, RGB or RGBA.
+        Raises TooSmallError."""
+        self.check(*image.size)
+        shrink = self.shrink(*image.size)
+        if self.fit == "crop":
+            width, height = round(self.width * shrink), round(self.height * shrink)
+            left, top = (image.width - width) // 2, (image.height - height) // 2
+            return self.dress(_resize(image, (self.width, self.height), (left, top, left + width, top + height)))
+        inside = max(1, round(image.width / shrink)), max(1, round(image.height / shrink))
+        small = self.dress(_resize(image, inside, (0, 0, *image.size)))
+        canvas = Image.new(small.mode, (self.width, self.height))  # zeros: black, and transparent if that exists
+        canvas.paste(small, ((self.width - small.width) // 2, (self.height - small.height) // 2))
+        return canvas
+
+    def dress(self, image: Image.Image) -> Image.Image:
+        """With these channels; on white unless alpha is one of them."""
+        if self.channels == 4:
+            return image.convert("RGBA")
+        if image.mode == "RGBA":
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        return image.convert("L" if self.channels == 1 else "RGB")
+
+    def pixels(self, image: Image.Image, count: int = 1) -> UInt8[np.ndarray, "n c h w"]:
+        """The array of `count` dressed images that lie one below the other in one."""
+        pixels = np.asarray(image).reshape(count, self.height, self.width, self.channels)
+        return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+
+
+def _resize(image: Image.Image, size: tuple[int, int], box: tuple[int, int, int, int]) -> Image.Image:
+    """The box (left, top, right, bottom) at this size (width, height); far larger ones are first averaged in blocks."""
+    return image.resize(size, Image.Resampling.LANCZOS, box, reducing_gap=3.0)
+
+
+def decode(file: io.BytesIO | io.BufferedReader, form: Form) -> Image.Image:
+    """The first frame, upright, in mode L, RGB or RGBA; a large JPEG at a fraction of its size, twice the form or more.
+    Raises whatever the decoders raise."""
+    with Image.open(file, formats=_formats()) as image:
+        shrink = min(form.shrink(*image.size), form.shrink(*image.size[::-1]))  # either way up
+        image.draft(None, (max(1, int(2 * image.width / shrink)), max(1, int(2 * image.height / shrink))))
+        image.load()
+        turn = TURNS.get(_orientation(image))
+        return _plain(image) if turn is None else _plain(image).transpose(turn)
+
+
+def _formats() -> list[str]:
+    """Those of FORMATS that this Pillow was built with."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's number, 1 … 8; 1 (upright) for EXIF that is broken or not there."""
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:  # a decoder's many ways to refuse metadata: the pixels are good
+        return 1
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Any mode as L, RGB or RGBA. 16 bits: 65535 is white. Floats: 1 is white, or 255 if some are greater than 1."""
+    if image.mode.startswith("I"):
+        return _grey(np.asarray(image) / 257)
+    if image.mode == "F":
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        return _grey(values if values.max() > 1 else values * 255)
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def _grey(values: Shaped[np.ndarray, "h w"]) -> Image.Image:
+    return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
+
+
+def reason(error: BaseException) -> str:
+    """One line about an exception."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    if isinstance(error, Image.DecompressionBombError):
+        return "too many pixels, as in a decompression bomb"
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return " ".join(text.split())
+
+
+def open_picture(
+    source: Path | bytes, height: int, width: int, channels: int, fit: Fit = "crop", name: str = ""
+) -> UInt8[np.ndarray, "c h w"]:
+    """One picture, a file or its bytes, prepared as a data set's images are; a smaller one is enlarged first.
+
+    name: what messages call it; the path if not given.  Raises UserError if it is no image, is broken, or has so many
+    pixels that decoding it could exhaust memory (Pillow's limit, about 179 million).
+    """
+    name = name or (str(source) if isinstance(source, Path) else "the picture")
+    form = Form(height, width, channels, fit)
+    try:
+        with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file:
+            image = decode(file, form)
+        shrink = form.shrink(*image.size)
+        if shrink < 1:
+            size = max(width, round(image.width / shrink)), max(height, round(image.height / shrink))
+            image = image.resize(size, Image.Resampling.BICUBIC)
+        return form.pixels(form.cut(image))[0]
+    except Exception as error:  # decoders raise nearly everything
+        raise UserError(f"{name} cannot be read as a picture: {reason(error)}") from None
