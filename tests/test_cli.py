@@ -489,3 +489,38 @@ def test_rotating_draws_curves_and_tells_scores(run_folder, call):
     assert status == 0 and "z0 and z1: axis score" in told and Path("curves.png").is_file()
     (record,) = json.loads(call("rotate", run_folder, *flags, "--json")[1])
     assert record["degrees"] == [0, 45, 90, 135, 180] and len(record["lengths"]) == 5
+
+
+def test_anyones_codes_and_generator_are_scored(call, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    factors = rng.integers([3, 4], size=(200, 2))
+    np.savez(tmp_path / "codes.npz", codes=factors + 0.01, factors=factors, names=["hue", "size"])
+    rows = json.loads(call("evaluate", tmp_path / "codes.npz", "--metrics", "mig", "--json")[1])
+    assert [(row["metric"], row["options"]["factors"]) for row in rows] == [("mig", ["hue", "size"])]
+    assert rows[0]["value"] > 0.9
+    (tmp_path / "their.py").write_text("def generate(z): return z[:, :1, None, None].expand(-1, 1, 8, 8) / 8\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    flags = ["--codes", 3, "--distance", "pixels", "--tpl", "small", "--threshold", 0, "--until", "1%"]
+    (row,) = json.loads(call("evaluate", "their:generate", *flags, "--json")[1])
+    assert row["details"]["active"] == 1 and row["options"]["bases"] == 10
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["nobodys:generate"], "there is no nobodys:generate: No module named 'nobodys'"),
+        (["json:dumps"], "json:dumps takes latents: say how many with --codes"),
+        (["json:dumbs", "--codes", 2], "there is no json:dumbs"),
+        (["json:dumps", "--codes", 2, "--metrics", "mig"], "a generator, only tpl can be measured"),
+        (["none.npz"], "cannot read none.npz as arrays: No such file or directory"),
+        (["text.npz"], "cannot read text.npz as arrays"),
+        (["other.npz"], "other.npz has no array named codes; it has z"),
+        (["run", "--until", "2"], "--until 2: give a share between 0 and 1, as in 1% or 0.01"),
+        (["run", "--until", "few"], "--until few: give a share"),
+    ],
+)
+def test_what_cannot_be_scored_is_told(call, words, told):
+    np.savez("other.npz", z=np.zeros(3))
+    Path("text.npz").write_text("codes")
+    status, out, err = call("evaluate", *words)
+    assert (status, out) == (2, "") and told in err

@@ -14,7 +14,7 @@ from wherewhat import evaluate as scores
 from wherewhat.config import to_json
 from wherewhat.data.factors import Factors
 from wherewhat.errors import UserError
-from wherewhat.evaluate import choose, encode, evaluate, extent, picture
+from wherewhat.evaluate import Pictures, choose, encode, evaluate, extent
 from wherewhat.metrics import factors as supervised
 from wherewhat.metrics.distance import Pixels
 from wherewhat.metrics.tpl import tpl
@@ -22,7 +22,8 @@ from wherewhat.runs import Dimension, Run
 
 ALL = [
     "factor_vae", "beta_vae", "mig", "dci", "dci_completeness", "dci_informativeness", "sap", "modularity",
-    "explicitness", "irs", "infomec", "infomec_explicitness", "infomec_compactness", "tpl", "dimensions",
+    "explicitness", "irs", "infomec", "infomec_explicitness", "infomec_compactness", "total_correlation", "tpl",
+    "dimensions",
 ]  # fmt: skip
 
 
@@ -110,7 +111,7 @@ def test_scores_are_those_of_the_metrics_on_the_codes(lively):
 
 def test_the_tpl_of_a_run_is_that_of_its_generator(lively):
     run, rows = lively
-    result = tpl(picture(run.generator), 2, Pixels(), "small", threshold=0.05)
+    result = tpl(Pictures(run.generator), 2, Pixels(), "small", threshold=0.05)
     row = next(row for row in rows if row["metric"] == "tpl")
     assert row["value"] == pytest.approx(result.score)
     assert row["details"]["per_latent"] == pytest.approx(result.per_latent.tolist())
@@ -134,6 +135,64 @@ def test_scoring_again_replaces_rows_and_other_options_stand_beside_them(run):
     assert run.latest("tpl")["options"]["threshold"] == 0.1
 
 
+def test_an_evaluation_that_was_stopped_goes_on(run, monkeypatch):
+    """What was measured is not measured again, unless asked for."""
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scores.lengths, "tpl", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(run, ["dci", "tpl"], "fast", distance="pixels")
+    measured, score = [], supervised.score
+    monkeypatch.setattr(supervised, "score", lambda name, *rest: measured.append(name) or score(name, *rest))
+    rows = evaluate(run, ["dci", "tpl"], "fast", distance="pixels")
+    assert measured == []
+    assert [row["metric"] for row in rows] == ["dci", "dci_completeness", "dci_informativeness", "tpl", "dimensions"]
+    assert evaluate(run, ["dci"], "fast", seed=1) != rows[:3] and measured == ["dci"]
+    evaluate(run, ["dci"], "fast", again=True)
+    assert measured == ["dci", "dci"]
+
+
+def test_anyones_codes_have_the_scores_of_the_metrics():
+    rng = np.random.default_rng(0)
+    factors = rng.integers([3, 4], size=(300, 2))
+    codes = factors + 0.1 * rng.standard_normal((300, 2))
+    rows = scores.evaluate_codes(codes, factors, ["hue", "size"], ["mig", "dci"], "fast")
+    assert [row["metric"] for row in rows] == ["mig", "dci", "dci_completeness", "dci_informativeness"]
+    assert rows[0]["value"] == supervised.mig(codes, factors, np.random.default_rng(0)).score
+    assert rows[0]["options"]["factors"] == ["hue", "size"]
+    assert rows[0]["options"]["counts"] == "below the published"
+    assert [row["metric"] for row in scores.evaluate_codes(codes)] == ["total_correlation"]
+
+
+def test_continuous_factors_are_cut_into_equally_filled_bins():
+    rng = np.random.default_rng(0)
+    factors = np.stack([rng.random(400), rng.integers(0, 3, 400)], 1)
+    cut = supervised.discretise(factors)
+    assert np.bincount(cut[:, 0]).tolist() == [20] * 20 and (cut[:, 1] == factors[:, 1]).all()
+    assert (np.diff(cut[np.argsort(factors[:, 0]), 0]) >= 0).all()
+    (row,) = scores.evaluate_codes(factors, factors, metrics=["mig"], protocol="fast")
+    assert row["value"] > 0.9 and row["options"]["binned"] == 20
+
+
+@pytest.mark.parametrize(
+    ("factors", "metrics", "words"),
+    [
+        (None, ["mig"], "mig needs factors, and these are codes alone"),
+        (np.zeros((9, 1), int), ["tpl"], "tpl needs a generator, and these are codes"),
+        (np.zeros((9, 1), int), ["mig"], "no factor varies"),
+        (np.zeros((8, 1), int), ["mig"], "codes have 9 rows, factors 8"),
+        (np.full((9, 1), np.nan), ["mig"], "factors hold 9 NaN"),
+        (np.zeros((9, 1), int), ["dci", "mgi"], "there is no metric mgi; did you mean mig?"),
+    ],
+)
+def test_codes_that_cannot_be_scored_so_are_told(factors, metrics, words):
+    with pytest.raises(UserError, match=re.escape(words)):
+        scores.evaluate_codes(np.random.default_rng(0).standard_normal((9, 2)), factors, None, metrics)
+
+
 def test_only_what_was_asked_for_is_measured(run, monkeypatch):
     monkeypatch.setattr(scores.lengths, "tpl", None)
     rows = evaluate(run, ["sap", "mig"], "fast", distance="no such file, and not needed")
@@ -143,7 +202,7 @@ def test_only_what_was_asked_for_is_measured(run, monkeypatch):
 def test_factors_that_never_vary_are_left_out():
     codes = np.random.default_rng(0).standard_normal((200, 2)).astype(np.float32)
     values = np.stack([np.zeros(200), np.arange(200) % 3, np.arange(200) // 100], 1).astype(np.int64)
-    (row,) = scores.supervised_rows("mig", scores.Encoded(codes, values), ["still", "hue", "side"], "fast", 0)
+    (row,) = scores.code_rows("mig", scores.Encoded(codes, values), ["still", "hue", "side"], "fast", 0)
     assert row["options"]["factors"] == ["hue", "side"]
     whole = supervised.mig(codes.astype(np.float64), values[:, 1:], np.random.default_rng(0))
     assert row["value"] == pytest.approx(whole.score)
@@ -152,7 +211,7 @@ def test_factors_that_never_vary_are_left_out():
 def test_progress_is_told_from_0_to_1(run):
     told = []
     evaluate(run, ["mig", "tpl"], "fast", distance="pixels", told=lambda what, done: told.append((what, done)))
-    assert list(dict.fromkeys(what for what, _ in told)) == ["encoding", "mig", "tpl", "done"]
+    assert list(dict.fromkeys(what for what, _ in told)) == ["mig", "encoding", "tpl", "done"]
     assert all(0 <= done <= 1 for _, done in told)
 
 
@@ -291,11 +350,11 @@ def test_unknown_names_are_told_with_the_nearest(asked, words):
         choose(*asked)
 
 
-def test_a_folder_of_images_has_tpl_only(run, tmp_path, monkeypatch):
+def test_a_folder_of_images_has_scores_that_need_no_factors(run, tmp_path, monkeypatch):
     monkeypatch.setenv("WHEREWHAT_CACHE", str(tmp_path / "cache"))
     run = without_factors(run, tmp_path / "images")
     rows = evaluate(run, None, "fast", distance="pixels")
-    assert [row["metric"] for row in rows] == ["tpl", "dimensions"]
+    assert [row["metric"] for row in rows] == ["total_correlation", "tpl", "dimensions"]
     assert all(d.factor is None and d.share is None for d in run.dimensions)
     before = run.rows("metrics")
     with pytest.raises(UserError, match=r"the factors of images are not known, so mig cannot be measured"):

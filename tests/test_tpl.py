@@ -9,7 +9,7 @@ import torch
 from conftest import small
 
 from wherewhat.errors import UserError
-from wherewhat.evaluate import picture
+from wherewhat.evaluate import Pictures
 from wherewhat.metrics.distance import Pixels
 from wherewhat.metrics.tpl import PROTOCOLS, TplProtocol, check_images, find_protocol, rotate, sweep, tpl, tpl_score
 from wherewhat.nn.generator import Generator
@@ -49,7 +49,7 @@ class Manhattan:
 
 
 def test_tpl_does_not_depend_on_batch_size(generator):
-    results = [tpl(picture(generator), 4, Pixels(), FEW, batch=batch) for batch in (7, 64, 1000)]
+    results = [tpl(Pictures(generator), 4, Pixels(), FEW, batch=batch) for batch in (7, 64, 1000)]
     assert results[0].per_latent.min() > 1e-4
     for other in results[1:]:
         np.testing.assert_allclose(other.per_latent, results[0].per_latent, rtol=1e-5)
@@ -71,7 +71,7 @@ def test_tpl_is_a_plain_double_loop(generator):
                 if before is not None:
                     lengths[t, i] += float(((image - before) ** 2).mean())
                 before = image
-    result = tpl(picture(generator), 4, Pixels(), FEW, threshold=0.0, seed=3)
+    result = tpl(Pictures(generator), 4, Pixels(), FEW, threshold=0.0, seed=3)
     np.testing.assert_allclose(result.per_latent, lengths.mean(0), rtol=1e-4)
     np.testing.assert_allclose(result.per_latent_error, lengths.std(0, ddof=1) / np.sqrt(FEW.bases), rtol=1e-3)
     assert result.score == pytest.approx(lengths.sum(1).mean(), rel=1e-4)
@@ -80,7 +80,7 @@ def test_tpl_is_a_plain_double_loop(generator):
 def test_a_dimension_that_changes_nothing_has_no_length_and_is_inactive(generator):
     with torch.no_grad():
         generator.stages[0].style[1] = 0
-    result = tpl(picture(generator), 4, Pixels(), FEW, threshold=0.0)
+    result = tpl(Pictures(generator), 4, Pixels(), FEW, threshold=0.0)
     assert result.per_latent[1] == 0
     assert result.active.tolist() == [True, False, True, True]
 
@@ -125,11 +125,11 @@ def test_lpips_measures_the_same_sweeps(generator):
     from wherewhat.metrics.distance import Lpips
 
     network = Lpips(random_weights("vgg"))
-    result = tpl(picture(generator), 4, network, TplProtocol(3, 2), seed=1, batch=5)
+    result = tpl(Pictures(generator), 4, network, TplProtocol(3, 2), seed=1, batch=5)
     bases = torch.from_numpy(np.random.default_rng(1).standard_normal((2, 4), np.float32))
     pairs = []
     for base in bases:
-        images = picture(generator)(sweep(base, 2, 3)).detach()
+        images = Pictures(generator)(sweep(base, 2, 3)).detach()
         pairs.append(float(network(images[:1], images[1:2]) + network(images[1:2], images[2:])))
     assert result.per_latent[2] == pytest.approx(np.mean(pairs), rel=1e-4)
     assert result.options["network"] == "vgg"
@@ -144,15 +144,48 @@ def test_a_sweep_goes_from_minus_4_to_4_and_moves_one_latent():
 
 
 def test_another_seed_measures_other_base_points(generator):
-    one, same, other = (tpl(picture(generator), 4, Pixels(), FEW, seed=seed).per_latent for seed in (0, 0, 1))
+    one, same, other = (tpl(Pictures(generator), 4, Pixels(), FEW, seed=seed).per_latent for seed in (0, 0, 1))
     assert (one == same).all()
     assert (one != other).any()
 
 
+def test_stages_that_a_sweep_does_not_touch_are_computed_once(generator, monkeypatch):
+    """And nothing else changes: any sweeps, of one latent each, are the images of their places."""
+    z = torch.randn(4, 1, 4).repeat(1, 6, 1)
+    for k in range(4):
+        z[k, :, k] = torch.linspace(-4, 4, 6)
+    for some in (z, *z.split(1), z[:1, :1]):
+        places = generator(some.flatten(0, 1)).image.unflatten(0, some.shape[:2])
+        assert torch.allclose(generator.sweeps(some), places, atol=1e-5)
+    rows = []
+    for stage in generator.stages:
+        stage.register_forward_pre_hook(lambda _, values: rows.append(len(values[0])))
+    generator.sweeps(z[3:])
+    assert rows == [1, 6]
+    rows.clear()
+    generator.sweeps(z[:1])
+    assert rows == [6, 6]
+
+
+def test_base_points_are_added_until_the_error_is_small_enough():
+    """The rough generator's sweeps all differ, the ramp's are all alike."""
+
+    def rough(z):
+        return (z.abs() * torch.tensor([1.0, 0.2])).sum(1).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).sin()
+
+    protocol = TplProtocol(points=9, bases=95)
+    whole = tpl(rough, 2, Pixels(), protocol)
+    some = tpl(rough, 2, Pixels(), protocol, until=1.5 * whole.error / whole.score)
+    assert 10 < some.options["bases"] < 95 and some.options["bases"] % 10 == 0
+    assert some.error <= some.options["until"] * some.score
+    assert tpl(rough, 2, Pixels(), protocol, until=1e-9).score == whole.score
+    assert tpl(ramp([1.0, 0.5]), 2, Pixels(), protocol, until=0.01).options["bases"] == 10
+
+
 def test_progress_is_told_and_grows():
     told = []
-    tpl(ramp([1.0, 0.0]), 2, Pixels(), FEW, batch=18, progress=told.append)
-    assert len(told) == 5
+    tpl(ramp([1.0, 0.0, 0.5]), 3, Pixels(), FEW, batch=18, progress=told.append)
+    assert len(told) == 3
     assert told == sorted(told)
     assert 0 < told[0] < told[-1] <= 1
 

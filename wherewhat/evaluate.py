@@ -5,6 +5,7 @@ The data set is encoded once; every supervised metric reads that array.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,14 +18,17 @@ from wherewhat.data.batches import Images
 from wherewhat.errors import UserError, did_you_mean
 from wherewhat.metrics import factors as supervised
 from wherewhat.metrics import tpl as lengths
+from wherewhat.metrics.codes import total_correlation
 from wherewhat.metrics.distance import load_distance
 from wherewhat.nn.generator import Generator, mean_masks
 from wherewhat.nn.trunk import Recogniser
 from wherewhat.runs import Dimension, Run
 
-METRICS = [*supervised.METRICS, "tpl"]
+METRICS = [*supervised.METRICS, "total_correlation", "tpl"]
 PARTS = {"dci": ("completeness", "informativeness"), "infomec": ("explicitness", "compactness")}
 """rows that a metric has besides its first"""
+PUBLISHED = 15_000
+"""rows the published protocol fits and tests on: with fewer, drawn with replacement, scores are of less than it asks"""
 ENCODED = {"dlib": 50_000, "fast": 10_000}
 """images encoded for the supervised metrics, drawn without replacement; all of a smaller data set"""
 
@@ -53,42 +57,126 @@ def evaluate(
     seed: int = 0,
     device: str = "cpu",
     told: Told = quiet,
+    until: float | None = None,
+    again: bool = False,
 ) -> list[dict[str, Any]]:
     """Scores of a run's last checkpoint, also written to its metrics.jsonl: rows of metric, value, options, details.
 
     metrics: None is every metric the data allow.  The last row, "dimensions", describes each latent if tpl is among
-    them.  Raises UserError for unknown names, and for supervised metrics of data whose factors are not known.
+    them.  Each metric is written when it is done, and taken from there if it was asked for before with the same options
+    (again: measured anew), so that an evaluation which was stopped goes on.  Raises UserError for unknown names, and
+    for supervised metrics of data whose factors are not known.
     """
     chosen, protocol, tpl_protocol = choose(metrics, protocol, tpl_protocol)
     perceptual = load_distance(distance, device) if "tpl" in chosen else None
     if perceptual is not None:  # what is too small for it is refused now, not after minutes
         perceptual.path(torch.zeros(1, 2, run.config.data.channels, *run.config.size, device=device))
     data = open_data(run.config.data)
-    needs_factors = [name for name in chosen if name in supervised.METRICS]
-    if data.factors is None and needs_factors:
+    if data.factors is None and (needing := [name for name in chosen if name in supervised.METRICS]):
         if metrics is not None:
-            raise UserError(f"the factors of {data.name} are not known, so {needs_factors[0]} cannot be measured on it")
-        chosen, needs_factors = ["tpl"], []
+            raise UserError(f"the factors of {data.name} are not known, so {needing[0]} cannot be measured on it")
+        chosen = [name for name in chosen if name not in needing]
     generator, recogniser = run.generator.to(device), run.recogniser.to(device)
-    rows: list[dict[str, Any]] = []
-    encoded = encode(recogniser, data, ENCODED[protocol], seed, told) if data.factors else None
-    for name in needs_factors:
+
+    @cache
+    def encoded() -> Encoded:
+        return encode(recogniser, data, ENCODED[protocol], seed, told)
+
+    def measured(name: str) -> Iterator[dict[str, Any]]:
         told(name, 0.0)
-        assert encoded is not None and data.factors is not None
-        rows += supervised_rows(name, encoded, data.factors.names, protocol, seed)
-    if perceptual is not None:
-        assert tpl_protocol is not None
-        told("tpl", 0.0)
-        result = lengths.tpl(
-            picture(generator), run.config.generator.codes, perceptual, tpl_protocol, threshold, seed, device=device,
-            progress=lambda done: told("tpl", done),
-        )  # fmt: skip
-        rows += tpl_rows(result, tpl_protocol, describe(generator, result, encoded, data, seed))
+        if name == "tpl":
+            assert perceptual is not None
+            result = lengths.tpl(
+                Pictures(generator), run.config.generator.codes, perceptual, tpl_protocol, threshold, seed,
+                device=device, progress=lambda done: told("tpl", done), until=until,
+            )  # fmt: skip
+            known = encoded() if data.factors else None
+            yield from tpl_rows(result, tpl_protocol, describe(generator, result, known, data, seed))
+        else:
+            names = data.factors.names if data.factors else ()
+            yield from code_rows(name, encoded(), names, protocol, seed)
+
+    rows: list[dict[str, Any]] = []
+    for name in chosen:
+        asked: dict[str, Any] = {"seed": seed, "data": data.name}
+        if name == "tpl":
+            assert perceptual is not None
+            limit = lengths.find_protocol(tpl_protocol).threshold if threshold is None else threshold
+            asked |= {"protocol": tpl_protocol, "threshold": limit, "until": until, **perceptual.options}
+        else:
+            asked |= {"protocol": protocol, "encoded": min(ENCODED[protocol], len(data))}
+        before = [] if again else kept(run, name, asked)
+        for row in before or measured(name):
+            row["options"]["data"] = data.name
+            rows.append({"images": run.images, **row})
+            run.log_metric(rows[-1])  # what was kept moves to the end: the newest row is what was asked for last
     told("done", 1.0)
-    rows = [{"images": run.images, **row} for row in rows]
-    for row in rows:
-        run.log_metric(row)
     return rows
+
+
+def kept(run: Run, name: str, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of a metric with all its parts, measured before with these options; none unless all are there."""
+    parts = ["tpl", "dimensions"] if name == "tpl" else [name, *(f"{name}_{part}" for part in PARTS.get(name, ()))]
+    here = [
+        row for row in run.rows("metrics")
+        if row["images"] == run.images and all(row["options"].get(k) == v for k, v in asked.items())
+    ]  # fmt: skip
+    found = [next((row for row in reversed(here) if row["metric"] == part), None) for part in parts]
+    return [row for row in found if row] if all(found) else []
+
+
+def evaluate_codes(
+    codes: np.ndarray,
+    factors: np.ndarray | None = None,
+    factor_names: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    protocol: str = "dlib",
+    seed: int = 0,
+    told: Told = quiet,
+) -> list[dict[str, Any]]:
+    """Scores of anyone's codes (n × z): rows as of `evaluate`.  Without factors (n × f) those that need none; factors
+    that are no integers are cut into equally filled bins.  Raises UserError for unknown names and for arrays that
+    cannot be scored."""
+    possible = ["total_correlation"] if factors is None else [name for name in METRICS if name != "tpl"]
+    chosen, protocol, _ = choose(metrics or possible, protocol, None)
+    if unfit := [name for name in chosen if name == "tpl" or (factors is None and name in supervised.METRICS)]:
+        wanted = "a generator" if unfit[0] == "tpl" else "factors"
+        raise UserError(f"{unfit[0]} needs {wanted}, and these are codes" + " alone" * (factors is None))
+    names = factor_names or [f"factor {k}" for k in range(0 if factors is None else factors.shape[1])]
+    binned = factors is not None and factors.dtype.kind == "f"
+    if factors is not None:
+        factors = supervised.discretise(factors) if binned else factors
+        supervised.require(codes, factors)
+    known = Encoded(codes, np.zeros((len(codes), 0), int) if factors is None else factors)
+    rows: list[dict[str, Any]] = []
+    for done, name in enumerate(chosen):
+        told(name, done / len(chosen))
+        rows += code_rows(name, known, names, protocol, seed)
+    for row in rows if binned else ():
+        row["options"]["binned"] = supervised.BINNED
+    told("done", 1.0)
+    return rows
+
+
+def evaluate_generator(
+    generate: Callable[[Tensor], Tensor],
+    codes: int,
+    tpl_protocol: str = "medium",
+    distance: str = "alex",
+    threshold: float | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    told: Told = quiet,
+    until: float | None = None,
+) -> list[dict[str, Any]]:
+    """TPL of anyone's generator, a function from latents (b × codes) to images in [−1, 1]: one row."""
+    perceptual = load_distance(distance, device)
+    result = lengths.tpl(
+        generate, codes, perceptual, tpl_protocol, threshold, seed, device=device,
+        progress=lambda done: told("tpl", done), until=until,
+    )  # fmt: skip
+    told("done", 1.0)
+    return list(tpl_rows(result, tpl_protocol, None))
 
 
 def choose(metrics: Sequence[str] | None, protocol: str, tpl_protocol: str | None) -> tuple[list[str], str, str]:
@@ -109,22 +197,29 @@ def choose(metrics: Sequence[str] | None, protocol: str, tpl_protocol: str | Non
     return chosen, protocol, tpl_protocol
 
 
-def supervised_rows(
+def code_rows(
     name: str, encoded: Encoded, factor_names: Sequence[str], protocol: str, seed: int
 ) -> Iterator[dict[str, Any]]:
-    """The rows of one supervised metric; DCI and InfoMEC have three."""
+    """The rows of one metric of codes; DCI and InfoMEC have three."""
     codes, factors = encoded.codes.astype(np.float64), encoded.factors
+    if name == "total_correlation":
+        value = total_correlation(codes)
+        yield {"metric": name, "value": value, "options": {"protocol": protocol, "encoded": len(codes), "seed": seed}}
+        return
     varying = np.flatnonzero(np.ptp(factors, 0) > 0)
+    if not len(varying):
+        raise UserError("no factor varies: give images of at least two values of a factor")
     told = supervised.score(name, codes, factors[:, varying], supervised.PROTOCOLS[protocol], seed)
     known = [factor_names[int(f)] for f in varying]
-    options = {"protocol": protocol, "encoded": len(codes), "factors": known, **told["options"]}
+    counts = "published" if protocol == "dlib" and len(codes) >= PUBLISHED else "below the published"
+    options = {"protocol": protocol, "counts": counts, "encoded": len(codes), "factors": known, **told["options"]}
     yield {"metric": name, "value": told["value"], "options": options, "details": told["details"]}
     for part in PARTS.get(name, ()):
-        yield {"metric": f"{name}_{part}", "value": told["details"][part], "options": options}
+        yield {"metric": f"{name}_{part}", "value": told["details"][part], "options": dict(options)}
 
 
-def tpl_rows(result: lengths.TPL, protocol: str, described: list[Dimension]) -> Iterator[dict[str, Any]]:
-    """TPL with its number of active dimensions, and the table of dimensions."""
+def tpl_rows(result: lengths.TPL, protocol: str, described: list[Dimension] | None) -> Iterator[dict[str, Any]]:
+    """TPL with its number of active dimensions, and the table of dimensions if they are described."""
     options = {"protocol": protocol, **result.options}
     details = {
         "active": int(result.active.sum()),
@@ -133,8 +228,9 @@ def tpl_rows(result: lengths.TPL, protocol: str, described: list[Dimension]) -> 
         "per_latent_error": result.per_latent_error.tolist(),
     }
     yield {"metric": "tpl", "value": result.score, "options": options, "details": details}
-    table = [asdict(d) for d in described]
-    yield {"metric": "dimensions", "value": details["active"], "options": options, "details": table}
+    if described is not None:
+        table = [asdict(d) for d in described]
+        yield {"metric": "dimensions", "value": details["active"], "options": dict(options), "details": table}
 
 
 def describe(
@@ -175,10 +271,11 @@ def extent(mask: Float[np.ndarray, "h w"]) -> tuple[float, float, float]:
 def encode(
     recogniser: Recogniser, data: Images, count: int, seed: int = 0, told: Told = quiet, batch: int = 256
 ) -> Encoded:
-    """Codes and factors of `count` images drawn without replacement; of all images, in order, if there are no more."""
-    assert data.factors is not None
+    """Codes and factors of `count` images drawn without replacement; of all images, in order, if there are no more.
+    Factors that are not known have no columns."""
     index = draw_index(data, count, seed)
-    return Encoded(read(recogniser, data, index, told, batch), data.factors.values(index))
+    factors = data.factors.values(index) if data.factors else np.zeros((len(index), 0), np.int64)
+    return Encoded(read(recogniser, data, index, told, batch), factors)
 
 
 def draw_index(data: Images, count: int, seed: int = 0) -> Integer[np.ndarray, " n"]:
@@ -202,6 +299,15 @@ def read(
     return np.concatenate(codes)
 
 
-def picture(generator: Generator) -> Callable[[Tensor], Tensor]:
+class Pictures:
     """The generator as a function from latents to images in [−1, 1], its fixed noise the same for all."""
-    return lambda z: generator(z).image.clamp(-1, 1)
+
+    def __init__(self, generator: Generator) -> None:
+        self.generator = generator
+
+    def __call__(self, z: Float[Tensor, "b z"]) -> Float[Tensor, "b c h w"]:
+        return self.generator(z).image.clamp(-1, 1)
+
+    def sweeps(self, z: Float[Tensor, "t s z"]) -> Float[Tensor, "t s c h w"]:
+        """Images of t sweeps; stages that a sweep does not touch are computed once."""
+        return self.generator.sweeps(z).clamp(-1, 1)

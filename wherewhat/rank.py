@@ -8,7 +8,7 @@ import numpy as np
 
 from wherewhat.data import open_data
 from wherewhat.errors import UserError
-from wherewhat.evaluate import Told, draw_index, evaluate, picture, quiet, read
+from wherewhat.evaluate import Pictures, Told, draw_index, evaluate, quiet, read
 from wherewhat.metrics.distance import load_distance
 from wherewhat.metrics.ranking import Agreement, agreement, udr
 from wherewhat.metrics.tpl import rotate
@@ -90,7 +90,7 @@ def _axis(run: Run, protocol: str, distance: str, device: str, told: Told) -> fl
         scores: dict[str, float] = {}
         for i, j in combinations(active, 2):
             told(f"turning {run.path.name}", len(scores) / 15)
-            study = rotate(picture(generator), generator.config.codes, perceptual, (i, j), 5, protocol, device=device)
+            study = rotate(Pictures(generator), generator.config.codes, perceptual, (i, j), 5, protocol, device=device)
             scores[f"{i},{j}"] = study.axis_score
         value = float(np.mean(list(scores.values()))) if scores else 0.0
         options = {"protocol": protocol, "angles": 5, **perceptual.options}

@@ -6,13 +6,25 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from wherewhat.cli.options import Device, Json, OutFile, RunPath, Text, Told, at_least, opened_run
+from wherewhat.cli.options import (
+    Device,
+    Json,
+    OutFile,
+    RunPath,
+    Text,
+    Told,
+    at_least,
+    load_callable,
+    opened_run,
+    percent,
+    read_codes,
+)  # fmt: skip
 from wherewhat.cli.tables import draw_factor_maps, show_places, show_ranking, show_scores
 from wherewhat.errors import UserError
 
 
 def evaluate(
-    run: RunPath,
+    target: Annotated[Positional[str], arg(metavar="RUN|CODES.npz|MODULE:CALLABLE")],
     /,
     data: Text = None,
     metrics: Annotated[str | None, arg(metavar="A,B,…", help_behavior_hint="")] = None,
@@ -20,38 +32,65 @@ def evaluate(
     tpl: Text = None,
     distance: str = "alex",
     threshold: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: the protocol's)")] = None,
+    until: Annotated[str | None, arg(metavar="PERCENT", help_behavior_hint="")] = None,
+    codes: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None,
     seed: int = 0,
     device: Device = "auto",
+    again: bool = False,
     as_json: Json = False,
 ) -> None:
-    """Score a run: supervised metrics (FactorVAE, DCI, MIG, …) where factors are known, and TPL, which needs no labels.
+    """Score a run, anyone's codes, or anyone's generator.
+
+    Runs: supervised metrics (FactorVAE, DCI, MIG, …) where factors are known, and TPL, which needs no labels.  Stopped
+    and given again, the command goes on.  codes.npz: arrays codes (samples × codes) and factors (samples × factors), if
+    wanted names (of the factors).  module:callable: a function from latents to images in [−1, 1], with --codes.
 
     Args:
-        run: the run's folder, or one that comes with the package, as in pretrained:rooms
-        data: other images than it was trained on, or the place where they are now
-        metrics: comma-separated: factor_vae, beta_vae, mig, dci, sap, modularity, explicitness, irs, infomec, tpl;
-            all if not given
+        target: a run's folder, or pretrained:rooms; a .npz; package.module:function
+        data: other images than a run was trained on, or the place where they are now
+        metrics: comma-separated: factor_vae, beta_vae, mig, dci, sap, modularity, explicitness, irs, infomec,
+            total_correlation, tpl; all that can be measured if not given
         protocol: dlib (the published sample counts) or fast
         tpl: small, medium, large, huge or dlib; small goes with fast, medium with dlib
         distance: alex, vgg (the paper's), pixels, or the path of LPIPS weights
         threshold: a dimension is active above this TPL
+        until: as in 1%: measure TPL at no more base points than that standard error takes
+        codes: how many latents module:callable takes
         seed: of everything drawn
         device: where to compute
+        again: measure anew what was measured before
         as_json: rows as JSON on standard output
     """
     from wherewhat import evaluate as scores
     from wherewhat.train.loop import pick_device
 
     at_least(0, seed=seed)
-    opened = opened_run(run, data)
+    at_least(1, codes=codes)
     names = None if metrics is None else [name.strip() for name in metrics.split(",")]
+    share, opened = None if until is None else percent("--until", until), None
+    _, protocol, tpl = scores.choose(names, protocol, tpl)
     with Told(as_json) as told:
-        rows = scores.evaluate(opened, names, protocol, tpl, distance, threshold, seed, pick_device(device), told)
+        if target.endswith(".npz"):
+            arrays = read_codes(Path(target))
+            rows = scores.evaluate_codes(*arrays, names, protocol, seed, told)
+        elif ":" in target and not target.startswith("pretrained:") and not Path(target).exists():
+            generate = load_callable(target)
+            if codes is None:
+                raise UserError(f"{target} takes latents: say how many with --codes")
+            if names not in (None, ["tpl"]):
+                raise UserError(f"of {target}, a generator, only tpl can be measured: leave --metrics out")
+            where = pick_device(device)
+            rows = scores.evaluate_generator(generate, codes, tpl, distance, threshold, seed, where, told, share)
+        else:
+            opened = opened_run(Path(target), data)
+            rows = scores.evaluate(
+                opened, names, protocol, tpl, distance, threshold, seed, pick_device(device), told, share, again
+            )
     if as_json:
         print(json.dumps(rows))
         return
     show_scores(rows)
-    for path in draw_factor_maps(opened, rows):
+    for path in draw_factor_maps(opened, rows) if opened else []:
         print(path)
 
 

@@ -1,6 +1,7 @@
 """What verbs share: types of options, reading of their values, the progress bar."""
 
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,9 @@ from tyro.conf import Positional, arg
 from wherewhat.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
     from wherewhat.runs import Run
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -81,3 +85,49 @@ class Told:
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
+
+
+def percent(option: str, text: str) -> float:
+    """A share from 1% or 0.01.  Raises UserError."""
+    number = text.strip().removesuffix("%")
+    try:
+        share = float(number) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise UserError(f"{option} {text}: give a share between 0 and 1, as in 1% or 0.01")
+    return share
+
+
+def read_codes(path: Path) -> "tuple[np.ndarray, np.ndarray | None, list[str] | None]":
+    """Codes, factors and names of factors from a .npz; the last two are None where it has none.  Raises UserError."""
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = {name: file[name] for name in ("codes", "factors", "names") if name in file}
+            if "codes" not in found:
+                raise UserError(f"{path} has no array named codes; it has {', '.join(file.files) or 'none'}")
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or str(error).split(chr(10))[0]
+        raise UserError(f"cannot read {path} as arrays: {reason}") from None
+    factors, names = found.get("factors"), found.get("names")
+    if factors is not None and names is not None and factors.shape[1:] != names.shape:
+        raise UserError(f"{path} has {names.shape} names for factors of shape {factors.shape}: give one a column")
+    return found["codes"], factors, None if names is None else [str(name) for name in names]
+
+
+def load_callable(target: str) -> "Callable[[Tensor], Tensor]":
+    """What module:name names; modules of the present folder are found too.  Raises UserError."""
+    import importlib
+
+    module, _, name = target.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"there is no {target}: {error}") from None
+    if not callable(found):
+        raise UserError(f"{target} is no function: give one from latents to images")
+    return found  # type: ignore[no-any-return]

@@ -62,6 +62,8 @@ class Protocol:
     """divide codes by their standard deviation first, which the penalties of β-VAE and SAP would otherwise feel"""
 
 
+BINNED = 20
+"""bins of a continuous factor"""
 DLIB = Protocol()
 """the published protocol"""
 PROTOCOLS: dict[str, Protocol] = {
@@ -489,7 +491,7 @@ def score(
     """One metric as a JSON-able record: its value, details for tables and plots, every number that changes them."""
     if metric not in METRICS:
         raise UserError(f"there is no metric {metric}{did_you_mean(metric, list(METRICS))}")
-    _require(codes, factors)
+    require(codes, factors)
     known = inspect.signature(METRICS[metric]).parameters
     options = {name: getattr(protocol, name) for name in known if hasattr(protocol, name)}
     threads = {"n_jobs": n_jobs} if "n_jobs" in known else {}
@@ -547,18 +549,32 @@ def _group(factors: Integer[np.ndarray, "n f"], name: str) -> Groups:
 
 def _checked(codes: np.ndarray, factors: np.ndarray, least_factors: int = 1) -> tuple[np.ndarray, Groups]:
     """Codes in double precision, and the rows grouped by factor."""
-    _require(codes, factors, least_factors)
+    require(codes, factors, least_factors)
     return codes.astype(np.float64), _group(factors, "factors")
 
 
-def _require(codes: np.ndarray, factors: np.ndarray, least_factors: int = 1) -> None:
+def discretise(factors: np.ndarray, bins: int = BINNED) -> np.ndarray:
+    """Factors as integers: columns of whole numbers as they are, other ones (continuous factors) cut into `bins`
+    equally filled bins.  Raises UserError for values that are not finite."""
+    if not np.isfinite(factors).all():
+        raise UserError(f"factors hold {(~np.isfinite(factors)).sum()} NaN or infinite numbers: drop these rows")
+    columns = [
+        column if (column == np.rint(column)).all()
+        else np.searchsorted(np.quantile(column, np.linspace(0, 1, bins + 1)[1:-1]), column, side="right")
+        for column in factors.T
+    ]  # fmt: skip
+    return np.stack(columns, 1).astype(np.int64)
+
+
+def require(codes: np.ndarray, factors: np.ndarray, least_factors: int = 1) -> None:
     """Finite codes and integer factors, row by row, or a UserError with everything that is wrong."""
     wrong = []
+    binning = ", continuous ones with wherewhat.metrics.factors.discretise"
     for name, array, kinds, wanted in (("codes", codes, "fiu", "numbers"), ("factors", factors, "iu", "integers")):
         if array.ndim != 2 or not array.size:
             wrong.append(f"{name} have shape {array.shape}: give one row a sample and one column each")
         if array.dtype.kind not in kinds:
-            wrong.append(f"{name} are {array.dtype}, not {wanted}: convert them")
+            wrong.append(f"{name} are {array.dtype}, not {wanted}: convert them{binning * (name == 'factors')}")
         elif not np.isfinite(array).all():
             wrong.append(f"{name} hold {(~np.isfinite(array)).sum()} NaN or infinite numbers: drop these rows")
     if not wrong and len(codes) != len(factors):

@@ -17,6 +17,9 @@ from wherewhat.errors import UserError, did_you_mean
 REACH = 4.0
 """sweeps go from −4 to +4, whatever the prior"""
 
+TOGETHER = 10
+"""base points between looks at the error, where it decides how many there are"""
+
 
 @dataclass(frozen=True)
 class TplProtocol:
@@ -86,27 +89,45 @@ def tpl(
     batch: int = 64,
     device: torch.device | str = "cpu",
     progress: Callable[[float], None] | None = None,
+    until: float | None = None,
 ) -> TPL:
     """TPL of any generator: `generate` maps latents (b × codes) to images (b c h w) in [−1, 1], with the same noise for
-    all.  Base points are standard normal; the result does not depend on `batch`.  Raises UserError if what `generate`
-    returns are not such images."""
+    all.  If it has a method `sweeps` from t × places × codes to t × places × c h w, that is called instead.
+
+    Base points are standard normal; the result does not depend on `batch`.  until: stop adding base points, ten at a
+    time, once the standard error of the score is at most this share of it; options["bases"] says how many it took.
+    Raises UserError if what `generate` returns are not such images.
+    """
     setting = find_protocol(protocol)
     threshold = setting.threshold if threshold is None else threshold
     bases = torch.from_numpy(np.random.default_rng(seed).standard_normal((setting.bases, codes), np.float32))
-    segments = np.empty((setting.bases * codes, setting.points - 1), np.float32)
-    at_once = max(1, batch // setting.points)
-    with torch.no_grad():
-        for first in range(0, len(segments), at_once):
-            rows = range(first, min(first + at_once, len(segments)))
-            z = torch.stack([sweep(bases[row // codes], row % codes, setting.points) for row in rows])
-            images = generate(z.flatten(0, 1).to(device))
-            check_images(images, len(rows) * setting.points)
-            lengths = distance.path(images.float().unflatten(0, (len(rows), setting.points)))
-            segments[first : first + len(rows)] = lengths.cpu().numpy()
-            if progress:
-                progress(rows[-1] / len(segments))
+    segments = np.empty((setting.bases, codes, setting.points - 1), np.float32)
     options = {**asdict(setting), "threshold": threshold, "reach": REACH, "seed": seed, **distance.options}
-    return tpl_score(segments.reshape(setting.bases, codes, -1), threshold, options)
+    options |= {} if until is None else {"until": until}
+    at_once = max(1, batch // setting.points)
+    first, step = 0, setting.bases if until is None else min(TOGETHER, setting.bases)
+    with torch.no_grad():
+        while True:
+            last = min(first + step, setting.bases)
+            for latent in range(codes):
+                for b in range(first, last, at_once):
+                    z = torch.stack([sweep(base, latent, setting.points) for base in bases[b : min(b + at_once, last)]])
+                    images = swept(generate, z.to(device))
+                    segments[b : b + len(z), latent] = distance.path(images.float()).cpu().numpy()
+                if progress:
+                    progress((first * codes + (last - first) * (latent + 1)) / (setting.bases * codes))
+            found = tpl_score(segments[:last], threshold, options | {"bases": last})
+            if last == setting.bases or (until is not None and found.error <= until * found.score):
+                return found
+            first = last
+
+
+def swept(generate: Callable[[Tensor], Tensor], z: Float[Tensor, "t s z"]) -> Float[Tensor, "t s c h w"]:
+    """Images of sweeps.  Raises UserError if what `generate` returns are not images."""
+    sweeps = getattr(generate, "sweeps", None)
+    images: Tensor = sweeps(z).flatten(0, 1) if sweeps else generate(z.flatten(0, 1))
+    check_images(images, z.shape[0] * z.shape[1])
+    return images.unflatten(0, z.shape[:2])
 
 
 class Rotation(NamedTuple):
@@ -157,9 +178,8 @@ def rotate(
                 z = base.repeat(setting.points, 1)
                 places = torch.linspace(-REACH, REACH, setting.points)
                 z[:, pair[0]], z[:, pair[1]] = places * float(np.cos(theta)), places * float(np.sin(theta))
-                images = generate(z.to(device))
-                check_images(images, setting.points)
-                lengths[a, b] = distance.path(images.float()[None]).sum().item()
+                images = swept(generate, z[None].to(device))
+                lengths[a, b] = distance.path(images.float()).sum().item()
             if progress:
                 progress((a + 1) / angles)
     errors = lengths.std(1, ddof=1) / np.sqrt(setting.bases) if setting.bases > 1 else np.full(angles, np.nan)

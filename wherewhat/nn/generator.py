@@ -18,6 +18,9 @@ STYLE_STD = 0.3
 """how far a latent of 1 moves scales and shifts at the start of training"""
 
 
+MOVING = 1e-5
+"""a latent that changes by less along a sweep stands still: rounding of what mixes controls into latents"""
+
 START_WIDTH = 256
 """units between the latents and the start of a plain decoder"""
 
@@ -147,6 +150,28 @@ class Generator(nn.Module):
         if self.controls and masks:
             masks = list(of_controls(masks, self.controls))
         return Rendering(self.head(x).float(), tuple(masks))
+
+    def sweeps(self, z: Float[Tensor, "t s z"]) -> Float[Tensor, "t s c h w"]:
+        """Images, not clipped, of t sweeps of s places each, with the fixed noise.  Stages before the first one whose
+        latents move are computed once a sweep."""
+        places = z.shape[1]
+        latents = self.controls.write(z) if self.controls else z
+        if self.config.mask == "start":
+            return self(z.flatten(0, 1)).image.unflatten(0, (-1, places))
+        moving = (latents - latents[:, :1]).abs().amax((0, 1)) > MOVING
+        supply = list(self.fixed_noise())
+        x = self.constant.expand(len(z), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        apart = False  # whether places of a sweep differ by now
+        owned = [s.codes for s in self.stages]
+        for stage, own, moves in zip(self.stages, latents.split(owned, 2), moving.split(owned), strict=True):  # type: ignore[arg-type]
+            if moves.any() and not apart:
+                x = x.repeat_interleave(places, 0).contiguous(memory_format=torch.channels_last)
+                apart = True
+            needs = len(stage.noise_strength)  # type: ignore[arg-type]
+            x, _ = stage(x, own.flatten(0, 1) if apart else own[:, 0], tuple(supply[:needs]))
+            del supply[:needs]
+        images = self.head(x).float()
+        return images.unflatten(0, (-1, places)) if apart else images[:, None].expand(-1, places, -1, -1, -1)
 
 
 def of_controls(masks: Sequence[Float[Tensor, "b _ _ _"]], controls: Controls) -> tuple[Tensor, ...]:

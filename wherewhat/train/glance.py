@@ -9,7 +9,7 @@ import torch
 
 from wherewhat.data.batches import Images, order
 from wherewhat.errors import UserError
-from wherewhat.evaluate import describe, encode, picture, tpl_rows
+from wherewhat.evaluate import Pictures, describe, encode, tpl_rows
 from wherewhat.explore import canvas, traverse
 from wherewhat.metrics.distance import Distance, load_distance, smallest
 from wherewhat.metrics.tpl import tpl
@@ -41,7 +41,7 @@ def glance(run: Run, generator: Generator, recogniser: Recogniser, data: Images,
     scores: dict[str, float] = {}
     distance = quick_distance(str(device), min(generator.size))
     if distance is not None:
-        result = tpl(picture(generator), generator.config.codes, distance, "small", device=device)
+        result = tpl(Pictures(generator), generator.config.codes, distance, "small", device=device)
         encoded = encode(recogniser, data, ENCODED) if data.factors else None
         dimensions = describe(generator, result, encoded, data)
         for row in tpl_rows(result, "small", dimensions):
