@@ -2,14 +2,18 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from conftest import small
+from PIL import Image
 
 from wherewhat import cli
 from wherewhat.errors import UserError
-from wherewhat.metrics.ranking import agreement, spearman, udr
+from wherewhat.explore.order import draw_order
+from wherewhat.metrics.ranking import agreement, centrality, spearman, udr
 from wherewhat.rank import rank
 from wherewhat.runs import Run
 from wherewhat.train.loop import train
@@ -150,3 +154,56 @@ def test_the_command_prints_a_table_a_pick_and_json(trained, capsys) -> None:
     cli.main(["rank", *paths, "--by", "loss", "--json"])
     record = json.loads(capsys.readouterr().out)
     assert len(record["ranked"]) == 5 and record["by"] == "loss"
+
+
+# ----------------------------------------------------------------------------------------------------------- centrality
+
+
+def test_the_model_that_all_agree_with_is_the_most_central() -> None:
+    scores = np.array([[9.0, 0.8, 0.6], [1.0, 9.0, 0.2], [0.4, 0.4, 9.0]])  # the diagonal is left out
+    assert centrality(scores) == pytest.approx([(0.9 + 0.5) / 2, (0.9 + 0.3) / 2, (0.5 + 0.3) / 2])
+    with pytest.raises(UserError, match="at least two"):
+        centrality(np.ones((1, 1)))
+
+
+class Reader:
+    """Turns two numbers by an angle into two grey halves of an image, and reads them back."""
+
+    controls = None
+
+    def __init__(self, angle: float) -> None:
+        c, s = np.cos(angle), np.sin(angle)
+        self.turn = torch.tensor([[c, -s], [s, c]], dtype=torch.float32)
+
+    def to(self, _device: str) -> "Reader":
+        return self
+
+    def __call__(self, x: torch.Tensor):
+        if x.ndim == 4:
+            return torch.stack([x[:, 0, 0, 0], x[:, 0, 0, -1]], 1) * 4 @ self.turn
+        halves = (x @ self.turn.T / 4)[:, None, None, :].repeat_interleave(8, 3)
+        return SimpleNamespace(image=halves.expand(-1, 3, 16, 16))
+
+
+def test_a_turned_model_is_read_worse_and_comes_last(trained) -> None:
+    """Three models have the same axes, two have others."""
+    runs = []
+    for run, angle in zip(trained, (0.0, 0.8, 0.0, 0.8, 0.0), strict=True):
+        config = replace(run.config, generator=small("demo").generator)
+        stages = (replace(config.generator.stages[0], codes=2),)
+        runs.append(Run(run.path, replace(config, generator=replace(config.generator, stages=stages))))
+        runs[-1].__dict__["generator"] = runs[-1].__dict__["recogniser"] = Reader(angle)
+    found = rank(runs, "centrality")
+    assert {r.run.path.name for r in found.ranked[:3]} == {"s0", "s2", "s4"}
+    assert found.ranked[2].value > found.ranked[3].value + 0.02
+    other = Run(runs[0].path, replace(runs[0].config, data=replace(runs[0].config.data, channels=1)))
+    with pytest.raises(UserError, match="each other's images"):
+        rank([runs[0], other], "centrality")
+
+
+def test_the_order_is_drawn_beside_what_labels_say(trained, tmp_path, capsys) -> None:
+    cli.main(["rank", *(str(run.path) for run in trained), "--out", str(tmp_path / "order.png")])
+    assert capsys.readouterr().out.endswith("order.png\n")
+    picture = draw_order(["a", "b"], [1.0, 2.0], [0.1, None], [3, None], "tpl", {}, {})
+    with Image.open(tmp_path / "order.png") as with_labels:
+        assert with_labels.width > picture.width

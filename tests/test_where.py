@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,8 @@ from wherewhat import cli
 from wherewhat.data import open_data
 from wherewhat.data.worlds import region
 from wherewhat.errors import UserError
-from wherewhat.metrics.where import changed, covered, iou
+from wherewhat.metrics.distance import Pixels
+from wherewhat.metrics.where import changed, consistency, covered, iou, perceived, sharpness
 from wherewhat.runs import Run
 from wherewhat.train.loop import train
 from wherewhat.where import where
@@ -37,6 +39,26 @@ def test_changed_is_what_moves_more_than_the_threshold() -> None:
 def test_covered_is_above_half_the_peak() -> None:
     assert (covered(np.where(LEFT, 0.02, 0.009) * np.ones((8, 1))) == LEFT).all()
     assert not covered(np.zeros((4, 4))).any()
+
+
+def test_a_box_is_sharp_and_a_peak_in_haze_is_not() -> None:
+    box = np.where(LEFT, 0.3, 0.0) * np.ones((8, 1))
+    assert sharpness(box) == 1 and sharpness(np.zeros((4, 4))) == 0
+    assert 0.4 < sharpness(box + 0.1) < 1 and sharpness(np.eye(1, 64).reshape(8, 8) + 0.2) < 0.2
+
+
+def test_masks_that_wander_are_not_consistent() -> None:
+    left = np.broadcast_to(LEFT, (8, 8)).astype(float)
+    assert consistency(np.stack([left, left])) == 1
+    assert consistency(np.stack([left, left, left, 1 - left])) == pytest.approx(3 / 4)
+
+
+def test_the_place_that_is_perceived_is_where_a_sweep_changes() -> None:
+    images = torch.zeros(5, 3, 32, 32)
+    images[:, :, :, :16] = torch.linspace(-1, 1, 5)[:, None, None, None]
+    place = perceived(Pixels(), images)
+    assert (covered(place) == (np.arange(32) < 16)).all()
+    assert place.mean() == pytest.approx(Pixels().path(images[None]).sum().item(), rel=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -81,22 +103,31 @@ def test_a_control_that_acts_on_its_factor_alone_overlaps_fully(trained, tmp_pat
     index = np.random.default_rng(0).choice(len(data), 6, replace=False)
     floor = data.factors.names.index("floor hue")
     run.__dict__["generator"] = Painter(np.stack([region(data, int(i), floor) for i in index]))
-    (place,) = where(run, 6)
+    (place,) = where(run, 6, distance="pixels")
     assert place.latent == 1 and place.factor == "floor hue"
-    assert (place.mask_change, place.change_truth, place.mask_truth) == (1, 1, 1)
+    assert (place.mask_change, place.change_truth, place.mask_truth, place.sharpness) == (1, 1, 1, 1)
+    assert place.area == place.share_changed
     assert 0.1 < place.share_changed < 0.7
     assert run.latest("where")["value"] == 1 and run.latest("where")["options"]["against"] == "truth"
     run.__dict__["generator"].places = 1 - run.generator.places
-    assert where(run, 6)[0].change_truth == 0
+    assert where(run, 6, distance="pixels")[0].change_truth == 0
 
 
 def test_the_command_prints_a_table_and_json(trained, tmp_path, capsys) -> None:
     folder = str(shutil.copytree(trained, tmp_path / "run"))
-    cli.main(["where", folder, "--count", "3"])
+    cli.main(["where", folder, "--count", "3", "--distance", "pixels"])
     assert "floor hue" in capsys.readouterr().out
-    cli.main(["where", folder, "--count", "3", "--json"])
+    cli.main(["where", folder, "--count", "3", "--distance", "pixels", "--json"])
     (record,) = json.loads(capsys.readouterr().out)
     assert record["latent"] == 1 and 0 <= record["change_truth"] <= 1
+
+
+def test_without_data_sweeps_start_from_the_prior(trained, tmp_path) -> None:
+    run = Run.open(shutil.copytree(trained, tmp_path / "run"))
+    run.config = replace(run.config, data=replace(run.config.data, source="nowhere/at/all"))
+    (place,) = where(run, 4, distance="pixels")
+    assert place.change_truth is None and 0 <= place.mask_change <= 1
+    assert run.latest("where")["options"]["around"] == "prior"
 
 
 def test_dimensions_must_be_known(tmp_path) -> None:

@@ -5,17 +5,25 @@ from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from wherewhat.data import open_data
 from wherewhat.errors import UserError
 from wherewhat.evaluate import Pictures, Told, draw_index, evaluate, quiet, read
 from wherewhat.metrics.distance import load_distance
-from wherewhat.metrics.ranking import Agreement, agreement, udr
+from wherewhat.metrics.factors import factor_vae
+from wherewhat.metrics.ranking import LEAST_SPREAD, Agreement, agreement, centrality, udr
 from wherewhat.metrics.tpl import rotate
-from wherewhat.runs import Run
+from wherewhat.runs import Run, draw_prior
 
-By = Literal["tpl", "loss", "udr", "axis"]
+By = Literal["tpl", "loss", "udr", "centrality", "axis"]
+HIGHER = ("udr", "centrality", "axis")
+"""orders in which more is better"""
 UDR_IMAGES = 1_000
+CENTRALITY_IMAGES, CENTRALITY_LEVELS = 1_000, 10
+"""images made by each model, and places each of their latents has: equally spaced quantiles of the prior"""
 AXIS_DIMENSIONS = 6
 """with the longest traversals, among which all pairs are turned"""
 LABELLED = ("factor_vae", "dci", "mig")
@@ -51,8 +59,9 @@ def rank(
     told: Told = quiet,
 ) -> Ranking:  # fmt: skip
     """Runs ordered by TPL (lower first; measured now where it was not), by training loss (lower first; autoencoders of
-    one objective on one data set), by UDR (higher first; one data set) or by the mean axis score of pairs of dimensions
-    (higher first; measured now where it was not).  Raises UserError for runs that do not compare."""
+    one objective on one data set), by UDR (higher first; one data set), by ModelCentrality (higher first; images of one
+    size) or by the mean axis score of pairs of dimensions (higher first; measured now where it was not).  Raises
+    UserError for runs that do not compare."""
     if len(runs) < 2:
         raise UserError("an order needs at least two runs")
     values: list[tuple[float, float | None]]
@@ -62,10 +71,12 @@ def rank(
         values = [(_loss(run, runs[0]), None) for run in runs]
     elif by == "axis":
         values = [(_axis(run, protocol, distance, device, told), None) for run in runs]
+    elif by == "centrality":
+        values = [(float(v), None) for v in centrality(_read_each_other(runs, device, told))]
     else:
         values = [(float(v), None) for v in udr(_codes(runs, device, told))]
     found = [Ranked(run, *value, _active(run), _scores(run)) for run, value in zip(runs, values, strict=True)]
-    sign = 1 if by in ("udr", "axis") else -1
+    sign = 1 if by in HIGHER else -1
     ranked = sorted(found, key=lambda r: -sign * r.value)
     return Ranking(by, ranked, dict(_agreements(ranked, sign, by)))
 
@@ -133,6 +144,34 @@ def _codes(runs: Sequence[Run], device: str, told: Told) -> list[np.ndarray]:
         data = open_data(run.config.data)
         codes.append(read(run.recogniser.to(device), data, draw_index(data, UDR_IMAGES), told).astype(np.float64))
     return codes
+
+
+@torch.no_grad()
+def _read_each_other(runs: Sequence[Run], device: str, told: Told) -> Float[np.ndarray, "m m"]:
+    """FactorVAE score of each model's codes (rows) on each model's images (columns), whose factors are the latents that
+    the model itself reads back (standard deviation of its code above LEAST_SPREAD)."""
+    shapes = {(run.config.size, run.config.data.channels) for run in runs}
+    if len(shapes) > 1:
+        raise UserError(f"ModelCentrality lets models read each other's images, and these have {sorted(shapes)}")
+    scores = np.zeros((len(runs), len(runs)))
+    for j, maker in enumerate(runs):
+        levels = np.sort(draw_prior(maker.config, CENTRALITY_LEVELS * 100, 0)[:, 0])[50::100]
+        chosen = np.random.default_rng(j).integers(len(levels), size=(CENTRALITY_IMAGES, maker.config.generator.codes))
+        latents, generator = torch.from_numpy(levels[chosen]), maker.generator.to(device)
+        images = [generator(part.to(device)).image.clamp(-1, 1) for part in latents.split(100)]
+        read_back = _encode(maker, images, device)
+        factors = chosen[:, read_back.std(0) > LEAST_SPREAD]
+        for i, reader in enumerate(runs):
+            told(f"{reader.path.name} reads {maker.path.name}", (j + i / len(runs)) / len(runs))
+            codes = read_back if i == j else _encode(reader, images, device)
+            if factors.shape[1] > 1:
+                scores[i, j] = factor_vae(codes, factors, np.random.default_rng(0), prune_std=LEAST_SPREAD).score
+    return scores
+
+
+def _encode(run: Run, images: list[Tensor], device: str) -> Float[np.ndarray, "n z"]:
+    recogniser = run.recogniser.to(device)
+    return np.concatenate([recogniser(part).cpu().numpy() for part in images]).astype(np.float64)
 
 
 def _active(run: Run) -> int | None:

@@ -19,7 +19,7 @@ from wherewhat.cli.options import (
     percent,
     read_codes,
 )  # fmt: skip
-from wherewhat.cli.tables import draw_factor_maps, show_places, show_ranking, show_scores
+from wherewhat.cli.tables import draw_factor_maps, draw_ranking, show_places, show_ranking, show_scores
 from wherewhat.errors import UserError
 
 
@@ -99,6 +99,7 @@ def where(
     /,
     data: Text = None,
     count: int = 32,
+    distance: str = "alex",
     seed: int = 0,
     device: Device = "auto",
     as_json: Json = False,
@@ -109,6 +110,7 @@ def where(
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
         data: where the images are now, if not where they were
         count: images around which dimensions are swept
+        distance: whose spatial map tells where changes are perceived: alex, vgg, pixels, or a path
         seed: of the images drawn
         device: where to compute
         as_json: rows as JSON on standard output
@@ -119,7 +121,7 @@ def where(
     at_least(0, seed=seed)
     at_least(1, count=count)
     opened = opened_run(run, data)
-    found = places(opened, count, seed, pick_device(device))
+    found = places(opened, count, seed, pick_device(device), distance)
     if as_json:
         print(json.dumps([p._asdict() for p in found]))
         return
@@ -182,7 +184,8 @@ def rotate(
 def rank(
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …")],
     /,
-    by: Literal["tpl", "loss", "udr", "axis"] = "tpl",
+    by: Literal["tpl", "loss", "udr", "centrality", "axis"] = "tpl",
+    out: OutFile = None,
     protocol: str = "small",
     distance: str = "alex",
     device: Device = "auto",
@@ -193,7 +196,9 @@ def rank(
     Args:
         runs: run folders, or pretrained:NAME
         by: tpl: shortest traversals first; loss: of one autoencoder objective; udr: codes most like the others';
-            axis: sweeps along dimensions much shorter than between them
+            centrality: latents best read by the others, and theirs by it; axis: sweeps along dimensions much shorter
+            than between them
+        out: a picture (.png) of the order, and of its agreement with labels
         protocol: of the TPL, measured now where a run has none: small, medium, large, huge or dlib
         distance: of the TPL: alex, vgg, pixels, or a path
         device: where to compute
@@ -205,6 +210,8 @@ def rank(
     opened = [opened_run(path) for path in runs]
     with Told(as_json) as told:
         ranking = order(opened, by, protocol, distance, pick_device(device), told)
+    if out is not None:
+        draw_ranking(ranking, out)
     if as_json:
         rows = [{"run": str(r.run.path), "value": r.value, "error": r.error, "active": r.active, **r.scores}
                 for r in ranking.ranked]  # fmt: skip
@@ -212,6 +219,8 @@ def rank(
         print(json.dumps({"by": by, "ranked": rows, "agreements": agreements}))
         return
     show_ranking(ranking)
+    if out is not None:
+        print(out)
 
 
 def weights(archive: Path | None = None) -> None:

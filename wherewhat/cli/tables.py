@@ -52,12 +52,15 @@ def show_places(run: "Run", found: "Sequence[Place]") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("slider", "what", "of the image", "mask ∩ change", "change ∩ truth", "mask ∩ truth", box=None,
-                  title="intersection over union, mean over images")  # fmt: skip
+    table = Table(box=None, title="area of mask and change; ∩: intersection over union, mean over images")
+    table.add_column("slider", no_wrap=True)
+    for head in ("mask", "sharp", "alike", "change", "mask ∩ change", "mask ∩ seen", "change ∩ truth", "mask ∩ truth"):
+        table.add_column(head, justify="right")
     for p in found:
-        truths = [f"{v:.2f}" if v is not None else "–" for v in (p.change_truth, p.mask_truth)]
-        what = run.names.get(p.latent) or p.factor or "–"
-        table.add_row(f"z{p.latent}", what, f"{p.share_changed:.0%}", f"{p.mask_change:.2f}", *truths)
+        numbers = (p.sharpness, p.consistency, p.mask_change, p.mask_perceived, p.change_truth, p.mask_truth)
+        told = [f"{v:.2f}" if v is not None else "–" for v in numbers]
+        name = f"z{p.latent} {run.names.get(p.latent) or p.factor or ''}".strip()
+        table.add_row(name, f"{p.area:.0%}", *told[:2], f"{p.share_changed:.0%}", *told[2:])
     Console().print(table)
 
 
@@ -79,6 +82,20 @@ def show_ranking(ranking: "Ranking") -> None:
         interval = f"[{a.low:+.2f}, {a.high:+.2f}]"
         console.print(f"with {name}: Spearman {a.spearman:+.2f} {interval}, regret {a.regret:.3f}, {a.models} runs",
                       markup=False)  # fmt: skip
+
+
+def draw_ranking(ranking: "Ranking", out: Path) -> None:
+    """The order as a picture, beside what labels say of it where all runs have them."""
+    from wherewhat.explore.canvas import save_still
+    from wherewhat.explore.order import draw_order
+
+    ranked = ranking.ranked
+    told = {name: f"Spearman {a.spearman:+.2f} [{a.low:+.2f}, {a.high:+.2f}]" for name, a in ranking.agreements.items()}
+    scores = {
+        name: [r.scores[name] for r in ranked] for name in ranked[0].scores if all(name in r.scores for r in ranked)
+    }
+    numbers = [r.value for r in ranked], [r.error for r in ranked], [r.active for r in ranked]
+    save_still(draw_order([r.run.path.name for r in ranked], *numbers, ranking.by, scores, told), out)
 
 
 def draw_factor_maps(run: "Run", rows: list[dict[str, Any]]) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from wherewhat.metrics.tpl import Rotation
 from wherewhat.nn import controls
 from wherewhat.nn.generator import Generator
 from wherewhat.runs import Dimension
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LABEL = 216
 """pixels of the column of words"""
@@ -132,12 +136,10 @@ def factor_map(
     matrix: Float[np.ndarray, "z f"], sliders: Sequence[Slider], factors: Sequence[str], title: str
 ) -> Image.Image:
     """Codes (rows, in the order of the sliders) against factors (columns), each cell with its number; scale 0 to 1."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     shown = matrix[[s.latent for s in sliders]]
     figure = Figure(figsize=(2.2 + 0.9 * len(factors), 1.6 + 0.42 * len(sliders)), dpi=110, layout="constrained")
-    drawn = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     picture = axes.imshow(shown, vmin=0, vmax=1, cmap="Blues", aspect="auto")
     axes.set_xticks(range(len(factors)), factors, rotation=25, ha="right")
@@ -147,19 +149,16 @@ def factor_map(
         dark = "white" if shown[i, j] > 0.6 else "black"
         axes.text(j, i, f"{shown[i, j]:.2f}", ha="center", va="center", color=dark, fontsize=8)
     figure.colorbar(picture, ax=axes)
-    drawn.draw()
-    return Image.fromarray(np.asarray(drawn.buffer_rgba())[..., :3].copy())
+    return from_figure(figure)
 
 
 def rotation_curves(studies: Mapping[tuple[int, int], Rotation], names: Mapping[int, str]) -> Image.Image:
     """A panel a pair: length of a sweep against its direction, with standard errors and the axis score."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns = min(3, len(studies))
     rows = -(-len(studies) // columns)
     figure = Figure(figsize=(3.6 * columns, 2.7 * rows), dpi=110, layout="constrained")
-    drawn = FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True).flatten()
     for panel, (pair, study) in zip(panels, studies.items(), strict=False):
         first, second = (f"z{latent} {names.get(latent, '')}".strip() for latent in pair)
@@ -173,6 +172,14 @@ def rotation_curves(studies: Mapping[tuple[int, int], Rotation], names: Mapping[
         panel.set_title(f"axis score {study.axis_score:+.2f}", fontsize=9)
     for panel in panels[len(studies) :]:
         panel.remove()
+    return from_figure(figure)
+
+
+def from_figure(figure: "Figure") -> Image.Image:
+    """What matplotlib draws, as a picture."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    drawn = FigureCanvasAgg(figure)
     drawn.draw()
     return Image.fromarray(np.asarray(drawn.buffer_rgba())[..., :3].copy())
 

@@ -51,6 +51,18 @@ def _one_to_one(r: Float[np.ndarray, "a b"]) -> float:
     return float((columns.mean() + rows.mean()) / 2)
 
 
+def centrality(scores: Float[np.ndarray, "m m"]) -> Float[np.ndarray, " m"]:
+    """ModelCentrality (Lin et al. 2020, https://arxiv.org/abs/1906.06034): 0 … 1, higher is better.
+
+    scores[i, j] is a supervised score of model i's codes on images of model j, whose latents are the factors.  Averaged
+    with scores[j, i], and over all other models j.  Raises UserError with fewer than two models.
+    """
+    if len(scores) < 2:
+        raise UserError("ModelCentrality compares models with each other: give at least two")
+    both = (scores + scores.T) / 2
+    return np.asarray((both.sum(1) - both.diagonal()) / (len(scores) - 1))
+
+
 class Agreement(NamedTuple):
     """How well an order of models agrees with a score that needs labels."""
 

@@ -1,7 +1,12 @@
 """Where a control acts: what its sweep changes, against its mask and against the truth.  s places, h w space."""
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
+from torch import Tensor
+
+from wherewhat.metrics.distance import Distance
 
 CHANGE = 0.1
 """a pixel has changed if it moves by more than this over a sweep, of a range of 2 (images in [−1, 1])"""
@@ -21,3 +26,28 @@ def iou(a: Bool[np.ndarray, "h w"], b: Bool[np.ndarray, "h w"]) -> float:
     """Intersection over union, 0 … 1; 1 if both are empty."""
     union = (a | b).sum()
     return float((a & b).sum() / union) if union else 1.0
+
+
+def sharpness(mask: Float[np.ndarray, "h w"]) -> float:
+    """Share of a mask's weight that lies where it is above half its peak: 1 for a mask that is on or off, near 0 for a
+    peak in a wide haze; 0 for none."""
+    total = mask.sum()
+    return float(mask[covered(mask)].sum() / total) if total > 0 else 0.0
+
+
+def consistency(masks: Float[np.ndarray, "n h w"]) -> float:
+    """How alike the places of one dimension are over n images: mean intersection over union with the place of the mean
+    mask; 1 if they are all the same."""
+    middle = covered(masks.mean(0))
+    return float(np.mean([iou(covered(mask), middle) for mask in masks]))
+
+
+def perceived(distance: Distance, images: Float[Tensor, "s c h w"]) -> Float[np.ndarray, "h w"]:
+    """Where a sweep changes what is seen: the perceptual distance of neighbours at each place, summed along the sweep
+    (spatial LPIPS, Zhang et al. 2018: the layers' maps brought to the size of the images and added)."""
+    size = images.shape[2:]
+    total = torch.zeros(size)
+    for maps in distance.features(images):
+        moved = (maps[1:] - maps[:-1]).square().sum(1, keepdim=True).sum(0, keepdim=True)
+        total += F.interpolate(moved, size, mode="bilinear", align_corners=False)[0, 0].cpu()
+    return total.numpy()
