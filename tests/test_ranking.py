@@ -167,35 +167,33 @@ def test_the_model_that_all_agree_with_is_the_most_central() -> None:
 
 
 class Reader:
-    """Turns two numbers by an angle into two grey halves of an image, and reads them back."""
+    """Two numbers as the grey of two halves of an image, read back; or their sum in both."""
 
     controls = None
 
-    def __init__(self, angle: float) -> None:
-        c, s = np.cos(angle), np.sin(angle)
-        self.turn = torch.tensor([[c, -s], [s, c]], dtype=torch.float32)
+    def __init__(self, mixed: bool) -> None:
+        self.mixing = torch.full((2, 2), 0.5) if mixed else torch.eye(2)
 
     def to(self, _device: str) -> "Reader":
         return self
 
     def __call__(self, x: torch.Tensor):
         if x.ndim == 4:
-            return torch.stack([x[:, 0, 0, 0], x[:, 0, 0, -1]], 1) * 4 @ self.turn
-        halves = (x @ self.turn.T / 4)[:, None, None, :].repeat_interleave(8, 3)
+            return torch.stack([x[:, 0, 0, 0], x[:, 0, 0, -1]], 1) * 4 @ self.mixing
+        halves = (x @ self.mixing / 4)[:, None, None, :].repeat_interleave(8, 3)
         return SimpleNamespace(image=halves.expand(-1, 3, 16, 16))
 
 
-def test_a_turned_model_is_read_worse_and_comes_last(trained) -> None:
-    """Three models have the same axes, two have others."""
+def test_a_model_that_mixes_is_read_worse_and_comes_last(trained) -> None:
     runs = []
-    for run, angle in zip(trained, (0.0, 0.8, 0.0, 0.8, 0.0), strict=True):
+    for run, mixed in zip(trained, (False, True, False, True, False), strict=True):
         config = replace(run.config, generator=small("demo").generator)
         stages = (replace(config.generator.stages[0], codes=2),)
         runs.append(Run(run.path, replace(config, generator=replace(config.generator, stages=stages))))
-        runs[-1].__dict__["generator"] = runs[-1].__dict__["recogniser"] = Reader(angle)
+        runs[-1].__dict__["generator"] = runs[-1].__dict__["recogniser"] = Reader(mixed)
     found = rank(runs, "centrality")
     assert {r.run.path.name for r in found.ranked[:3]} == {"s0", "s2", "s4"}
-    assert found.ranked[2].value > found.ranked[3].value + 0.02
+    assert found.ranked[2].value > found.ranked[3].value + 0.1
     other = Run(runs[0].path, replace(runs[0].config, data=replace(runs[0].config.data, channels=1)))
     with pytest.raises(UserError, match="each other's images"):
         rank([runs[0], other], "centrality")
