@@ -4,7 +4,6 @@ It is made to be given to others, so it holds names of files and folders, never 
 """
 
 import io
-import json
 import shlex
 from base64 import b64encode
 from collections.abc import Callable, Sequence
@@ -39,6 +38,8 @@ SHOWN = 12
 """images of the data shown with what is made of them"""
 TURNED, ANGLES, PROTOCOL = 3, 9, "small"
 """of the rotation curves: dimensions whose pairs are turned, directions, protocol of a length"""
+LEAST = 0.1
+"""share of a factor's importance from which on inactive dimensions are in the matrix"""
 SCORES = {
     "tpl": ("TPL", "perceptual length of traversals, summed over active dimensions; lower is simpler, at the same "
             "number of active ones"),
@@ -62,6 +63,8 @@ SCORES = {
 """metrics in the order of the table, with what they say; others follow under their own names"""
 HEADLINES = ("dimensions", "tpl", "factor_vae", "dci", "mig", "where")
 """scores at the top of the page"""
+OVERLAPS = {"mask_change": "mask ∩ change", "change_truth": "change ∩ truth", "mask_truth": "mask ∩ truth"}
+"""columns of the details of `where`, in words"""
 LOSSES = {
     "reconstruction": "how far images made again are from those read, nats",
     "divergence": "what codes say beyond the prior, nats",
@@ -149,12 +152,14 @@ def contents(
     dimensions = run.dimensions
     assert dimensions is not None
     active = [d for d in dimensions if d.active]
+    shown = [d for d in dimensions if d.active or d.latent in run.names] or dimensions
     table = scores(run)
     by_metric = {score.metric: score for score in table}
     dci, place = run.latest("dci"), run.latest("where")
     config = replace(run.config, data=replace(run.config.data, source=bare(run.config.data.source)))
     return {
         "title": title(run),
+        "word": title(run) if title(run).startswith(PRETRAINED) else "RUN",
         "config": config,
         "settings": to_json(config),
         "images": run.images,
@@ -165,13 +170,15 @@ def contents(
         "given": run.names,
         "dimensions": dimensions,
         "active": active,
-        "cards": cards(run, active or dimensions, seed, device),
+        "cards": cards(run, shown, seed, device),
         "ramp": embedded([canvas.heat(np.linspace(0, 1, 64)[None].repeat(4, 0), (8, 128))]),
         "scores": table,
         "headlines": [by_metric[metric] for metric in HEADLINES if metric in by_metric],
         "threshold": (run.latest("dimensions") or {})["options"]["threshold"],
-        "importance": importance(dci, active or dimensions) if dci else None,
-        "places": place["details"] if place else None,
+        "importance": importance(dci, dimensions) if dci else None,
+        "places": place["details"] if place else [],
+        "overlaps": [(key, words) for key, words in OVERLAPS.items()
+                     if place and any(row[key] is not None for row in place["details"])],
         "rotations": turned(run, [d.latent for d in active[:TURNED]], seed, distance, device, told),
         "turned": {"protocol": PROTOCOL, "angles": ANGLES, "reach": REACH, "distance": distance or "alex",
                    "seed": seed, **PROTOCOLS[PROTOCOL].__dict__},
@@ -220,13 +227,15 @@ def cards(run: Run, dimensions: Sequence[Dimension], seed: int, device: str) -> 
     for d, slider in zip(dimensions, traverse.sliders(dimensions), strict=True):
         moving = canvas.to_tiles(traverse.swing(generator, base, slider, FRAMES, reach), 160)
         stills = each(traverse.sweep(generator, base, d.latent, STILLS, reach))
-        made.append(Card(d, embedded([canvas.heat(masks[d.latent], moving.shape[1:3])]), embedded(list(moving)), stills))
+        made.append(
+            Card(d, embedded([canvas.heat(masks[d.latent], moving.shape[1:3])]), embedded(list(moving)), stills)
+        )
     return made
 
 
 @torch.no_grad()
 def samples(run: Run, seed: int, device: str) -> dict[str, Any]:
-    """Images from the prior; for an autoencoder whose data are at hand, images of the data and what it makes of them."""
+    """Images from the prior; for an autoencoder whose data are at hand, some of these and what it makes of them."""
     generator = run.generator.to(device)
     shown: dict[str, Any] = {"pairs": []}
     shown["made"] = each(generator(torch.from_numpy(draw_prior(run.config, 2 * SHOWN, [seed, 3])).to(device)).image)
@@ -262,11 +271,13 @@ def worded(row: dict[str, Any]) -> Score:
 
 
 def importance(row: dict[str, Any], dimensions: Sequence[Dimension]) -> dict[str, Any]:
-    """DCI's importance of these codes for each factor, as shares of what all codes say of it."""
+    """DCI's importance of each code for each factor, as shares of that of all codes: active ones, and others with a
+    share that counts."""
     matrix = np.array(row["details"]["importance"])
     shares = matrix / matrix.sum(0).clip(1e-12)
     return {"factors": row["options"]["factors"], "protocol": row["options"]["protocol"],
-            "rows": [(d.latent, shares[d.latent].tolist()) for d in dimensions]}  # fmt: skip
+            "least": LEAST, "rows": [(d.latent, d.active, shares[d.latent].tolist()) for d in dimensions
+                                     if d.active or shares[d.latent].max() >= LEAST]}  # fmt: skip
 
 
 def losses(run: Run) -> list[Chart]:
