@@ -338,7 +338,8 @@ def chart(
         return [f"{WIDTH * a:.1f},{HEIGHT * (1 - s):.1f}" for a, s in zip(across, share, strict=True)]
 
     band = " ".join(points(y - about) + points(y + about)[::-1]) if errors is not None else ""
-    return Chart(title, words + ", logarithmic" * log, " ".join(points(y)), band, f"{high:.3g}", f"{low:.3g}", ticks)
+    top, bottom = (f"{end:,.0f}" if end >= 1000 else f"{end:.3g}" for end in (high, low))
+    return Chart(title, words + ", logarithmic" * log, " ".join(points(y)), band, top, bottom, ticks)
 
 
 def thinned(curve: Float[np.ndarray, "n 2"], most: int = 200) -> tuple[np.ndarray, np.ndarray]:
