@@ -153,6 +153,7 @@ def contents(
     assert dimensions is not None
     active = [d for d in dimensions if d.active]
     shown = [d for d in dimensions if d.active or d.latent in run.names] or dimensions
+    curves = turned(run, [d.latent for d in active[:TURNED]], seed, distance, device, told)
     table = scores(run)
     by_metric = {score.metric: score for score in table}
     dci, place = run.latest("dci"), run.latest("where")
@@ -179,7 +180,7 @@ def contents(
         "places": place["details"] if place else [],
         "overlaps": [(key, words) for key, words in OVERLAPS.items()
                      if place and any(row[key] is not None for row in place["details"])],
-        "rotations": turned(run, [d.latent for d in active[:TURNED]], seed, distance, device, told),
+        "rotations": curves,
         "turned": {"protocol": PROTOCOL, "angles": ANGLES, "reach": REACH, "distance": distance or "alex",
                    "seed": seed, **PROTOCOLS[PROTOCOL].__dict__},
         "samples": samples(run, seed, device),
