@@ -86,9 +86,9 @@ def drawn(monkeypatch):
     return lambda run: Page(report(run))
 
 
-def near(picture, tile):
-    """Alike but for what the lossy format takes."""
-    return abs(np.asarray(picture.convert("RGB")).astype(int) - tile).mean() < 6
+def far(picture, tile):
+    """Mean difference of values from 0 to 255; the lossy format takes some."""
+    return abs(np.asarray(picture.convert("RGB")).astype(int) - tile).mean()
 
 
 # ------------------------------------------------------------------------------------------------------------- pictures
@@ -98,7 +98,7 @@ def test_a_mask_is_the_mean_mask_on_the_fixed_scale(page, scored):
     masks = mean_masks(scored.generator, torch.from_numpy(draw_prior(scored.config, 64, 0)))
     for latent in (0, 1):
         (picture,) = page.pictures(f"Mask of z{latent}")
-        assert near(picture, canvas.heat(masks[latent], picture.size[::-1]))
+        assert far(picture, canvas.heat(masks[latent], picture.size[::-1])) < 4
 
 
 def test_a_traversal_is_an_endless_loop_from_one_end_to_the_other_and_back(page, scored):
@@ -111,11 +111,11 @@ def test_a_traversal_is_an_endless_loop_from_one_end_to_the_other_and_back(page,
             picture.load()
             frames += [picture.convert("RGB")] * round(picture.info["duration"] / 100)
         assert (len(frames), picture.info["loop"]) == (FRAMES, 0)
-        for frame, value in ((frames[0], -2.0), (frames[FRAMES // 2], 2.0), (frames[-1], -2.0)):
-            z = base.clone()
-            z[latent] = value
-            assert near(frame, canvas.to_tiles(scored.generator(z[None]).image, 160)[0])
-        assert abs(np.asarray(frames[0]).astype(int) - np.asarray(frames[FRAMES // 2])).max() > 20
+        low, high = base.repeat(2, 1)
+        low[latent], high[latent] = -2, 2
+        low, high = canvas.to_tiles(scored.generator(torch.stack([low, high])).image, 160)
+        for frame, here, there in ((frames[0], low, high), (frames[FRAMES // 2], high, low), (frames[-1], low, high)):
+            assert far(frame, here) < min(10, far(frame, there) / 2)
 
 
 def test_every_picture_decodes_and_is_described_or_part_of_what_is(page):
