@@ -466,7 +466,7 @@ def test_demo_trains_scores_and_draws(call, monkeypatch):
     assert {p.name for p in drawn} >= {"traversals.png", "traversals.gif", "factors.png", "000000k-samples.png"}
     assert all(p.stat().st_size > 500 for p in drawn)
     assert page.strip() == "run/report.html"
-    assert "axis score" in Path("run/report.html").read_text()
+    assert "FactorVAE score" in Path("run/report.html").read_text()
 
 
 def test_minutes_end_a_demo_early_and_again_it_goes_on(call, monkeypatch):
