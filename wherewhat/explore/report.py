@@ -59,6 +59,17 @@ SCORES = {
     "infomec": ("InfoMEC modularity", "each active code tells of one factor; 1 is best"),
     "infomec_explicitness": ("InfoMEC explicitness", "a linear classifier tells the factors; 1 is best"),
     "infomec_compactness": ("InfoMEC compactness", "each factor is told by one code; 1 is best"),
+    "fid": ("FID", "how far features of made images are from those of the data, as normal clouds; lower is better"),
+    "kid": ("KID", "the same by a kernel, without bias for few images; lower is better"),
+    "precision": ("Precision", "made images that could be of the data; 1 is best"),
+    "recall": ("Recall", "images of the data that could be made; 1 is best"),
+    "density": ("Density", "how much of the data is around made images; higher is better"),
+    "coverage": ("Coverage", "images of the data with a made one nearby; 1 is best"),
+    "ppl": ("PPL", "perceptual length of paths between latents; lower is smoother"),
+    "ppl_end": ("PPL, ends", "the same near the ends of paths"),
+    "lpips": ("LPIPS", "how different images look once read and made again; lower is better"),
+    "psnr": ("PSNR", "how exact their pixels are, in dB; higher is better"),
+    "ssim": ("SSIM", "how alike their structure is; 1 is best"),
 }  # fmt: skip
 """metrics in the order of the table, with what they say; others follow under their own names"""
 HEADLINES = ("dimensions", "tpl", "factor_vae", "dci", "mig", "where")
@@ -255,7 +266,7 @@ def samples(run: Run, seed: int, device: str) -> dict[str, Any]:
 def scores(run: Run) -> list[Score]:
     """The latest score of each metric for the last checkpoint."""
     latest = {row["metric"]: row for row in run.rows("metrics") if row["images"] == run.images}
-    return [worded(latest[metric]) for metric in [*SCORES, *(latest.keys() - SCORES.keys())] if metric in latest]
+    return [worded(latest[metric]) for metric in dict.fromkeys([*SCORES, *latest]) if metric in latest]
 
 
 def worded(row: dict[str, Any]) -> Score:
