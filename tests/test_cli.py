@@ -163,7 +163,7 @@ def test_the_installed_command_ends_with_2_and_one_message():
         ("trian demo", "there is no command trian; did you mean train?"),
         (
             "qqqq",
-            "there is no command qqqq; there is: demo, train, evaluate, traverse, where, rotate, rank, recipes",
+            "there is no command qqqq; there is: demo, train, evaluate, traverse, report, where, rotate, rank, recipes",
         ),
         ("data lst", "there is no command data lst; did you mean data list?"),
         ("data", "data takes a second word; there is: data list, data show"),
@@ -461,9 +461,12 @@ def test_demo_trains_scores_and_draws(call, monkeypatch):
     for name in training.DEMO_METRICS:
         assert re.search(rf"^ {name} +\d", out, re.M)
     assert all(f"z{d.latent}" in out for d in run.dimensions)
-    drawn = [Path(line.strip()) for line in out.partition("Pictures\n")[2].splitlines()]
+    pictures, _, page = out.partition("Pictures\n")[2].partition("All of it on one page\n")
+    drawn = [Path(line.strip()) for line in pictures.splitlines()]
     assert {p.name for p in drawn} >= {"traversals.png", "traversals.gif", "factors.png", "000000k-samples.png"}
     assert all(p.stat().st_size > 500 for p in drawn)
+    assert page.strip() == "run/report.html"
+    assert "FactorVAE score" in Path("run/report.html").read_text()
 
 
 def test_minutes_end_a_demo_early_and_again_it_goes_on(call, monkeypatch):
@@ -473,6 +476,7 @@ def test_minutes_end_a_demo_early_and_again_it_goes_on(call, monkeypatch):
         evaluate, "evaluate", lambda run, *_, **__: run.log_metric({"images": run.images, "metric": ""})
     )
     monkeypatch.setattr("wherewhat.explore.draw.draw_traversals", lambda run, path, **_: path)
+    monkeypatch.setattr("wherewhat.explore.report.report", lambda *_, **__: None)
     for name in ("show_dimensions", "show_scores"):
         monkeypatch.setattr(training, name, lambda *_: None)
     monkeypatch.setattr(training, "draw_factor_maps", lambda *_: [])

@@ -4,7 +4,7 @@ config.json      the whole configuration
 about.json       versions, commit, command, machine, state
 train.jsonl  metrics.jsonl                 a row a line
 checkpoints/000640k/   generator.safetensors, recogniser.safetensors (averaged), controls.json, resume.pt
-pictures/  names.json  tensorboard/
+pictures/  names.json  report.html  tensorboard/
 """
 
 import hashlib

@@ -105,7 +105,7 @@ def demo(
     device: Device = "cpu",
     seed: int = 0,
 ) -> None:
-    """Train `demo` on the world `rooms`, score it, draw its sliders.  Interrupted and run again, it goes on.
+    """Train `demo` on the world `rooms`, score it, draw its sliders, report.  Interrupted and run again, it goes on.
 
     Args:
         out: the run's folder
@@ -116,6 +116,7 @@ def demo(
     """
     from wherewhat import evaluate as scores
     from wherewhat.explore.draw import draw_traversals
+    from wherewhat.explore.report import report
     from wherewhat.recipes import find
     from wherewhat.train.loop import pick_device
 
@@ -135,6 +136,9 @@ def demo(
     print("Pictures")
     for path in paths + sorted((run.path / "pictures").glob(f"{run.images // 1000:06d}k-*.png")):
         print(f"  {path}")
+    with Told(False) as told:
+        page = report(run, device=where, told=told)
+    print(f"All of it on one page\n  {page}")
 
 
 def recipes() -> None:

@@ -70,6 +70,15 @@ def draw_rotations(
     """The rotation study of pairs of controls, as a picture (a curve a pair) and numbers."""
     path = out or run.picture("rotations.png")
     canvas.check_kind(path)
+    studies = rotations(run, pairs, angles, protocol, distance, seed, device, told)
+    return canvas.save_still(traverse.rotation_curves(studies, run.names), path), studies
+
+
+def rotations(
+    run: Run, pairs: Sequence[tuple[int, int]], angles: int = 17, protocol: str = "small", distance: str = "alex",
+    seed: int = 0, device: str = "cpu", told: Callable[[str, float], None] | None = None,
+) -> dict[tuple[int, int], Rotation]:  # fmt: skip
+    """The rotation study of pairs of controls, in numbers."""
     perceptual = load_distance(distance, device)
     generator = run.generator.to(device)
     studies: dict[tuple[int, int], Rotation] = {}
@@ -83,7 +92,7 @@ def draw_rotations(
             lambda z: generator(z).image.clamp(-1, 1), generator.config.codes, perceptual, pair, angles, protocol, seed,
             device, progress,
         )  # fmt: skip
-    return canvas.save_still(traverse.rotation_curves(studies, run.names), path), studies
+    return studies
 
 
 def draw_factor_map(run: Run, row: dict[str, Any]) -> Path:

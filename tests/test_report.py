@@ -1,0 +1,351 @@
+"""The report: what the page shows, that it holds everything it needs, and nothing that is of this machine alone."""
+
+import io
+import re
+import shutil
+from base64 import b64decode
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from browser import find_browser
+from conftest import small
+from PIL import Image
+from test_evaluate import enlivened
+
+from wherewhat import cli
+from wherewhat.errors import UserError
+from wherewhat.evaluate import evaluate
+from wherewhat.explore import canvas, draw
+from wherewhat.explore import report as pages
+from wherewhat.explore.report import FRAMES, HEIGHT, SHOWN, STILLS, WIDTH, bare, chart, report, short, thinned, title
+from wherewhat.nn.generator import mean_masks
+from wherewhat.runs import Run, draw_prior
+from wherewhat.train.loop import train
+from wherewhat.where import where
+
+NASTY = '<script>alert("1")</script> & <b>wall</b>'
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text a reader sees."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.source, self.tags, self.words = path.read_text("utf-8"), [], []
+        self.feed(self.source)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, words):
+        if self.tags and self.tags[-1][0] != "style":
+            self.words.append(words)
+
+    def pictures(self, described):
+        """Pictures whose alternative text begins so."""
+        addresses = [a["src"] for tag, a in self.tags if tag == "img" and a["alt"].startswith(described)]
+        return [Image.open(io.BytesIO(b64decode(a.removeprefix("data:image/webp;base64,")))) for a in addresses]
+
+
+def row(metric, value, options=None, details=None, images=64):
+    return {"images": images, "metric": metric, "value": value, "options": {"protocol": "fast", **(options or {})},
+            "details": details}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scored(trained, tmp_path_factory):
+    """A run with every section: z1 is longer than z0; z1 has a nasty name, z0 none."""
+    run = enlivened(trained, tmp_path_factory.mktemp("lively") / "run")
+    evaluate(run, ["tpl"], "fast", distance="pixels", threshold=0.01)
+    where(run, 4)
+    importance = {"importance": [[1.0, 0.0, 0.5], [3.0, 2.0, 0.5]]}
+    run.log_metric(row("dci", 0.123, {"factors": ["hue", "size", "turn"]}, importance))
+    run.rename(1, NASTY)
+    return run
+
+
+@pytest.fixture(scope="module")
+def page(scored):
+    return Page(report(scored, distance="pixels"))
+
+
+@pytest.fixture
+def run(scored, tmp_path):
+    return Run.open(shutil.copytree(scored.path, tmp_path / "run"))
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Makes a page quickly: short loops, no curves."""
+    monkeypatch.setattr(pages, "FRAMES", 2)
+    monkeypatch.setattr(pages, "rotations", lambda *_: {})
+    return lambda run: Page(report(run))
+
+
+def far(picture, tile):
+    """Mean difference of values from 0 to 255; the lossy format takes some."""
+    return abs(np.asarray(picture.convert("RGB")).astype(int) - tile).mean()
+
+
+# ------------------------------------------------------------------------------------------------------------- pictures
+
+
+def test_a_mask_is_the_mean_mask_on_the_fixed_scale(page, scored):
+    masks = mean_masks(scored.generator, torch.from_numpy(draw_prior(scored.config, 64, 0)))
+    for latent in (0, 1):
+        (picture,) = page.pictures(f"Mask of z{latent}")
+        assert far(picture, canvas.heat(masks[latent], picture.size[::-1])) < 4
+
+
+def test_a_traversal_is_an_endless_loop_from_one_end_to_the_other_and_back(page, scored):
+    base = draw.starting_point(scored, 0, "cpu")
+    for latent in (0, 1):
+        (picture,) = page.pictures(f"The image while z{latent}")
+        frames = []
+        for k in range(picture.n_frames):  # frames alike are stored as one that stays longer
+            picture.seek(k)
+            picture.load()
+            frames += [picture.convert("RGB")] * round(picture.info["duration"] / 100)
+        assert (len(frames), picture.info["loop"]) == (FRAMES, 0)
+        low, high = base.repeat(2, 1)
+        low[latent], high[latent] = -2, 2
+        low, high = canvas.to_tiles(scored.generator(torch.stack([low, high])).image, 160)
+        for frame, here, there in ((frames[0], low, high), (frames[FRAMES // 2], high, low), (frames[-1], low, high)):
+            assert far(frame, here) < min(10, far(frame, there) / 2)
+
+
+def test_every_picture_decodes_and_is_described_or_part_of_what_is(page):
+    described = page.pictures("")
+    assert len(described) == 1 + 2 * (2 + STILLS) + 2 * SHOWN + 2 * SHOWN
+    for picture in described:
+        picture.load()
+    assert len(page.pictures("Image 3 of the data")) == len(page.pictures("Image 3, made again")) == 1
+    groups = [a["aria-label"] for tag, a in page.tags if tag == "div" and a.get("role") == "img"]
+    bare_ones = [a for tag, a in page.tags if tag == "img" and not a["alt"]]
+    assert len(groups) == 3 and len(bare_ones) == 2 * STILLS + 2 * SHOWN
+
+
+def test_cards_are_of_active_and_named_dimensions_else_of_all(run, drawn):
+    evaluate(run, ["tpl"], "fast", distance="pixels", threshold=1e6)
+    assert len(drawn(run).pictures("Mask")) == 1  # the one with a name
+    run.rename(1, "")
+    assert len(drawn(run).pictures("Mask")) == 2
+
+
+# -------------------------------------------------------------------------------------------------- what it says, where
+
+
+def test_names_of_the_user_are_text_and_nothing_else(page):
+    assert NASTY in page.text
+    assert not {"script", "b"} & {tag for tag, _ in page.tags}
+
+
+def test_it_needs_nothing_but_itself(page):
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "srcset", "poster", "action", "data"):
+            address = attributes.get(name) or "data:"
+            assert address.startswith("data:") or (tag, name) == ("a", "href"), address[:80]
+    assert not re.search(r"url\(|@import|<script", page.source)
+    assert len(page.source) < 1_000_000
+
+
+def test_it_tells_nothing_of_where_files_are(run, tmp_path, drawn):
+    (tmp_path / "secret").mkdir()
+    for i in range(3):
+        Image.new("RGB", (16, 16), (80 * i, 0, 0)).save(tmp_path / "secret" / f"{i}.png")
+    run.config = replace(run.config, data=replace(run.config.data, source=str(tmp_path / "secret")))
+    run.write_about("done")
+    about = run.path / "about.json"
+    words = ["/home/ann/bin/wherewhat", "train", "demo", "--data=/home/ann/cats", "C:\\\\Users\\\\ann\\\\out", "--seed"]
+    about.write_text(
+        re.sub(r'"command": \[.*?\]', f'"command": {words}'.replace("'", '"'), about.read_text(), flags=re.S)
+    )
+    made = drawn(run)
+    assert "wherewhat train demo --data=cats out --seed" in made.text
+    assert "trained without labels on secret at 16×16" in made.text and '"source": "secret"' in made.text
+    for place in (str(tmp_path), str(run.path.parent), "ann"):
+        assert not re.search(rf"{re.escape(place)}\b", made.text)
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [("/a/b.py", "b.py"), ("--data=/a/b/", "--data=b"), ("beta=0.1", "beta=0.1"), (".", "."), ("C:\\x\\y", "y"),
+     ("rooms", "rooms"), ("", "")],
+)  # fmt: skip
+def test_a_word_is_shown_without_its_place(word, shown):
+    assert bare(word) == shown
+
+
+def test_a_run_of_the_package_has_its_own_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("WHEREWHAT_CACHE", str(tmp_path))
+    assert title(Run.open("pretrained:rooms")) == "pretrained:rooms"
+
+
+# -------------------------------------------------------------------------------------------------------------- numbers
+
+
+def test_the_latest_score_of_the_last_checkpoint_is_shown_with_its_protocol_and_options(run, drawn):
+    for value, protocol, images in ((0.111, "fast", 64), (0.222, "dlib", 64), (0.333, "dlib", 32)):
+        run.log_metric(row("mig", value, {"protocol": protocol, "bins": 20}, images=images))
+    run.log_metric(row("novel", 0.444))
+    run.log_metric(row("newer", 0.555))
+    made = drawn(run)
+    assert re.search(r"MIG one code .* 0\.222 dlib protocol dlib bins 20 ", made.text)
+    assert re.search(r"MIG .* novel 0\.444 fast .* newer 0\.555 fast", made.text)
+    assert not {"0.111", "0.333"} & set(made.text.split())
+    tpl = run.latest("tpl")
+    assert f"{tpl['value']:.3f} ± {tpl['details']['error']:.3f} small, pixels" in made.text
+
+
+def test_dimensions_are_a_table_longest_first(page, scored):
+    first, second = scored.dimensions
+    assert (first.latent, second.latent) == (1, 0)
+    table = page.text.partition("All dimensions")[2]
+    for d in scored.dimensions:
+        where = f"{d.place} ({d.row:.2f}, {d.column:.2f}), {d.area:.0%}"
+        said = f"{where} {d.factor} {d.share:.0%} {d.tpl:.3f} ± {d.tpl_error:.3f}"
+        assert said in table
+    assert table.index(NASTY) < table.index("z0")
+
+
+def test_importance_is_shares_of_each_factor(page):
+    table = page.text.partition("Which code tells")[2].partition("Does it act")[0]
+    assert "hue size turn" in table
+    assert f"z1 {NASTY} 0.75 1.00 0.50" in table
+    assert re.search(r"z0 \S+ .*0.25 0.00 0.50", table)
+
+
+def test_places_are_shown_without_columns_that_are_empty(page, run, drawn):
+    row = run.latest("where")
+    (place, _) = row["details"]
+    said = f"{place['share_changed']:.0%} {place['mask_change']:.2f}"
+    section = page.text.partition("Does it act")[2].partition("Are the axes")[0]
+    assert f"{said} {place['change_truth']:.2f} {place['mask_truth']:.2f}" in section
+    unknown = [{**place, "change_truth": None, "mask_truth": None} for place in row["details"]]
+    run.log_metric({**row, "details": unknown})
+    section = drawn(run).text.partition("Does it act")[2].partition("Are the axes")[0]
+    assert said in section and "truth" not in section
+
+
+def test_rotation_curves_are_of_pairs_with_their_protocol(page):
+    section = page.text.partition("Are the axes")[2].partition("Samples")[0]
+    assert re.search(r"axis score [+-]\d\.\d\d", section)
+    assert "small: 25 points from −4 to 4, 10 base points" in section and "distance pixels" in section
+    assert sum(tag == "polygon" for tag, _ in page.tags) == 1
+
+
+def test_losses_are_curves(page, run, drawn):
+    assert {"divergence", "reconstruction"} <= set(page.text.partition("Against images seen.")[2].split())
+    (run.path / "train.jsonl").unlink()
+    assert "Against images seen." not in drawn(run).text
+
+
+def test_a_curve_fills_its_frame_and_is_logarithmic_where_that_shows_more():
+    x, y = np.array([0.0, 5, 10]), np.array([1.0, 10, 100])
+    log, plain = (chart("loss", "words", x, y, [], log=log) for log in (True, False))
+    assert log.line == f"0.0,{HEIGHT:.1f} {WIDTH / 2:.1f},{HEIGHT / 2:.1f} {WIDTH:.1f},0.0"
+    assert plain.line.split()[1] == f"{WIDTH / 2:.1f},{HEIGHT * 10 / 11:.1f}"
+    assert (log.top, log.bottom, log.words, plain.words) == ("100", "1", "words, logarithmic", "words")
+    band = chart("length", "", x, y, [], errors=np.array([0.0, 0, 25]))
+    assert band.bottom == "0" and band.line.split()[-1] == f"{WIDTH:.1f},{HEIGHT * 0.2:.1f}"
+    flat = chart("loss", "", x, np.ones(3), [])
+    assert "nan" not in flat.line and "inf" not in flat.line
+
+
+def test_long_curves_are_averaged_and_counts_are_short():
+    x, y = thinned(np.stack([np.arange(1000.0), np.arange(1000.0) % 2], 1))
+    assert len(x) == 200 and x[0] == 2 and np.allclose(y, [0.4, 0.6] * 100)
+    assert [short(n) for n in (64.0, 1280.0, 4e5, 1.6e6)] == ["64", "1.28k", "400k", "1.6M"]
+
+
+# ------------------------------------------------------------------------------------------------------ what is missing
+
+
+def test_what_is_missing_is_told_with_its_command(trained, tmp_path, drawn, monkeypatch):
+    def unusable(*_):
+        raise UserError("no weights")
+
+    monkeypatch.setattr(pages, "rotations", unusable)
+    run = enlivened(trained, tmp_path / "run")
+    evaluate(run, ["tpl"], "fast", distance="pixels", threshold=0.01)
+    run.config = replace(run.config, data=replace(run.config.data, source="faces"))
+    made = drawn(run)
+    for command in ("evaluate RUN", "evaluate RUN --metrics dci", "where RUN", "report RUN --data PATH"):
+        assert f"wherewhat {command}" in made.text
+    assert "Not drawn: the distance alex" in made.text and "--distance pixels" in made.text
+    assert not made.pictures("Image 1 of the data")
+
+
+def test_a_distance_that_was_asked_for_must_work(run):
+    with pytest.raises(UserError, match="did you mean pixels"):
+        report(run, distance="pixls")
+    assert not (run.path / "new.html").exists()
+
+
+def test_one_active_dimension_has_no_pair_to_turn(run, drawn):
+    lengths = [d.tpl for d in run.dimensions]
+    evaluate(run, ["tpl"], "fast", distance="pixels", threshold=sum(lengths) / 2)
+    assert "no pair to turn" in drawn(run).text
+
+
+def test_a_gan_has_samples_and_no_reconstructions(tmp_path, drawn):
+    run = train(small("demo-gan", images=48), str(tmp_path / "gan"), "cpu", quiet=True)
+    evaluate(run, ["tpl"], "fast", distance="pixels", threshold=0.0)
+    made = drawn(run)
+    assert "A GAN of recipe demo-gan" in made.text
+    assert "--data PATH" not in made.text and not made.pictures("Image 1 of the data")
+    assert {"discriminator", "generator"} <= set(made.text.split())
+
+
+# ------------------------------------------------------------------------------------------------------------- the file
+
+
+def test_the_file_goes_where_it_is_asked_to_and_is_whole_or_not_there(run, tmp_path, monkeypatch, drawn):
+    contents = pages.contents(run, 0, None, "cpu", None)
+    monkeypatch.setattr(pages, "contents", lambda *_: contents)
+    assert report(run, tmp_path / "new" / "A.HTML").read_text().rstrip().endswith("</html>")
+    (tmp_path / "file").write_text("a file where the folder should be")
+    with pytest.raises(UserError, match=r"cannot write .*a.html"):
+        report(run, tmp_path / "file" / "a.html")
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["A.HTML"]
+    monkeypatch.setattr(pages, "contents", None)
+    with pytest.raises(UserError, match=r"must end in .html"):
+        report(run, tmp_path / "a.pdf")
+
+
+def test_the_command_measures_dimensions_first_and_prints_the_path(trained, tmp_path, capsys, monkeypatch):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    cli.main(["report", str(folder), "--distance", "pixels", "--device", "cpu"])
+    assert capsys.readouterr().out == f"{folder / 'report.html'}\n"
+    assert Run.open(folder).dimensions
+
+
+def test_in_a_browser_it_asks_for_nothing_fits_a_phone_and_all_pictures_show(run):
+    browser = find_browser()
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    api = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
+    run.rename(0, "W" * 60)  # nothing to break it at
+    address = report(run, distance="pixels").as_uri()
+    asked, said = [], []
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        for scheme, width in (("light", 360), ("dark", 1100)):
+            tab = opened.new_context(viewport={"width": width, "height": 740}, color_scheme=scheme).new_page()
+            tab.on("request", lambda request: asked.append(request.url))
+            tab.on("console", lambda message: said.append(message.text))
+            tab.on("pageerror", lambda error: said.append(str(error)))
+            tab.goto(address)
+            tab.wait_for_function("[...document.images].every(image => image.complete)")
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
+            assert tab.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+            assert tab.evaluate("document.images.length") > 20
+            tab.emulate_media(media="print")
+            assert not tab.locator(".moving").first.is_visible() and tab.locator(".strip").first.is_visible()
+            assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        opened.close()
+    assert {url.split(":")[0] for url in asked} <= {"file", "data"} and not said
