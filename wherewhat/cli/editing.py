@@ -166,6 +166,25 @@ def transfer(
     print(save_still(edits.transfer_grid(left, top, torch.stack(made, 1), title), path))
 
 
+def export(run: RunPath, /, onnx: bool = False, out: Folder = None) -> None:
+    """Write generator and recogniser for use without PyTorch, compared with it before they count as written.
+
+    Args:
+        run: the run's folder, or one that comes with the package, as in pretrained:rooms
+        onnx: as ONNX files, for batches of any size
+        out: where to; the folder onnx of the run if not given
+    """
+    from wherewhat.explore.export import BATCHES, OPSET
+    from wherewhat.explore.export import export as write
+
+    if not onnx:
+        raise UserError("say as what: there is --onnx")
+    opened = opened_run(run)
+    sizes = ", ".join(map(str, BATCHES))
+    for path, difference in write(opened, out or opened.path / "onnx"):
+        print(f"{path}: opset {OPSET}; within {difference:.1e} of PyTorch for batches of {sizes}")
+
+
 def _inverted(run: "Run", photos: Sequence[Path], steps: int, tune: int, distance: str, device: str) -> "Inversion":
     """The photographs' codes."""
     from wherewhat.explore.edit import open_photos
