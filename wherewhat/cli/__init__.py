@@ -6,7 +6,7 @@ from collections.abc import Callable
 import tyro
 
 from wherewhat.cli.data import data_list, data_make, data_show
-from wherewhat.cli.editing import edit, export, invert, transfer
+from wherewhat.cli.editing import edit, export, invert, synthesize, transfer
 from wherewhat.cli.looking import traverse
 from wherewhat.cli.measuring import evaluate, rank, rotate, weights, where
 from wherewhat.cli.training import demo, recipes, train
@@ -22,6 +22,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "invert": invert,
     "edit": edit,
     "transfer": transfer,
+    "synthesize": synthesize,
     "export": export,
     "where": where,
     "rotate": rotate,

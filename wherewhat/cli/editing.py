@@ -1,6 +1,7 @@
 """Verbs that edit photographs, make data sets and export.  torch is imported inside them, so that --help is quick."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -164,6 +165,45 @@ def transfer(
     title = f"{', '.join(known[k] for k in latents)}: as in the picture above"
     left, top = (edits.open_photos(opened, pictures) for pictures in (photos, from_))
     print(save_still(edits.transfer_grid(left, top, torch.stack(made, 1), title), path))
+
+
+def synthesize(
+    run: RunPath,
+    /,
+    vary: Annotated[str, arg(metavar="NAME,…")],
+    out: Annotated[Path, arg(metavar="FOLDER")],
+    n: int = 10_000,
+    hold: Annotated[Path | None, arg(metavar="PICTURE", help_behavior_hint="")] = None,
+    spread: float = 1.0,
+    seed: int = 0,
+    device: Device = "auto",
+) -> None:
+    """Make a data set that labels itself: images, codes and labels of the dimensions varied, and their masks.
+
+    Args:
+        run: the run's folder, or one that comes with the package, as in pretrained:rooms
+        vary: the dimensions that are labelled, by number or name, with commas between
+        out: a new folder
+        n: number of images
+        hold: a picture as which all other dimensions stay; they are drawn too if not given
+        spread: codes are drawn from the prior and multiplied by this; less is tamer
+        seed: of everything drawn
+        device: where to compute
+    """
+    from wherewhat.explore.edit import find_dimensions
+    from wherewhat.explore.synthesize import Plan
+    from wherewhat.explore.synthesize import synthesize as make
+    from wherewhat.train.loop import pick_device
+
+    at_least(0, seed=seed)
+    at_least(1, n=n)
+    if not 0 < spread < math.inf:
+        raise UserError(f"--spread {spread:g}: give a positive number")
+    opened, where = opened_run(run), pick_device(device)
+    base = None if hold is None else _inverted(opened, [hold], 0, 0, "pixels", device).codes[0].cpu().numpy()
+    with Told(False) as told:
+        plan = Plan(tuple(dict.fromkeys(find_dimensions(opened, vary))), n, seed, spread, base)
+        print(make(opened, plan, out, where, told))
 
 
 def export(run: RunPath, /, onnx: bool = False, out: Folder = None) -> None:
