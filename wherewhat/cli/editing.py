@@ -171,8 +171,8 @@ def synthesize(
     run: RunPath,
     /,
     vary: Annotated[str, arg(metavar="NAME,…")],
-    out: Annotated[Path, arg(metavar="FOLDER")],
     n: int = 10_000,
+    out: Folder = None,
     hold: Annotated[Path | None, arg(metavar="PICTURE", help_behavior_hint="")] = None,
     spread: float = 1.0,
     seed: int = 0,
@@ -183,8 +183,8 @@ def synthesize(
     Args:
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
         vary: the dimensions that are labelled, by number or name, with commas between
-        out: a new folder
         n: number of images
+        out: a new folder; the folder synthetic of the run if not given
         hold: a picture as which all other dimensions stay; they are drawn too if not given
         spread: codes are drawn from the prior and multiplied by this; less is tamer
         seed: of everything drawn
@@ -203,7 +203,7 @@ def synthesize(
     base = None if hold is None else _inverted(opened, [hold], 0, 0, "pixels", device).codes[0].cpu().numpy()
     with Told(False) as told:
         plan = Plan(tuple(dict.fromkeys(find_dimensions(opened, vary))), n, seed, spread, base)
-        print(make(opened, plan, out, where, told))
+        print(make(opened, plan, out or opened.path / "synthetic", where, told))
 
 
 def export(run: RunPath, /, onnx: bool = False, out: Folder = None) -> None:

@@ -14,6 +14,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -52,35 +53,23 @@ class Plan:
 
 
 def synthesize(
-    run: Run,
-    plan: Plan,
-    folder: Path,
-    device: str = "cpu",
-    told: Callable[[str, float], None] = lambda what, done: None,
-) -> Path:
+    run: Run, plan: Plan, folder: Path, device: str = "cpu", told: Callable[[str, float], None] = lambda what, done: None
+) -> Path:  # fmt: skip
     """The data set, whole or not there at all; the same plan gives the same bytes.  Raises UserError if the folder is
     not empty or cannot be written."""
-    folder = folder.expanduser()
+    folder = folder.expanduser().absolute()
     partial = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    codes, names = plan.codes(run), titles(run, plan.vary)
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(f"{folder} is there already: choose another folder, or remove it")
         partial.mkdir(parents=True)
-        codes = plan.codes(run)
-        names = [shown(run)[latent] for latent in plan.vary]
-        draw(
-            run,
-            codes,
-            {slug(name): latent for name, latent in zip(names, plan.vary, strict=True)},
-            partial,
-            device,
-            told,
-        )
+        draw(run, codes, dict(zip(map(slug, names), plan.vary, strict=True)), partial, device, told)
         tabulate(codes[:, list(plan.vary)], names, partial)
-        (partial / "card.json").write_text(
-            json.dumps(card(run, plan, names), indent=1, ensure_ascii=False) + "\n", "utf-8"
-        )
-        partial.replace(folder)  # onto nothing, or an empty folder
+        (partial / "card.json").write_text(json.dumps(card(run, plan, names), indent=1, ensure_ascii=False), "utf-8")
+        if folder.exists():
+            folder.rmdir()
+        partial.rename(folder)
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror or error}. Nothing of it was kept.") from None
     finally:
@@ -135,6 +124,7 @@ def _write_csv(path: Path, columns: dict[str, list]) -> None:
 def card(run: Run, plan: Plan, names: Sequence[str]) -> dict:
     """What a reader of the data set has to know."""
     return {
+        "wherewhat": version("wherewhat"),
         "run": str(run.path),
         "recipe": run.config.recipe,
         "images_seen": run.images,
@@ -143,10 +133,17 @@ def card(run: Run, plan: Plan, names: Sequence[str]) -> dict:
         "seed": plan.seed,
         "prior": run.config.prior,
         "spread": plan.spread,
-        "varied": {name: latent for name, latent in zip(names, plan.vary, strict=True)},
+        "varied": dict(zip(names, plan.vary, strict=True)),
         "others": "drawn from the prior, not labelled" if plan.base is None else plan.base.tolist(),
         "labels": "1 or above: the code is greater than 0, the middle of the prior",
     }
+
+
+def titles(run: Run, latents: Sequence[int]) -> list[str]:
+    """Names of dimensions, no two of which are the same column or folder."""
+    known = [shown(run)[latent] for latent in latents]
+    slugs = ["file", *map(slug, known)]
+    return [name if slugs.count(slug(name)) == 1 else f"{name} z{k}" for name, k in zip(known, latents, strict=True)]
 
 
 def slug(name: str) -> str:
