@@ -53,7 +53,8 @@ class Plan:
 
 
 def synthesize(
-    run: Run, plan: Plan, folder: Path, device: str = "cpu", told: Callable[[str, float], None] = lambda what, done: None
+    run: Run, plan: Plan, folder: Path, device: str = "cpu",
+    told: Callable[[str, float], None] = lambda what, done: None,
 ) -> Path:  # fmt: skip
     """The data set, whole or not there at all; the same plan gives the same bytes.  Raises UserError if the folder is
     not empty or cannot be written."""
