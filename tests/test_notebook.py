@@ -1,6 +1,8 @@
 """What a notebook shows of runs and traversals."""
 
+import base64
 import json
+import re
 import shutil
 import xml.etree.ElementTree as ElementTree
 
@@ -36,11 +38,7 @@ def shown(thing):
 
 def page(run):
     """The HTML, which is well-formed if everything in it is escaped."""
-    html = (
-        shown(run)["text/html"].replace("<br>", "<br/>").replace('">', '"/>')
-        if "<img" in shown(run)["text/html"]
-        else (shown(run)["text/html"].replace("<br>", "<br/>"))
-    )
+    html = re.sub("<(br|img[^>]*)>", r"<\1/>", shown(run)["text/html"])
     return ElementTree.fromstring(f"<div>{html}</div>")
 
 
@@ -59,8 +57,6 @@ def test_a_run_shows_its_active_sliders_longest_first(run):
 
 
 def test_a_run_shows_the_traversals_that_were_drawn(run):
-    import base64
-
     path = draw_traversals(run, steps=2)
     source = page(run).find("img").get("src")
     assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == path.read_bytes()
