@@ -88,7 +88,7 @@ def pictures(folder, sizes):
 def flags(verb):
     names = list(inspect.signature(VERBS[verb]).parameters.values())
     flags = [p.name for p in names if p.kind is not inspect.Parameter.POSITIONAL_ONLY]
-    return ["--" + name.removeprefix("as_").replace("_", "-") for name in flags]
+    return ["--" + name.removeprefix("as_").rstrip("_").replace("_", "-") for name in flags]
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -211,6 +211,7 @@ def test_transfer_draws_the_grid(run, files, tmp_path):
         (["--set", "smile"], "write NAME"),
         (["--from", "nowhere.png:smile"], "nowhere.png cannot be read"),
         (["--set", "smile=1", "--steps", "-1"], "--steps -1"),
+        (["--set", "smile=1", "--out", "a.jpg"], "must end in .png"),
     ],
 )
 def test_what_cannot_be_edited_is_told(run, files, words, told, capsys):

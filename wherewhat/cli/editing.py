@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from wherewhat.runs import Run
 
 Photos = Annotated[Positional[tuple[Path, ...]], arg(metavar="PHOTO …")]
-Pictures = Annotated[tuple[Path, ...], arg(metavar="PICTURE …", help_behavior_hint="(required)")]
 Folder = Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")]
 
 
@@ -44,11 +43,12 @@ def invert(
         device: where to compute
         as_json: codes and scores as JSON on standard output
     """
-    from wherewhat.explore.canvas import save_still
+    from wherewhat.explore.canvas import check_kind, save_still
     from wherewhat.explore.edit import compared, open_photos
 
     opened = opened_run(run)
     path = out or opened.picture("inverted.png")
+    check_kind(path)
     found = _inverted(opened, photos, steps, tune, distance, device)
     rows = _score_rows(photos, found, distance)
     columns = [("photograph", open_photos(opened, photos)), ("recogniser", found.start)]
@@ -94,10 +94,11 @@ def edit(
     """
     from wherewhat.explore import edit as edits
     from wherewhat.explore import names
-    from wherewhat.explore.canvas import save_still, to_image, to_pixels
+    from wherewhat.explore.canvas import check_kind, save_still, to_image, to_pixels
 
     opened = opened_run(run)
     path = out or opened.picture("edited.png")
+    check_kind(path)
     changes = [edits.read_change(opened, words) for words in set]
     sources = [edits.read_source(opened, words) for words in from_]
     if not changes and not sources:
@@ -153,10 +154,11 @@ def transfer(
 
     from wherewhat.explore import edit as edits
     from wherewhat.explore import names
-    from wherewhat.explore.canvas import save_still
+    from wherewhat.explore.canvas import check_kind, save_still
 
     opened = opened_run(run)
     path = out or opened.picture("transfer.png")
+    check_kind(path)
     latents = edits.find_dimensions(opened, dims)
     distance = distance if steps else "pixels"  # nothing is compared
     found, sources = (_inverted(opened, pictures, steps, 0, distance, device) for pictures in (photos, from_))
