@@ -102,7 +102,7 @@ def test_an_angle_is_found_across_its_seam(run):
     run.recogniser = Says(torch.tensor([[-1.9, 0.5]]))
     found = invert(run, photo, steps=100, distance=Pixels())
     assert found.codes[0, 0] > 1.5  # not the long way round: descent on the angle itself would be stuck at −2
-    assert found.after.psnr > found.before.psnr
+    assert found.after.psnr > 40
 
 
 def test_noise_is_found_too(tmp_path):
