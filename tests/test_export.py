@@ -99,15 +99,24 @@ def test_a_file_is_whole_or_not_there(exported, tmp_path, monkeypatch):
     assert list((tmp_path / "new").iterdir()) == []
 
 
-class Saves:
-    """What the exporter gives, on a full disk."""
+def test_a_file_that_is_not_the_same_is_not_written(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: Saves(None))
+    monkeypatch.setattr(exporting, "compare", lambda *_: 0.5)
+    with pytest.raises(UserError, match=r"generator.onnx would differ from PyTorch by 5.0e-01"):
+        export(exported[0], tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
 
-    def __init__(self):
-        self.model = SimpleNamespace(metadata_props={})
+
+class Saves:
+    """What the exporter gives, on a full disk unless told otherwise."""
+
+    def __init__(self, error=OSError(28, "No space left on device")):  # noqa: B008
+        self.model, self.error = SimpleNamespace(metadata_props={}), error
 
     def save(self, path):
         Path(path).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
+        if self.error:
+            raise self.error
 
 
 def test_the_verb_says_how_far_it_is_from_pytorch(exported, capsys, monkeypatch, tmp_path):

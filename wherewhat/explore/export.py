@@ -23,6 +23,8 @@ from wherewhat.runs import Run, draw_prior
 OPSET = 18
 BATCHES = (1, 2, 5)
 """sizes on which a file is compared with PyTorch; it is traced with another one"""
+TOLERANCE = 1e-3
+"""a larger difference is refused"""
 
 
 class Exported(NamedTuple):
@@ -115,6 +117,8 @@ def write(
         path.parent.mkdir(parents=True, exist_ok=True)
         program.save(partial)
         difference = compare(partial, module, example)
+        if difference > TOLERANCE:
+            raise UserError(f"{path.name} would differ from PyTorch by {difference:.1e}, so it was not written")
         partial.replace(path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from None
