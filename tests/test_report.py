@@ -61,7 +61,7 @@ def scored(trained, tmp_path_factory):
     """A run with every section: z1 is longer than z0; z1 has a nasty name, z0 none."""
     run = enlivened(trained, tmp_path_factory.mktemp("lively") / "run")
     evaluate(run, ["tpl"], "fast", distance="pixels", threshold=0.01)
-    where(run, 4)
+    where(run, 4, distance="pixels")
     importance = {"importance": [[1.0, 0.0, 0.5], [3.0, 2.0, 0.5]]}
     run.log_metric(row("dci", 0.123, {"factors": ["hue", "size", "turn"]}, importance))
     run.rename(1, NASTY)

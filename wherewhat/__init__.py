@@ -12,6 +12,9 @@ from typing import Any
 
 _PLACES = {
     "open_run": ("wherewhat.runs", "open_run"),
+    "traverse": ("wherewhat.explore.notebook", "traverse"),
+    "open_photos": ("wherewhat.explore.edit", "open_photos"),
+    "invert": ("wherewhat.explore.invert", "invert"),
     "tpl": ("wherewhat.metrics.tpl", "tpl"),
     "load_distance": ("wherewhat.metrics.distance", "load_distance"),
     "find_recipe": ("wherewhat.recipes", "find"),

@@ -7,6 +7,7 @@ checkpoints/000640k/   generator.safetensors, recogniser.safetensors (averaged),
 pictures/  names.json  report.html  tensorboard/
 """
 
+import base64
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -320,6 +322,25 @@ class Run:
         """What evaluating said of each latent dimension, longest traversal first; None before that."""
         row = self.latest("dimensions")
         return [Dimension(**d) for d in row["details"]] if row else None
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the sliders (all while none is active), and their picture once it was drawn."""
+        known = self.dimensions or []
+        rows = "".join(
+            f"<tr><td>z{d.latent}</td><td>{escape(self.names.get(d.latent) or d.factor or '–')}</td>"
+            f"<td>{d.place}, {d.area:.0%}</td><td>{d.tpl:.2f}</td></tr>"
+            for d in [d for d in known if d.active] or known
+        )
+        head = "<tr><th>slider</th><th>what</th><th>where, area</th><th>TPL</th></tr>"
+        table = f"<table>{head}{rows}</table>" if rows else "<p>not evaluated yet: wherewhat evaluate</p>"
+        seen = f"{self.images:,} images seen" if self.checkpoints() else "no checkpoint yet"
+        height, width = self.config.size
+        picture = self.path / "pictures" / "traversals.png"
+        drawn = base64.b64encode(picture.read_bytes()).decode() if picture.is_file() else ""
+        return (
+            f"<p><b>{escape(str(self.path))}</b><br>{escape(self.config.recipe)}, {height}×{width}, {seen}</p>{table}"
+            + (f'<img alt="traversals" src="data:image/png;base64,{drawn}">' if drawn else "")
+        )
 
     def picture(self, name: str) -> Path:
         """Where a picture of that name goes; the folder exists."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import tyro
 
 from wherewhat.cli.data import data_list, data_make, data_show
+from wherewhat.cli.editing import edit, export, invert, synthesize, transfer
 from wherewhat.cli.looking import report, traverse
 from wherewhat.cli.measuring import evaluate, rank, rotate, weights, where
 from wherewhat.cli.training import demo, recipes, train
@@ -19,6 +20,11 @@ VERBS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "traverse": traverse,
     "report": report,
+    "invert": invert,
+    "edit": edit,
+    "transfer": transfer,
+    "synthesize": synthesize,
+    "export": export,
     "where": where,
     "rotate": rotate,
     "rank": rank,

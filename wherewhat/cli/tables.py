@@ -103,3 +103,22 @@ def draw_factor_maps(run: "Run", rows: list[dict[str, Any]]) -> list[Path]:
     from wherewhat.explore.draw import draw_factor_map
 
     return [draw_factor_map(run, row) for row in rows if row["metric"] == "dci"]
+
+
+def show_inversions(rows: Sequence[dict[str, Any]]) -> None:
+    """A line a photograph: each score before and after descent; the means below."""
+    from rich.console import Console
+    from rich.table import Table
+
+    scores = list(rows[0]["after"])
+    table = Table("photograph", *scores, box=None)
+
+    def line(words: str, of: Sequence[dict[str, Any]]) -> None:
+        means = [[sum(row[when][name] for row in of) / len(of) for when in ("before", "after")] for name in scores]
+        table.add_row(words, *(f"{before:.3f} → {after:.3f}" for before, after in means))
+
+    for row in rows:
+        line(row["photo"], [row])
+    if len(rows) > 1:
+        line("mean", rows)
+    Console().print(table)

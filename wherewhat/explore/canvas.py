@@ -19,10 +19,21 @@ KINDS = (".png", ".gif", ".mp4")
 """of pictures, by the ending of their names"""
 
 
+def to_pixels(images: Float[Tensor, "b c h w"]) -> UInt8[np.ndarray, "b h w c"]:
+    """Images in [−1, 1] as bytes."""
+    pixels = ((images.float().cpu().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    return np.ascontiguousarray(pixels)
+
+
+def to_image(pixels: UInt8[np.ndarray, "h w c"]) -> Image.Image:
+    """Grey, colour, or colour with alpha, pixel for pixel."""
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
 def to_tiles(images: Float[Tensor, "b c h w"], side: int = 96) -> UInt8[np.ndarray, "b h2 w2 3"]:
     """Images in [−1, 1] as tiles whose longer side is near `side`: whole multiples when enlarged, so pixels stay
     square.  Transparent pixels show the paper."""
-    pixels = ((images.float().cpu().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    pixels = to_pixels(images)
     if pixels.shape[3] == 1:
         pixels = pixels.repeat(3, 3)
     if pixels.shape[3] == 4:

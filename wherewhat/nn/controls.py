@@ -172,7 +172,7 @@ def fold(components: Float[Tensor, "*b z"], rings: tuple[Ring, ...]) -> Float[Te
         x, y = components[..., ring.angle] - ring.centre[0], components[..., ring.radius] - ring.centre[1]
         turned = torch.remainder(torch.atan2(y, x) - ring.start, 2 * math.pi)
         controls[ring.angle] = (turned / math.pi - 1) * REACH
-        controls[ring.radius] = (torch.hypot(x, y) - ring.middle) / ring.spread
+        controls[ring.radius] = ((x * x + y * y).sqrt() - ring.middle) / ring.spread
     return torch.stack(controls, -1)
 
 

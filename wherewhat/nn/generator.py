@@ -63,10 +63,10 @@ class Stage(nn.Module):
     def masks(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n h w"]:
         """Where each latent of this stage acts, read from the features and never from the latents themselves."""
         if self.mask in ("none", "start"):
-            return x.new_ones(len(x), self.codes, *self.size, dtype=torch.float32)
+            return x.new_ones(x.shape[0], self.codes, *self.size, dtype=torch.float32)
         if self.mask == "softmax":
             return ops.softmax_mask(self.to_mask(x))
-        logits = self.to_mask(x.mean((2, 3))).view(len(x), self.codes, self.boxes, 2, -1)
+        logits = self.to_mask(x.mean((2, 3))).view(x.shape[0], self.codes, self.boxes, 2, -1)
         return ops.box_mask(*logits.split(self.size, -1))
 
     def forward(
@@ -135,7 +135,7 @@ class Generator(nn.Module):
         """noise: from draw_noise; None is the fixed noise."""
         supply = list(self.fixed_noise() if noise is None else noise)
         latents = self.controls.write(z) if self.controls else z
-        x = self.constant.expand(len(z), -1, -1, -1)
+        x = self.constant.expand(z.shape[0], -1, -1, -1)
         if self.config.mask == "start":
             x = leaky(x + self.start(latents).view_as(x))
         x = x.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,139 @@
+"""Inversion: never worse than where it starts, exact where it can be, each photograph by itself, run untouched."""
+
+import json
+
+import pytest
+import torch
+from conftest import small
+from PIL import Image
+from test_evaluate import enlivened
+
+from wherewhat import cli
+from wherewhat.explore import invert as inverting
+from wherewhat.explore.canvas import to_image, to_pixels
+from wherewhat.explore.invert import PIXELS, invert
+from wherewhat.metrics.distance import Pixels
+from wherewhat.metrics.images import psnr
+from wherewhat.nn.controls import Controls, Ring
+from wherewhat.nn.generator import Generator
+from wherewhat.runs import Run, build_generator
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    return enlivened(trained, tmp_path / "run")
+
+
+@pytest.fixture
+def photos(run):
+    """Three images that the generator makes, far from what the recogniser says of them."""
+    z = torch.tensor([[0.5, -1.0], [1.5, 0.8], [-1.2, 0.3]])
+    return run.generator(z).image.clamp(-1, 1)
+
+
+class Says(torch.nn.Module):
+    """A recogniser that says the same whatever it is shown."""
+
+    def __init__(self, codes):
+        super().__init__()
+        self.codes = codes
+
+    def forward(self, images):
+        return self.codes
+
+
+def error(images, photos):
+    return (1 + PIXELS) * (images - photos).square().mean((1, 2, 3))  # the distance is pixels too
+
+
+def test_without_descent_it_is_what_the_recogniser_says(run, photos):
+    found = invert(run, photos, steps=0, distance=Pixels())
+    torch.testing.assert_close(found.codes, run.recogniser(photos))
+    torch.testing.assert_close(found.image, run.generator(found.codes).image.clamp(-1, 1))
+    assert found.generator is run.generator
+    for before, after in zip(found.before, found.after, strict=True):
+        assert torch.equal(before, after)
+    torch.testing.assert_close(found.after.psnr, psnr(found.image, photos))
+
+
+def test_an_image_of_the_generator_is_found_again(run, photos):
+    found = invert(run, photos, steps=200, rate=0.1, distance=Pixels())
+    assert (found.before.psnr < 30).all()
+    assert (found.after.psnr > 35).all()
+    assert (found.after.ssim > found.before.ssim).all()
+
+
+@pytest.mark.parametrize("rate", [0.1, 1000.0])
+def test_it_is_never_worse_than_the_recogniser_however_wild_the_steps(run, photos, rate):
+    found = invert(run, photos, steps=4, rate=rate, distance=Pixels())
+    assert (error(found.image, photos) <= error(found.start, photos) + 1e-6).all()
+    again = found.generator(found.codes, found.noise).image.clamp(-1, 1)
+    torch.testing.assert_close(again, found.image)
+
+
+def test_each_photograph_is_found_by_itself(run, photos):
+    together = invert(run, photos, steps=10, distance=Pixels())
+    alone = invert(run, photos[1:2], steps=10, distance=Pixels())
+    torch.testing.assert_close(together.codes[1:2], alone.codes, atol=1e-4, rtol=0)
+
+
+def test_tuning_moves_a_copy_and_brings_photographs_nearer_that_it_cannot_make(run, photos):
+    strange = photos.flip(3)
+    weights = {name: w.clone() for name, w in run.generator.state_dict().items()}
+    plain = invert(run, strange, steps=20, distance=Pixels())
+    tuned = invert(run, strange, steps=20, tune=30, distance=Pixels())
+    assert tuned.generator is not run.generator
+    assert all(torch.equal(w, weights[name]) for name, w in run.generator.state_dict().items())
+    assert tuned.after.psnr.mean() > plain.after.psnr.mean() + 0.1
+    torch.testing.assert_close(tuned.codes, plain.codes)
+    assert not any(p.requires_grad for p in tuned.generator.parameters())
+
+
+def test_tuning_that_only_harms_gives_the_generator_as_it_was(run, photos, monkeypatch):
+    monkeypatch.setattr(inverting, "TUNING", 100.0)
+    found = invert(run, photos, steps=0, tune=3, distance=Pixels())
+    torch.testing.assert_close(found.image, found.start)
+
+
+def test_an_angle_is_found_across_its_seam(run):
+    ring = Controls.plain(2, (Ring(0, 1, (0.0, 0.0), 0.0, 1.0, 0.5),))
+    run.generator.controls = run.recogniser.controls = ring
+    photo = run.generator(torch.tensor([[1.9, 0.5]])).image.clamp(-1, 1)
+    run.recogniser = Says(torch.tensor([[-1.9, 0.5]]))
+    found = invert(run, photo, steps=100, distance=Pixels())
+    assert found.codes[0, 0] > 1.5  # not the long way round: descent on the angle itself would be stuck at −2
+    assert found.after.psnr > 40
+
+
+def test_noise_is_found_too(tmp_path):
+    run = Run(tmp_path, small("demo-gan"))
+    torch.manual_seed(0)
+    generator = build_generator(run.config, Generator).eval().requires_grad_(False)
+    for stage in generator.stages:
+        stage.noise_strength.fill_(0.5)
+    noise = generator.draw_noise(2, torch.Generator().manual_seed(1))
+    photos = generator(torch.zeros(2, 4), noise).image.clamp(-1, 1)
+    run.generator, run.recogniser = generator, Says(torch.zeros(2, 4))
+    found = invert(run, photos, steps=60, distance=Pixels())
+    assert len(found.noise) == len(noise) > 0
+    assert (found.after.psnr > found.before.psnr + 1).all()
+
+
+def test_the_verb_tells_scores_before_and_after_and_draws(run, photos, tmp_path, capsys):
+    files = []
+    for i, pixels in enumerate(to_pixels(photos)):
+        files.append(str(tmp_path / f"{i}.png"))
+        to_image(pixels).save(files[-1])
+    words = ["invert", str(run.path), *files, "--steps", "20", "--distance", "pixels", "--device", "cpu"]
+    cli.main([*words, "--json", "--out", str(tmp_path / "a.png")])
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["photo"] for row in rows] == files
+    for row in rows:
+        assert set(row["before"]) == set(row["after"]) == {"PSNR", "SSIM", "pixels"}
+        assert row["after"]["PSNR"] > row["before"]["PSNR"]
+        assert len(row["codes"]) == 2
+    cli.main(words)
+    out = capsys.readouterr().out
+    assert "mean" in out and out.count("→") == 12
+    with Image.open(run.path / "pictures" / "inverted.png") as drawn, Image.open(tmp_path / "a.png") as same:
+        assert drawn.size == same.size

@@ -1,0 +1,166 @@
+"""A synthesised data set is what its codes say, the same for the same seed, readable as any, never half there."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_evaluate import enlivened
+
+from wherewhat import cli
+from wherewhat.data.files import open_files
+from wherewhat.errors import UserError
+from wherewhat.explore import synthesize as making
+from wherewhat.explore.canvas import to_pixels
+from wherewhat.explore.synthesize import Plan, synthesize
+from wherewhat.runs import Run
+
+
+@pytest.fixture(scope="module")
+def lively(trained, tmp_path_factory):
+    run = enlivened(trained, tmp_path_factory.mktemp("lively") / "run")
+    run.rename(1, "hair's height")
+    return run
+
+
+@pytest.fixture
+def run(lively, tmp_path):
+    return Run.open(shutil.copytree(lively.path, tmp_path / "run"))
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def image(path):
+    with Image.open(path) as opened:
+        return np.asarray(opened).astype(int)
+
+
+def contents(folder):
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.suffix in (".png", ".csv", ".json")
+    }
+
+
+def test_each_image_is_made_from_the_codes_in_its_row_and_each_mask_is_its_dimensions(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(making, "BATCH", 4)  # ten images are two batches and a half
+    folder = synthesize(run, Plan((1, 0), 10), tmp_path / "made")
+    table = rows(folder / "table.csv")
+    assert [row["file"] for row in table] == [f"images/{i:06d}.png" for i in range(10)]
+    assert sorted(p.name for p in (folder / "masks").iterdir()) == ["hair-s-height", "z0"]
+    for row in table:
+        made = run.generator(torch.tensor([[float(row["z0"]), float(row["hair's height"])]]))
+        assert abs(image(folder / row["file"]) - to_pixels(made.image)[0]).max() <= 1
+        masks = made.masks_at(16, 16)[0].numpy() * 255
+        for latent, name in enumerate(("z0", "hair-s-height")):
+            mask = image(folder / "masks" / name / row["file"].removeprefix("images/"))
+            assert mask.shape == (16, 16)
+            assert abs(mask - masks[latent]).max() <= 1
+
+
+def test_labels_say_on_which_side_of_the_middle_a_code_is(run, tmp_path):
+    folder = synthesize(run, Plan((0, 1), 40), tmp_path / "made")
+    table, labels = rows(folder / "table.csv"), rows(folder / "images" / "factors.csv")
+    for name in ("z0", "hair's height"):
+        above = [float(row[name]) > 0 for row in table]
+        assert {True, False} == set(above)
+        assert [row[f"{name}: above"] == "1" for row in table] == above
+        assert [row[name] == "above" for row in labels] == above
+
+
+def test_its_images_are_a_data_set_with_factors(run, tmp_path):
+    folder = synthesize(run, Plan((1,), 12), tmp_path / "made")
+    data = open_files(folder / "images", (16, 16), cache=tmp_path / "cache")
+    assert len(data) == 12
+    assert data.factors.names == ("hair's height",)
+    labels = rows(folder / "images" / "factors.csv")
+    assert data.factors.values(np.arange(12))[:, 0].tolist() == [int(row["hair's height"] == "below") for row in labels]
+
+
+def test_the_same_plan_gives_the_same_bytes_and_another_seed_others(run, tmp_path):
+    one, same, other = (synthesize(run, Plan((1,), 6, seed), tmp_path / f"made{k}") for k, seed in enumerate((3, 3, 4)))
+    assert contents(one) == contents(same)
+    assert contents(one)["images/000000.png"] != contents(other)["images/000000.png"]
+
+
+def test_what_is_not_varied_is_drawn_or_held(run):
+    drawn = Plan((1,), 50).codes(run)
+    held = Plan((1,), 50, base=np.array([0.7, 0.1], np.float32)).codes(run)
+    assert drawn[:, 0].std() > 0.3
+    assert (held[:, 0] == np.float32(0.7)).all()
+    assert np.array_equal(held[:, 1], drawn[:, 1])
+    np.testing.assert_allclose(Plan((1,), 50, spread=0.5).codes(run), drawn / 2)
+
+
+def test_the_card_says_how_to_make_it_again(run, tmp_path):
+    folder = synthesize(run, Plan((1,), 3, seed=5, spread=0.5, base=np.zeros(2, np.float32)), tmp_path / "made")
+    card = json.loads((folder / "card.json").read_text())
+    told = {
+        "run": str(run.path),
+        "seed": 5,
+        "count": 3,
+        "spread": 0.5,
+        "varied": {"hair's height": 1},
+        "others": [0, 0],
+    }
+    assert told.items() <= card.items()
+    assert card["commit"] == run.about["commit"]
+
+
+def test_parquet_holds_the_same_table(run, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    folder = synthesize(run, Plan((1,), 4), tmp_path / "made")
+    table = parquet.read_table(folder / "table.parquet").to_pydict()
+    assert [dict(zip(table, map(str, row), strict=True)) for row in zip(*table.values(), strict=True)] == rows(
+        folder / "table.csv"
+    )
+
+
+def test_dimensions_of_one_name_have_each_a_column_and_a_folder(run, tmp_path):
+    run.rename(0, "Hair's  height")
+    folder = synthesize(run, Plan((0, 1), 2), tmp_path / "made")
+    assert {p.name for p in (folder / "masks").iterdir()} == {"hair-s-height-z0", "hair-s-height-z1"}
+    assert list(rows(folder / "table.csv")[0])[1:3] == ["Hair's  height z0", "hair's height z1"]
+
+
+def test_a_folder_that_is_not_empty_is_refused_and_left_as_it_is(run, tmp_path):
+    (tmp_path / "made").mkdir()
+    synthesize(run, Plan((1,), 1), tmp_path / "made")
+    before = contents(tmp_path / "made")
+    with pytest.raises(UserError, match="made is there already"):
+        synthesize(run, Plan((1,), 2), tmp_path / "made")
+    assert contents(tmp_path / "made") == before
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"), [(OSError(28, "No space left on device"), UserError), (KeyboardInterrupt(), KeyboardInterrupt)]
+)
+def test_what_is_not_finished_is_not_there(run, tmp_path, monkeypatch, error, raised):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(making, "tabulate", fail)
+    with pytest.raises(raised):
+        synthesize(run, Plan((1,), 2), tmp_path / "new" / "made")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_the_verb_finds_names_and_holds_a_picture(run, tmp_path, capsys):
+    synthesize(run, Plan((1,), 1), tmp_path / "made")
+    photo = tmp_path / "made" / "images" / "000000.png"
+    words = ["synthesize", str(run.path), "--vary", "hair's height", "--n", "5", "--device", "cpu"]
+    cli.main([*words, "--hold", str(photo)])
+    folder = run.path / "synthetic"
+    assert capsys.readouterr().out.strip() == str(folder)
+    pixels = torch.from_numpy(image(photo)).permute(2, 0, 1)[None].float() / 127.5 - 1
+    held = json.loads((folder / "card.json").read_text())["others"]
+    assert held == pytest.approx(run.recogniser(pixels)[0].tolist(), abs=1e-4)
+    for wrong in (["--n", "0"], ["--spread", "0"], ["--seed", "-1"], []):
+        with pytest.raises(SystemExit) as exit:
+            cli.main([*words, *wrong])
+        assert exit.value.code == 2
