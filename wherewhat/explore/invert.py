@@ -19,9 +19,9 @@ from wherewhat.runs import Run
 PIXELS = 5.0
 """weight of the mean squared difference of pixels beside the perceptual distance"""
 SPREAD = 0.001
+"""weight of the mean squared latent and noise: what an image does not ask for stays near the middle"""
 TUNING = 0.0005
 """the first step's size of a generator that is tuned"""
-"""weight of the mean squared latent and noise: what an image does not ask for stays near the middle"""
 
 
 class Scores(NamedTuple):
