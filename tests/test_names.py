@@ -64,7 +64,9 @@ def test_a_picture_is_cropped_shrunk_and_enlarged(tmp_path):
     assert np.array_equal(open_picture(tmp_path / "wide.png", 8, 8, 1)[0], open_picture(as_png(wide), 8, 8, 1)[0])
 
 
-@pytest.mark.parametrize("broken", [b"", b"hello", as_png(np.random.default_rng(0).integers(0, 255, (9, 9, 3), np.uint8))[:90]])
+@pytest.mark.parametrize(
+    "broken", [b"", b"hello", as_png(np.random.default_rng(0).integers(0, 255, (9, 9, 3), np.uint8))[:90]]
+)
 def test_what_is_no_picture_is_told_in_one_line(broken):
     with pytest.raises(UserError, match=r"^photo.png cannot be read as a picture: [^\n]+$"):
         open_picture(broken, 8, 8, 3, name="photo.png")
