@@ -107,22 +107,26 @@ class Lpips(nn.Module):
             content.update(weights.detach().cpu().numpy().tobytes())
         return {"network": self.name, "lpips": "0.1", "weights": content.hexdigest()[:8], **_PREPARED}
 
-    def features(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b _ _ _"], ...]:
-        """One map a tap, each pixel of unit length, times the root of the head: squared differences are LPIPS."""
+    def units(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b _ _ _"], ...]:
+        """One map a tap, each pixel's channels of unit length (0 where none is active)."""
         device = self.kernels[0].device
         with torch.autocast(device.type, enabled=False):
             x = _prepared(images.to(device))
             _refuse_small(x, self.name)
             x = (x - x.new_tensor(SHIFT).view(3, 1, 1)) / x.new_tensor(SCALE).view(3, 1, 1)
             x = x.contiguous(memory_format=torch.channels_last)  # a third faster on a CPU from 128 pixels on
-            heads, maps = iter(self.heads), []
+            maps = []
             for layer, kernel, bias in zip(self.layers, self.kernels, self.biases, strict=True):
                 if layer.pool:
                     x = functional.max_pool2d(x, layer.pool, stride=2)
                 x = functional.conv2d(x, kernel, bias, layer.stride, layer.padding).relu_()
                 if layer.tap:
-                    maps.append(_unit_length(x).mul_(next(heads).sqrt()))
+                    maps.append(_unit_length(x))
             return tuple(maps)
+
+    def features(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b _ _ _"], ...]:
+        """One map a tap, each pixel of unit length, times the root of the head: squared differences are LPIPS."""
+        return tuple(x.mul_(head.sqrt()) for x, head in zip(self.units(images), self.heads, strict=True))
 
     def forward(self, a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
         return _between(self.features(a), self.features(b))
