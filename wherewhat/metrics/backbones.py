@@ -12,7 +12,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
@@ -37,6 +37,7 @@ SIDE = 299
 """of the images that Inception takes"""
 
 
+@runtime_checkable
 class Backbone(Protocol):
     """Images to features."""
 

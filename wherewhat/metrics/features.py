@@ -13,6 +13,9 @@ from sklearn.metrics import pairwise_distances_chunked
 
 from wherewhat.errors import UserError
 
+ROUNDING = 1e-6
+"""of distances, as a share of how far rows are spread"""
+
 
 def frechet(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> float:
     """Fréchet distance of the Gaussians with the means and covariances of two sets (Heusel et al. 2017; FID when the
@@ -114,8 +117,10 @@ def density_coverage(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m 
 
 
 def _reach(x: Float[np.ndarray, "n d"], k: int) -> Float[np.ndarray, " n"]:
-    """Distance of each row to its k-th nearest neighbour, itself not counted."""
-    return np.concatenate([np.partition(block, k, 1)[:, k] for block in _distances(x)])
+    """Distance of each row to its k-th nearest neighbour, itself not counted; and a little more, so that rounding does
+    not put this neighbour, or an equal row, outside."""
+    slack = ROUNDING * np.sqrt(x.var(0, dtype=np.float64).sum())
+    return np.concatenate([np.partition(block, k, 1)[:, k] for block in _distances(x)]) + slack
 
 
 def _distances(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"] | None = None) -> Iterator[np.ndarray]:
