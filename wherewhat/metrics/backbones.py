@@ -78,15 +78,14 @@ class Inception:
         "resize": f"bicubic, antialiased, to {SIDE}",
     }  # fmt: skip
 
-    def __init__(self, program: torch.jit.ScriptModule) -> None:
+    def __init__(self, program: Callable[[Tensor], Tensor]) -> None:
         self.program = program
 
     def __call__(self, images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """Grey is repeated, alpha dropped."""
         x = images[:, :3].float().expand(-1, 3, -1, -1)
         x = functional.interpolate(x, (SIDE, SIDE), mode="bicubic", antialias=True)
-        features: Tensor = self.program(((x - 128) / 128).contiguous(memory_format=torch.channels_last))
-        return features
+        return self.program(((x - 128) / 128).contiguous(memory_format=torch.channels_last))
 
 
 def load_backbone(name: str, device: str | torch.device = "cpu") -> Backbone:
