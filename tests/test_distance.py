@@ -471,6 +471,27 @@ def test_the_published_weights_give_the_known_value(network, value):
     assert load_distance(network)(waves(0.0), waves(1.0)).item() == pytest.approx(value, abs=5e-5)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("network", ["alex", "vgg"])
+def test_the_lpips_package_measures_the_same(network):
+    package = pytest.importorskip("lpips", reason="lpips is not installed: it is among the dev extras")
+    if not weights_file(network).is_file():
+        pytest.skip(f"{weights_file(network)} does not exist; get it once: wherewhat weights")
+    theirs, ours = package.LPIPS(net=network, pnet_rand=True, verbose=False), load_distance(network)
+    weights = safetensors.torch.load_file(weights_file(network))
+    heads = {name: tensor for name, tensor in theirs.state_dict().items() if name in weights}
+    assert len(heads) == 5
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in heads.items())  # it ships them
+    renamed = {name: re.sub(r"^net\.slice\d\.", "features.", name) for name in theirs.state_dict()}
+    backbone = {name: weights[other] for name, other in renamed.items() if name.startswith("net.")}
+    theirs.load_state_dict(backbone, strict=False)
+    for size in ((64, 64), (40, 72)):
+        a, b = pictures(3, 3, *size), pictures(3, 3, *size, seed=2)
+        torch.testing.assert_close(ours(a, b), theirs(a, b).flatten(), rtol=0, atol=1e-5)
+        b = (a + 0.1 * b).clamp(-1, 1)
+        torch.testing.assert_close(ours(a, b), theirs(a, b).flatten(), rtol=0, atol=1e-5)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_measures_what_the_cpu_does(weights, alex):
