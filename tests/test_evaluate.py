@@ -22,7 +22,8 @@ from wherewhat.runs import Dimension, Run
 
 ALL = [
     "factor_vae", "beta_vae", "mig", "dci", "dci_completeness", "dci_informativeness", "sap", "modularity",
-    "explicitness", "irs", "infomec", "infomec_explicitness", "infomec_compactness", "psnr", "ssim", "tpl", "dimensions",
+    "explicitness", "irs", "infomec", "infomec_explicitness", "infomec_compactness", "psnr", "ssim", "tpl",
+    "dimensions",
 ]  # fmt: skip
 
 
