@@ -78,7 +78,7 @@ def test_the_kernel_distance_is_that_of_plain_loops(sets):
     plain = mean(a, a, False) + mean(b, b, False) - 2 * mean(a, b, True)
     found = kernel_distance(a, b, np.random.default_rng(0), subsets=3, size=1000)
     assert found.value == pytest.approx(plain)
-    assert found.error == pytest.approx(0, abs=1e-12)
+    assert np.isnan(found.error)  # each subset is all rows
 
 
 def test_halves_of_one_distribution_are_0_apart_within_the_error():

@@ -111,7 +111,12 @@ def _compared(
         told("kid", 0.0)
         kid = kernel_distance(real, fake, np.random.default_rng([options["seed"], 4]), SUBSETS, SUBSET)
         more = {"subsets": SUBSETS, "size": min(SUBSET, len(real), len(fake))}
-        yield {"metric": "kid", "value": kid.value, "options": options | more, "details": {"error": kid.error}}
+        yield {
+            "metric": "kid",
+            "value": kid.value,
+            "options": options | more,
+            "details": {"error": None if np.isnan(kid.error) else kid.error},
+        }
     for parts, measure, k in (
         (("precision", "recall"), precision_recall, NEIGHBOURS),
         (("density", "coverage"), density_coverage, BALLS),

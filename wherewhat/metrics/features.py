@@ -44,7 +44,8 @@ class KernelDistance(NamedTuple):
     value: float
     """mean over subsets"""
     error: float
-    """standard error of that mean; subsets overlap when they hold more rows than there are, so it is a little small"""
+    """standard error of that mean; subsets overlap when they hold more rows than there are, so it is a little small; NaN for
+    a single subset, or if each is all rows"""
 
 
 def kernel_distance(
@@ -64,7 +65,8 @@ def kernel_distance(
         x, y = (s[rng.choice(len(s), size, replace=False)].astype(np.float64) for s in (a, b))
         within = sum(k.sum() - k.trace() for k in (_kernel(x, x), _kernel(y, y)))
         values.append(within / (size * (size - 1)) - 2 * _kernel(x, y).mean())
-    error = np.std(values, ddof=1) / np.sqrt(subsets) if subsets > 1 else np.nan
+    varied = subsets > 1 and size < max(len(a), len(b))
+    error = np.std(values, ddof=1) / np.sqrt(subsets) if varied else np.nan
     return KernelDistance(float(np.mean(values)), float(error))
 
 
