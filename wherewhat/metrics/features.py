@@ -44,8 +44,8 @@ class KernelDistance(NamedTuple):
     value: float
     """mean over subsets"""
     error: float
-    """standard error of that mean; subsets overlap when they hold more rows than there are, so it is a little small; NaN
-    for a single subset, or if each is all rows"""
+    """standard error of that mean; subsets overlap when they hold more rows than there are, so it is a little small;
+    NaN for a single subset, or if each is all rows"""
 
 
 def kernel_distance(
