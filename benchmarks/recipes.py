@@ -21,7 +21,8 @@ from common import command, header, write
 
 from wherewhat.config import Config, with_settings
 from wherewhat.data import open_data
-from wherewhat.evaluate import draw_index, evaluate, read
+from wherewhat.data.batches import draw_index
+from wherewhat.evaluate import evaluate, read
 from wherewhat.nn.controls import find_controls
 from wherewhat.recipes import find
 from wherewhat.runs import Run

@@ -1,6 +1,7 @@
 """What tests share: small configurations, a small data set, a run trained for a few steps."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,15 @@ from wherewhat.config import Config, EveryConfig, TrunkConfig
 from wherewhat.recipes import find
 
 torch.set_num_threads(1)
+
+torchvision = find_spec("torchvision")
+version = Path(torchvision.origin).with_name("version.py") if torchvision and torchvision.origin else None
+if version and "+cu" in version.read_text() and torch.version.cuda is None:
+    # lpips and torchmetrics import torchvision where it is installed, and use nothing of its compiled half, which does
+    # not load beside a torch without CUDA: these operators are only named while the rest is imported
+    operators = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        operators.define(f"{name}(Tensor boxes, Tensor scores, float threshold) -> Tensor")
 
 
 def small(recipe: str, size: tuple[int, int] = (16, 16), batch: int = 8, images: int = 64) -> Config:

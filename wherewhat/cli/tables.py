@@ -39,12 +39,18 @@ def show_scores(rows: list[dict[str, Any]]) -> None:
         if row["metric"] == "dimensions":
             table.add_row("active dimensions", str(row["value"]), f"TPL above {row['options']['threshold']:g}")
             continue
-        error = f" ± {row['details']['error']:.3f}" if row["metric"] == "tpl" else ""
-        protocol = row["options"]["protocol"]
-        if row["metric"] == "tpl":
-            protocol += f", {row['options']['network']}"
-        table.add_row(row["metric"], f"{row['value']:.3f}{error}", protocol)
+        digits = 6 if row["metric"] == "kid" else 3
+        error = row.get("details", {}).get("error")
+        value = f"{row['value']:.{digits}f}" + (f" ± {error:.{digits}f}" if error is not None else "")
+        table.add_row(row["metric"], value, conditions(row["options"]))
     Console().print(table)
+
+
+def conditions(options: dict[str, Any]) -> str:
+    """In a few words what a score was measured with: its protocol, its network, how many images."""
+    counts = {"real": "real", "fake": "generated", "pairs": "pairs"}
+    numbers = [f"{options[key]} {word}" for key, word in counts.items() if key in options]
+    return ", ".join([*(options[key] for key in ("protocol", "network") if key in options), *numbers])
 
 
 def show_places(run: "Run", found: "Sequence[Place]") -> None:

