@@ -474,7 +474,7 @@ def test_the_published_weights_give_the_known_value(network, value):
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("network", ["alex", "vgg"])
 def test_the_lpips_package_measures_the_same(network):
-    package = pytest.importorskip("lpips", reason="lpips is not installed: it is among the dev extras")
+    package = pytest.importorskip("lpips", reason="lpips is not installed: pip install -e .[compare]")
     if not weights_file(network).is_file():
         pytest.skip(f"{weights_file(network)} does not exist; get it once: wherewhat weights")
     theirs, ours = package.LPIPS(net=network, pnet_rand=True, verbose=False), load_distance(network)

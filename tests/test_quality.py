@@ -62,7 +62,7 @@ def test_scores_are_those_of_the_functions_on_the_images_of_the_run(run):
     assert (rows["precision"]["value"], rows["recall"]["value"]) == precision_recall(real, fake)
     assert (rows["density"]["value"], rows["coverage"]["value"]) == density_coverage(real, fake)
     assert rows["fid"]["value"] > 0.01
-    assert rows["fid"]["options"] == {"network": "thumbnails", "seed": 0, "real": COUNT, "fake": COUNT}
+    assert rows["fid"]["options"] == {"network": "thumbnails", "seed": 0, "real": COUNT, "fake": COUNT, "data": "rooms"}
     assert rows["kid"]["options"]["size"] == COUNT
     assert rows["recall"]["options"]["neighbours"] == 3
     assert rows["coverage"]["options"]["neighbours"] == 5
@@ -78,7 +78,7 @@ def test_reconstructions_are_compared_with_their_images(run, monkeypatch):
     assert rows["psnr"]["value"] == pytest.approx(psnr(again, real).mean().item(), rel=1e-5)
     assert rows["ssim"]["value"] == pytest.approx(ssim(again, real).mean().item(), rel=1e-5)
     assert rows["psnr"]["details"]["error"] > 0
-    assert rows["psnr"]["options"] == {"real": 20, "seed": 0}
+    assert rows["psnr"]["options"] == {"real": 20, "seed": 0, "data": "rooms"}
 
 
 def test_path_lengths_are_those_of_the_generator_between_latents_of_the_prior(run):
@@ -178,3 +178,12 @@ def test_what_cannot_be_measured_is_told_before_anything_is(run, monkeypatch):
     with pytest.raises(UserError, match="Inception is not on this machine"):
         evaluate(run, ["mig", "fid"], features="inception")
     assert run.rows("metrics") == []
+
+
+def test_only_what_is_missing_is_measured_again(run, monkeypatch):
+    first = measure(run, "fid")
+    counted = []
+    real_features = quality.real_features
+    monkeypatch.setattr(quality, "real_features", lambda *rest: counted.append(1) or real_features(*rest))
+    assert measure(run, "fid")["fid"]["value"] == first["fid"]["value"] and not counted
+    assert set(measure(run, "quality")) > {"fid", "kid", "psnr"} and len(counted) == 1
