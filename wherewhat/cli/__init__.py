@@ -6,7 +6,7 @@ from collections.abc import Callable
 import tyro
 
 from wherewhat.cli.data import data_list, data_make, data_show
-from wherewhat.cli.looking import traverse
+from wherewhat.cli.looking import explore, traverse
 from wherewhat.cli.measuring import evaluate, rank, rotate, weights, where
 from wherewhat.cli.training import demo, recipes, train
 from wherewhat.errors import UserError, did_you_mean
@@ -18,6 +18,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "train": train,
     "evaluate": evaluate,
     "traverse": traverse,
+    "explore": explore,
     "where": where,
     "rotate": rotate,
     "rank": rank,

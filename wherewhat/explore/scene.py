@@ -8,6 +8,7 @@ import io
 import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -72,6 +73,10 @@ class Look:
         kept = {k: v for k, v in self.moved.items() if k not in self.taken}
         return replace(self, moved=kept | {k: codes[k] for k in chosen}, taken=chosen)
 
+    def truncate(self, factor: float) -> "Look":
+        """The same with another truncation."""
+        return replace(self, truncation=factor)
+
     def reset(self) -> "Look":
         """As it began."""
         return replace(self, moved={}, taken=frozenset(), truncation=1.0)
@@ -110,6 +115,12 @@ class Scene:
         return controls.REACH if latent in self.angles else REACH
 
     # ------------------------------------------------------------------------------------------- which picture
+
+    def first(self) -> Look:
+        """What the page opens with: the same training image each time; without the data a draw from the prior."""
+        with suppress(UserError):
+            return self.real(0)
+        return self.sample(0)
 
     def sample(self, seed: int, before: Look | None = None) -> Look:
         """A draw from the prior."""
@@ -169,6 +180,11 @@ class Scene:
         if view == "change" and latent is not None:
             return self._change(look, latent)
         return self._plain(look)
+
+    def original(self, look: Look) -> Tile:
+        """The photograph that was read."""
+        assert look.photo is not None
+        return canvas.to_tiles(torch.from_numpy(look.photo)[None].float() / 127.5 - 1, max(self.generator.size))[0]
 
     def _plain(self, look: Look) -> Tile:
         return canvas.to_tiles(self.images([self.codes(look)]), max(self.generator.size))[0]

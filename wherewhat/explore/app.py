@@ -1,0 +1,441 @@
+"""The web explorer: a page of sliders on Scenes.  Gradio is only here; what the page shows is made in scene.py."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from hmac import compare_digest
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from wherewhat.errors import UserError
+from wherewhat.explore import scene as scenes
+from wherewhat.explore.scene import Look, Scene, Tile, png, uri
+
+LARGEST = "20mb"
+"""of an upload"""
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+GUARD = (
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; base-uri 'self'; "
+    "frame-ancestors 'none'; form-action 'self'"
+)
+"""what a browser may load for the page: nothing from anywhere else"""
+SAVE = "file => { const a = document.createElement('a'); a.href = file.uri; a.download = file.name; a.click(); }"
+"""the browser's own saving: no file is left on the server"""
+QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last"}
+"""how events run that a hand waits for"""
+SLOW: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
+VIEWS = [("Picture", "picture"), ("Where", "where"), ("Change", "change"), ("Start", "start")]
+KINDS = {".png": "image/png", ".gif": "image/gif", ".mp4": "video/mp4", ".json": "application/json", ".py": "text/plain"}
+
+
+def serve(
+    shown: Sequence[Scene], uploads: Path, host: str = "127.0.0.1", port: int | None = None,
+    password: str | None = None,
+) -> Any:  # fmt: skip
+    """Opens the page and returns at once: .local_url, .block_thread(), .close().
+
+    uploads: an empty folder, where Gradio puts what is dropped on the page, for an hour at most.  Raises UserError if
+    Gradio is not installed, if others could open the page without a password, or if the port is taken.
+    """
+    if host not in LOOPBACK and not password:
+        raise UserError(f"--host {host} lets other machines open the page: give it a --password too")
+    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(uploads)}
+    page = build(shown)
+    try:
+        page.launch(
+            server_name=host, server_port=port, auth=_gate(password) if password else None, share=False, quiet=True,
+            auth_message="Any user name, and the password this page was started with.", prevent_thread_lock=True,
+            max_file_size=LARGEST, footer_links=[], run_history=False, ssr_mode=False, mcp_server=False,
+            theme=_theme(), css=(Path(__file__).parent / "app.css").read_text("utf-8"),
+            app_kwargs={"middleware": _guards(host)},
+        )  # fmt: skip
+    except OSError:
+        raise UserError(f"port {port or '7860 to 7959'} of {host} cannot be used: choose another with --port") from None
+    return page
+
+
+def _gate(password: str) -> Callable[[str, str], bool]:
+    return lambda _user, given: compare_digest(given.encode(), password.encode())
+
+
+def _guards(host: str) -> list[Any]:
+    """Headers that keep the browser at home; on this machine, only requests that name it (against DNS rebinding)."""
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    names = [*LOOPBACK, "[::1]"] if host in LOOPBACK else ["*"]
+    return [Middleware(TrustedHostMiddleware, allowed_hosts=names), Middleware(_Headers)]
+
+
+class _Headers:
+    """Adds headers to every answer."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def sent(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                more = {"content-security-policy": GUARD, "x-content-type-options": "nosniff", "referrer-policy": "same-origin"}
+                message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in more.items())]
+            await send(message)
+
+        await self.app(scope, receive, sent)
+
+
+def _theme() -> Any:
+    import gradio as gr
+
+    fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
+    return gr.themes.Default(
+        primary_hue="indigo", neutral_hue="slate", radius_size="md", spacing_size="sm", font=fonts,
+        font_mono=["ui-monospace", "Menlo", "monospace"],
+    )  # fmt: skip
+
+
+def build(shown: Sequence[Scene]) -> Any:
+    """The page, not yet open."""
+    try:
+        import gradio as gr
+    except ImportError:
+        raise UserError('the explorer needs Gradio: pip install "wherewhat[explore]"') from None
+
+    title = "wherewhat · " + " · ".join(s.title for s in shown)
+    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        if len(shown) == 1:
+            panel(page, shown[0])
+        else:
+            with gr.Tabs():
+                for one in shown:
+                    with gr.Tab(one.title):
+                        panel(page, one)
+                with gr.Tab("Side by side"):
+                    beside(page, shown)
+    return page
+
+
+# -------------------------------------------------------------------------------------------------------- one run
+
+
+def panel(page: Any, s: Scene) -> None:
+    """Everything for one run: the picture on the left, sliders, grid and mixing on the right."""
+    import gradio as gr
+
+    active = [d.latent for d in s.dimensions if d.active] or [d.latent for d in s.dimensions]
+    idle = [d.latent for d in s.dimensions if d.latent not in active]
+    order = active + idle
+    first = s.first()
+    look, chosen, unfolded = gr.State(first), gr.State(active[0]), gr.State(False)
+    gr.HTML(_head(s, len(active)))
+    with gr.Row(elem_classes="both"):
+        with gr.Column(scale=5, min_width=280, elem_classes="left"):
+            picture = gr.HTML(elem_classes="stage")
+            view = gr.Radio(VIEWS, value="picture", show_label=False, container=False, elem_classes="views")
+            with gr.Row(elem_classes="bar"):
+                new = gr.Button("New sample", variant="primary")
+                real = gr.Button("Training image")
+                reset = gr.Button("Reset")
+                seed = gr.Number(0, precision=0, minimum=0, label="seed", container=False, min_width=60)
+            truncation = gr.Slider(0, 1.5, 1, step=0.05, label="Truncation: nearer to the ordinary, or beyond")
+            drop = gr.File(label="Drop a photograph here to edit it", height=92, elem_classes="drop")
+            with gr.Row(elem_classes="bar"):
+                saves = {kind: gr.Button(words) for kind, words in zip(KINDS, ("PNG", "GIF", "MP4", "Codes", "Python"), strict=True)}
+        with gr.Column(scale=7, min_width=280), gr.Tabs():
+            with gr.Tab("Sliders"):
+                cards = {k: _card(s, k) for k in active}
+                if idle:
+                    with gr.Accordion(f"{len(idle)} that change little", open=False) as more:
+                        cards |= {k: _card(s, k) for k in idle}
+                    more.expand(lambda: True, None, unfolded, **QUICK).then(
+                        partial(_strips, s, idle), look, [cards[k]["strip"] for k in idle], **SLOW
+                    )
+                    more.collapse(lambda: False, None, unfolded, **QUICK)
+            with gr.Tab("Grid"):
+                with gr.Row():
+                    across = gr.Dropdown(label="across", value=active[0], choices=_choices(s, order), min_width=120)
+                    down = gr.Dropdown(label="down", value=active[-1], choices=_choices(s, order), min_width=120)
+                    steps = gr.Slider(3, 9, 5, step=2, label="steps", min_width=120)
+                draw = gr.Button("Draw", variant="primary")
+                grid = gr.HTML(elem_classes="sheet")
+            with gr.Tab("From another picture"):
+                gr.Markdown("Give the picture on the left what another one has: drop that one here, or keep the present "
+                            "one and draw the next, then tick what to take.")  # fmt: skip
+                with gr.Row():
+                    giver_drop = gr.File(label="Drop a photograph here to take from it", height=92, elem_classes="drop")
+                    giver_keep = gr.Button("Take from the present picture")
+                giver = gr.State()
+                giver_picture = gr.HTML(elem_classes="sheet")
+                ticks = gr.CheckboxGroup(choices=_choices(s, order), label="Take", value=[])
+
+    values = [cards[k]["slider"] for k in order]
+    whole = [look, picture, truncation, ticks, *values]
+
+    def shown(now: Look, view: str, latent: int) -> list[Any]:
+        codes = s.codes(now)
+        return [now, _stage(s, now, view, latent), now.truncation, sorted(now.taken), *(codes[k] for k in order)]
+
+    def fresh(event: Any) -> None:
+        """After a change of everything: thumbnails, of idle sliders only when they can be seen."""
+        event.then(partial(_strips, s, active), look, [cards[k]["strip"] for k in active], **SLOW)
+        if idle:
+            event.then(
+                lambda now, seen: _strips(s, idle, now) if seen else [gr.skip()] * len(idle),
+                [look, unfolded], [cards[k]["strip"] for k in idle], **SLOW
+            )  # fmt: skip
+
+    def sampled(make: Callable[[int, Look], Look], seed: int | None, now: Look, view: str, latent: int) -> list[Any]:
+        with _told(gr):
+            return [*shown(make(int(seed or 0), now), view, latent), int(seed or 0) + 1]
+        return [gr.skip()] * (len(whole) + 1)
+
+    def dropped(path: str | None, now: Look, view: str, latent: int) -> list[Any]:
+        with _told(gr):
+            if path:
+                return [*shown(_opened(s, path, now), view, latent), None]
+        return [*[gr.skip()] * len(whole), None]
+
+    def opened() -> list[Any]:
+        known = s.run.names
+        choices = _choices(s, order)
+        return [*shown(first, "picture", active[0]), *(known.get(k, "") for k in order),
+                *[gr.update(choices=choices)] * 3]  # fmt: skip
+
+    seen = [look, view, chosen]
+    fields = [cards[k]["name"] for k in order]
+    fresh(page.load(opened, None, [*whole, *fields, across, down, ticks], show_progress="hidden"))
+    fresh(new.click(partial(sampled, s.sample), [seed, *seen], [*whole, seed], **SLOW))
+    fresh(seed.submit(partial(sampled, s.sample), [seed, *seen], [*whole, seed], **SLOW))
+    fresh(real.click(partial(sampled, s.real), [seed, *seen], [*whole, seed], **SLOW))
+    fresh(reset.click(lambda now, *rest: shown(now.reset(), *rest), seen, whole, **SLOW))
+    fresh(drop.upload(dropped, [drop, *seen], [*whole, drop], **SLOW))
+    view.input(partial(_stage, s), seen, picture, **QUICK)
+    fresh_values = [look, picture, *values]
+
+    def truncated(value: float, now: Look, view: str, latent: int) -> list[Any]:
+        made = shown(now.truncate(value), view, latent)
+        return [*made[:2], *made[4:]]
+
+    truncation.input(truncated, [truncation, *seen], fresh_values, **QUICK)
+    fresh(truncation.release(lambda: None, None, None, **SLOW))
+
+    for k in order:
+        parts = cards[k]
+
+        def moved(k: int, value: float, now: Look, view: str) -> tuple[Look, str, int]:
+            now = now.move(k, value)
+            return now, _stage(s, now, view, k), k
+
+        def pointed(k: int, now: Look, view: str) -> tuple[int, str, str]:
+            view = view if view in ("where", "change") else "where"
+            return k, view, _stage(s, now, view, k)
+
+        def named(k: int, name: str) -> list[Any]:
+            with _told(gr):
+                s.run.rename(k, name)
+            choices = gr.update(choices=_choices(s, order))
+            return [s.run.names.get(k, ""), choices, choices, choices]
+
+        parts["slider"].input(partial(moved, k), [parts["slider"], look, view], [look, picture, chosen], **QUICK)
+        fresh(parts["slider"].release(lambda: None, None, None, **SLOW))
+        parts["mask"].click(partial(pointed, k), [look, view], [chosen, view, picture], **QUICK)
+        parts["lock"].input(lambda on, now, k=k: now.lock(k, on), [parts["lock"], look], look, **QUICK)
+        gr.on([parts["name"].submit, parts["name"].blur], partial(named, k), parts["name"],
+              [parts["name"], across, down, ticks], show_progress="hidden")  # fmt: skip
+
+    def gridded(now: Look, across: int, down: int, steps: int) -> str:
+        return _img(s.grid(now, across, down, int(steps)), "Grid of two sliders")
+
+    draw.click(gridded, [look, across, down, steps], grid, show_progress="minimal")
+
+    def given(now: Look | None) -> tuple[Look | None, str]:
+        return now, f"<p>Taking from {escape(now.origin)}</p>{_img(s.picture(now), 'The picture taken from')}" if now else ""
+
+    def given_photo(path: str | None) -> tuple[Any, ...]:
+        with _told(gr):
+            if path:
+                return (*given(_opened(s, path, None)), None)
+        return gr.skip(), gr.skip(), None
+
+    def took(ticked: list[int], now: Look, other: Look | None, view: str, latent: int) -> list[Any]:
+        if other is None:
+            gr.Warning("First say from which picture: drop one, or keep the present one.")
+            return shown(now, view, latent)
+        return shown(now.take(s.codes(other), ticked), view, latent)
+
+    giver_drop.upload(given_photo, giver_drop, [giver, giver_picture, giver_drop], **SLOW)
+    giver_keep.click(given, look, [giver, giver_picture], **SLOW)
+    fresh(ticks.input(took, [ticks, look, giver, view, chosen], whole, **SLOW))
+
+    for kind, button in saves.items():
+        file = gr.JSON(visible=False)
+        button.click(partial(_file, s, kind), [look, view, chosen], file, show_progress="hidden").then(
+            None, file, None, js=SAVE
+        )
+
+
+def _card(s: Scene, k: int) -> dict[str, Any]:
+    """One slider: where it acts, what it is called, its thumbnails."""
+    import gradio as gr
+
+    d = s.find(k)
+    reach = s.reach(k)
+    match = f" · {d.factor} {d.share:.0%}" if d.factor and d.share is not None else ""
+    about = f"z{k} · TPL {d.tpl:.2f} · {d.place}, {d.area:.0%} of the image{match}{' · an angle' * d.turns}"
+    parts: dict[str, Any] = {}
+    with gr.Column(elem_classes="card", elem_id=f"card-{k}"):
+        with gr.Row(elem_classes="top"):
+            parts["mask"] = gr.HTML(_img(s.mask(k), f"mask of z{k}"), elem_classes="mask")
+            with gr.Column(elem_classes="words"):
+                parts["name"] = gr.Textbox(
+                    placeholder=s.suggested[k], show_label=False, container=False, max_lines=1, max_length=60,
+                    elem_classes="name", html_attributes=gr.InputHTMLAttributes(spellcheck=False),
+                )  # fmt: skip
+                gr.HTML(f'<div class="about">{escape(about)}</div>')
+            parts["lock"] = gr.Checkbox(label="lock", container=False, elem_classes="lock", min_width=62)
+        parts["strip"] = gr.HTML(elem_classes="strip")
+        parts["slider"] = gr.Slider(
+            -reach, reach, 0, step=0.01, show_label=False, container=False, buttons=[], elem_classes="slider"
+        )
+    return parts
+
+
+# --------------------------------------------------------------------------------------------------- side by side
+
+
+def beside(page: Any, shown: Sequence[Scene]) -> None:
+    """The same seed, training image or photograph in every run: the picture, one slider at hand, all active ones below."""
+    import gradio as gr
+
+    with gr.Row(elem_classes="bar"):
+        new = gr.Button("Same sample", variant="primary")
+        real = gr.Button("Same training image")
+        seed = gr.Number(0, precision=0, minimum=0, label="seed", container=False, min_width=60)
+        drop = gr.File(label="Drop a photograph here", height=92, elem_classes="drop")
+    looks, pictures, sheets, sliders = [], [], [], []
+    with gr.Row():
+        for s in shown:
+            order = [d.latent for d in s.dimensions]
+            first = s.first()
+            with gr.Column(min_width=280):
+                gr.HTML(_head(s, sum(d.active for d in s.dimensions)))
+                look, picture = gr.State(first), gr.HTML(elem_classes="stage beside")
+                which = gr.Dropdown(choices=_choices(s, order), value=order[0], show_label=False, container=False)
+                slider = gr.Slider(-s.reach(order[0]), s.reach(order[0]), s.codes(first)[order[0]], step=0.01,
+                                   show_label=False, container=False, buttons=[])  # fmt: skip
+                sheet = gr.HTML()
+
+            def moved(s: Scene, value: float, k: int, now: Look) -> tuple[Look, str]:
+                now = now.move(k, value)
+                return now, _stage(s, now, "picture", k)
+
+            def turned(s: Scene, k: int, now: Look) -> Any:
+                return gr.update(minimum=-s.reach(k), maximum=s.reach(k), value=s.codes(now)[k])
+
+            slider.input(partial(moved, s), [slider, which, look], [look, picture], **QUICK)
+            slider.release(partial(_sheet, s), look, sheet, **SLOW)
+            which.input(partial(turned, s), [which, look], slider, **QUICK)
+            for group, part in zip((looks, pictures, sheets, sliders), (look, picture, sheet, [which, slider]), strict=True):
+                group.append(part)
+
+    def all_shown(made: Sequence[Look], chosen: Sequence[int]) -> list[Any]:
+        parts = [(now, _stage(s, now, "picture", k), _sheet(s, now), s.codes(now)[k])
+                 for s, now, k in zip(shown, made, chosen, strict=True)]  # fmt: skip
+        return [part for column in zip(*parts, strict=True) for part in column]
+
+    outputs = [*looks, *pictures, *sheets, *(slider for _, slider in sliders)]
+    chosen = [which for which, _ in sliders]
+
+    def sampled(how: str, seed: int | None, *chosen: int) -> list[Any]:
+        with _told(gr):
+            return [*all_shown([getattr(s, how)(int(seed or 0)) for s in shown], chosen), int(seed or 0) + 1]
+        return [gr.skip()] * (len(outputs) + 1)
+
+    def dropped(path: str | None, *chosen: int) -> list[Any]:
+        with _told(gr):
+            if path:
+                return [*all_shown([_opened(s, path, None) for s in shown], chosen), None]
+        return [*[gr.skip()] * len(outputs), None]
+
+    page.load(lambda *chosen: all_shown([s.first() for s in shown], chosen), chosen, outputs, show_progress="hidden")
+    new.click(partial(sampled, "sample"), [seed, *chosen], [*outputs, seed], **SLOW)
+    real.click(partial(sampled, "real"), [seed, *chosen], [*outputs, seed], **SLOW)
+    drop.upload(dropped, [drop, *chosen], [*outputs, drop], **SLOW)
+
+
+def _sheet(s: Scene, now: Look) -> str:
+    """Every active slider: its name, its mask, its thumbnails."""
+    active = [d.latent for d in s.dimensions if d.active] or [d.latent for d in s.dimensions]
+    rows = "".join(
+        f"<tr><td>{escape(s.names[k])}</td><td class=m>{_img(s.mask(k), 'mask')}</td><td>{_img(strip, 'thumbnails')}</td></tr>"
+        for k, strip in zip(active, s.strips(now, active), strict=True)
+    )
+    return f'<table class="rows">{rows}</table>'
+
+
+# --------------------------------------------------------------------------------------------------------- pieces
+
+
+@contextmanager
+def _told(gr: Any) -> Iterator[None]:
+    """What a user can mend is a message on the page."""
+    try:
+        yield
+    except UserError as error:
+        gr.Warning(escape(str(error)))
+
+
+def _opened(s: Scene, path: str, before: Look | None) -> Look:
+    """The photograph that was dropped.  Raises UserError if it is none."""
+    return s.photograph(Path(path).read_bytes(), Path(path).name, before)
+
+
+def _img(picture: Tile | Any, words: str, kind: str = "") -> str:
+    return f'<img alt="{escape(words)}" class="{kind}" decoding="sync" src="{uri(png(picture))}">'
+
+
+def _stage(s: Scene, now: Look, view: str, latent: int) -> str:
+    """The large picture and what it is, in words."""
+    d, name = s.find(latent), f"<b>z{latent} {escape(s.names[latent])}</b>"
+    words = {
+        "picture": f"{escape(now.origin)} · {len(now.moved)} slider{'s' * (len(now.moved) != 1)} set",
+        "where": f"{name}: outlined where its mask is above half its peak (mean peak {d.peak:.2f})",
+        "change": f"{name}: what changes from −2 to +2, black nothing, pale yellow the whole range",
+        "start": f"{escape(now.origin)}, before anything was changed",
+    }[view]
+    kind = "drawn" if view in ("where", "change") else ""
+    pictures = _img(s.picture(now, view, latent), "The picture", kind)
+    if view == "start" and now.photo is not None:
+        pictures = _img(s.original(now), "What was read") + pictures
+        words = f"{escape(now.origin)}: as it is, and as the model sees it"
+    return f'<figure><div class="frame">{pictures}</div><figcaption>{words}</figcaption></figure>'
+
+
+def _strips(s: Scene, latents: Sequence[int], now: Look) -> list[str]:
+    made = [_img(strip, "thumbnails, from the left end to the right") for strip in s.strips(now, latents)]
+    return made if len(made) != 1 else made[0]  # type: ignore[return-value]
+
+
+def _choices(s: Scene, order: Sequence[int]) -> list[tuple[str, int]]:
+    return [(f"z{k} {s.names[k]}", k) for k in order]
+
+
+def _head(s: Scene, active: int) -> str:
+    height, width = s.generator.size
+    facts = f"{s.run.config.recipe} · {height}×{width} · {s.run.images:,} images seen · {active} of {len(s.dimensions)} dimensions active"
+    return f'<div class="head"><b>{escape(s.title)}</b><span>{escape(facts)}</span></div>'
+
+
+def _file(s: Scene, kind: str, now: Look, view: str, latent: int) -> dict[str, str]:
+    """A download: its name and its content as a link."""
+    make: dict[str, Callable[[], bytes]] = {
+        ".png": lambda: png(s.picture(now, view, latent)),
+        ".json": lambda: s.written(now).encode(),
+        ".py": lambda: s.lines(now).encode(),
+    }
+    content = make[kind]() if kind in make else s.moving(now, latent, kind)
+    words = [s.title.rsplit("/")[-1], *([s.names[latent]] if kind in (".gif", ".mp4") else [])]
+    name = re.sub(r"\W+", "-", " ".join(words)).strip("-")
+    return {"name": f"{name}{kind}", "uri": uri(content, KINDS[kind])}
