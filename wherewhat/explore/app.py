@@ -28,7 +28,16 @@ QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "trigger_mod
 """how events run that a hand waits for"""
 SLOW: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
 VIEWS = [("Picture", "picture"), ("Where", "where"), ("Change", "change"), ("Start", "start")]
-KINDS = {".png": "image/png", ".gif": "image/gif", ".mp4": "video/mp4", ".json": "application/json", ".py": "text/plain"}
+KINDS = {
+    ".png": ("PNG", "image/png"),
+    ".gif": ("GIF", "image/gif"),
+    ".mp4": ("MP4", "video/mp4"),
+    ".json": ("Codes", "application/json"),
+    ".py": ("Python", "text/x-python"),
+}
+"""what can be taken away: the name of its button, its media type"""
+POINTED = "element.addEventListener('click', e => trigger('click', {at: e.offsetX / element.offsetWidth}))"
+"""a click tells where: 0 left … 1 right"""
 
 
 def serve(
@@ -136,13 +145,13 @@ def panel(page: Any, s: Scene) -> None:
             view = gr.Radio(VIEWS, value="picture", show_label=False, container=False, elem_classes="views")
             with gr.Row(elem_classes="bar"):
                 new = gr.Button("New sample", variant="primary")
-                real = gr.Button("Training image")
+                real = gr.Button("Real image")
                 reset = gr.Button("Reset")
-                seed = gr.Number(0, precision=0, minimum=0, label="seed", container=False, min_width=60)
-            truncation = gr.Slider(0, 1.5, 1, step=0.05, label="Truncation: nearer to the ordinary, or beyond")
-            drop = gr.File(label="Drop a photograph here to edit it", height=92, elem_classes="drop")
+                seed = _seed(gr)
+            drop = gr.File(label="Drop a photograph, or click to choose one", height=46, elem_classes="drop")
+            truncation = gr.Slider(0, 1.5, 1, step=0.05, label="Truncation", elem_classes="truncation")
             with gr.Row(elem_classes="bar"):
-                saves = {kind: gr.Button(words) for kind, words in zip(KINDS, ("PNG", "GIF", "MP4", "Codes", "Python"), strict=True)}
+                saves = {kind: gr.Button(f"↓ {words}", size="sm") for kind, (words, _) in KINDS.items()}
         with gr.Column(scale=7, min_width=280), gr.Tabs():
             with gr.Tab("Sliders"):
                 cards = {k: _card(s, k) for k in active}
@@ -164,7 +173,7 @@ def panel(page: Any, s: Scene) -> None:
                 gr.Markdown("Give the picture on the left what another one has: drop that one here, or keep the present "
                             "one and draw the next, then tick what to take.")  # fmt: skip
                 with gr.Row():
-                    giver_drop = gr.File(label="Drop a photograph here to take from it", height=92, elem_classes="drop")
+                    giver_drop = gr.File(label="Drop a photograph, or click to choose one", height=46, elem_classes="drop")
                     giver_keep = gr.Button("Take from the present picture")
                 giver = gr.State()
                 giver_picture = gr.HTML(elem_classes="sheet")
@@ -175,7 +184,7 @@ def panel(page: Any, s: Scene) -> None:
 
     def shown(now: Look, view: str, latent: int) -> list[Any]:
         codes = s.codes(now)
-        return [now, _stage(s, now, view, latent), now.truncation, sorted(now.taken), *(codes[k] for k in order)]
+        return [now, _stage(s, now, view, latent), now.truncation, sorted(now.taken), *(round(codes[k], 2) for k in order)]
 
     def fresh(event: Any) -> None:
         """After a change of everything: thumbnails, of idle sliders only when they can be seen."""
@@ -219,31 +228,38 @@ def panel(page: Any, s: Scene) -> None:
         return [*made[:2], *made[4:]]
 
     truncation.input(truncated, [truncation, *seen], fresh_values, **QUICK)
-    fresh(truncation.release(lambda: None, None, None, **SLOW))
+    fresh(truncation.release(None, None, None))
 
-    for k in order:
-        parts = cards[k]
-
-        def moved(k: int, value: float, now: Look, view: str) -> tuple[Look, str, int]:
+    def wire(k: int, card: dict[str, Any]) -> None:
+        def moved(value: float, now: Look, view: str) -> tuple[Any, ...]:
             now = now.move(k, value)
             return now, _stage(s, now, view, k), k
 
-        def pointed(k: int, now: Look, view: str) -> tuple[int, str, str]:
+        def picked(now: Look, view: str, event: gr.EventData) -> tuple[Any, ...]:
+            thumb = min(int(event.at * scenes.THUMBS), scenes.THUMBS - 1)
+            value = s.reach(k) * (2 * thumb / (scenes.THUMBS - 1) - 1)
+            return *moved(value, now, view), value
+
+        def pointed(now: Look, view: str) -> tuple[Any, ...]:
             view = view if view in ("where", "change") else "where"
             return k, view, _stage(s, now, view, k)
 
-        def named(k: int, name: str) -> list[Any]:
+        def named(name: str) -> list[Any]:
             with _told(gr):
                 s.run.rename(k, name)
-            choices = gr.update(choices=_choices(s, order))
-            return [s.run.names.get(k, ""), choices, choices, choices]
+            return [s.run.names.get(k, ""), *[gr.update(choices=_choices(s, order))] * 3]
 
-        parts["slider"].input(partial(moved, k), [parts["slider"], look, view], [look, picture, chosen], **QUICK)
-        fresh(parts["slider"].release(lambda: None, None, None, **SLOW))
-        parts["mask"].click(partial(pointed, k), [look, view], [chosen, view, picture], **QUICK)
-        parts["lock"].input(lambda on, now, k=k: now.lock(k, on), [parts["lock"], look], look, **QUICK)
-        gr.on([parts["name"].submit, parts["name"].blur], partial(named, k), parts["name"],
-              [parts["name"], across, down, ticks], show_progress="hidden")  # fmt: skip
+        slider = card["slider"]
+        slider.input(moved, [slider, look, view], [look, picture, chosen], **QUICK)
+        fresh(slider.release(None, None, None))
+        fresh(card["strip"].click(picked, [look, view], [look, picture, chosen, slider], **QUICK))
+        card["mask"].click(pointed, [look, view], [chosen, view, picture], **QUICK)
+        card["lock"].input(lambda on, now: now.lock(k, on), [card["lock"], look], look, **QUICK)
+        gr.on([card["name"].submit, card["name"].blur], named, card["name"],
+              [card["name"], across, down, ticks], show_progress="hidden")  # fmt: skip
+
+    for k in order:
+        wire(k, cards[k])
 
     def gridded(now: Look, across: int, down: int, steps: int) -> str:
         return _img(s.grid(now, across, down, int(steps)), "Grid of two sliders")
@@ -295,7 +311,7 @@ def _card(s: Scene, k: int) -> dict[str, Any]:
                 )  # fmt: skip
                 gr.HTML(f'<div class="about">{escape(about)}</div>')
             parts["lock"] = gr.Checkbox(label="lock", container=False, elem_classes="lock", min_width=62)
-        parts["strip"] = gr.HTML(elem_classes="strip")
+        parts["strip"] = gr.HTML(elem_classes="strip", js_on_load=POINTED)
         parts["slider"] = gr.Slider(
             -reach, reach, 0, step=0.01, show_label=False, container=False, buttons=[], elem_classes="slider"
         )
@@ -311,9 +327,9 @@ def beside(page: Any, shown: Sequence[Scene]) -> None:
 
     with gr.Row(elem_classes="bar"):
         new = gr.Button("Same sample", variant="primary")
-        real = gr.Button("Same training image")
-        seed = gr.Number(0, precision=0, minimum=0, label="seed", container=False, min_width=60)
-        drop = gr.File(label="Drop a photograph here", height=92, elem_classes="drop")
+        real = gr.Button("Same real image")
+        seed = _seed(gr)
+    drop = gr.File(label="Drop a photograph, or click to choose one", height=46, elem_classes="drop")
     looks, pictures, sheets, sliders = [], [], [], []
     with gr.Row():
         for s in shown:
@@ -378,6 +394,10 @@ def _sheet(s: Scene, now: Look) -> str:
 # --------------------------------------------------------------------------------------------------------- pieces
 
 
+def _seed(gr: Any) -> Any:
+    return gr.Number(0, precision=0, minimum=0, label="seed", container=False, min_width=60, elem_classes="seed")
+
+
 @contextmanager
 def _told(gr: Any) -> Iterator[None]:
     """What a user can mend is a message on the page."""
@@ -438,4 +458,4 @@ def _file(s: Scene, kind: str, now: Look, view: str, latent: int) -> dict[str, s
     content = make[kind]() if kind in make else s.moving(now, latent, kind)
     words = [s.title.rsplit("/")[-1], *([s.names[latent]] if kind in (".gif", ".mp4") else [])]
     name = re.sub(r"\W+", "-", " ".join(words)).strip("-")
-    return {"name": f"{name}{kind}", "uri": uri(content, KINDS[kind])}
+    return {"name": f"{name}{kind}", "uri": uri(content, KINDS[kind][1])}
