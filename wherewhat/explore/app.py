@@ -27,6 +27,10 @@ SAVE = "file => { const a = document.createElement('a'); a.href = file.uri; a.do
 QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last"}
 """how events run that a hand waits for"""
 SLOW: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
+TAKING = (
+    "Give the picture on the left what another one has: drop that one here, or keep the present one and draw the next; "
+    "then tick what to take."
+)
 VIEWS = [("Picture", "picture"), ("Where", "where"), ("Change", "change"), ("Start", "start")]
 KINDS = {
     ".png": ("PNG", "image/png"),
@@ -88,7 +92,11 @@ class _Headers:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         async def sent(message: Any) -> None:
             if message["type"] == "http.response.start":
-                more = {"content-security-policy": GUARD, "x-content-type-options": "nosniff", "referrer-policy": "same-origin"}
+                more = {
+                    "content-security-policy": GUARD,
+                    "x-content-type-options": "nosniff",
+                    "referrer-policy": "same-origin",
+                }
                 message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in more.items())]
             await send(message)
 
@@ -166,14 +174,16 @@ def panel(page: Any, s: Scene) -> None:
                 with gr.Row():
                     across = gr.Dropdown(label="across", value=active[0], choices=_choices(s, order), min_width=120)
                     down = gr.Dropdown(label="down", value=active[-1], choices=_choices(s, order), min_width=120)
-                    steps = gr.Slider(3, 9, 5, step=2, label="steps", min_width=120)
-                draw = gr.Button("Draw", variant="primary")
+                with gr.Row(elem_classes="bar"):
+                    steps = gr.Radio([3, 5, 7, 9], value=5, show_label=False, container=False, elem_classes="views")
+                    draw = gr.Button("Draw", variant="primary")
                 grid = gr.HTML(elem_classes="sheet")
             with gr.Tab("From another picture"):
-                gr.Markdown("Give the picture on the left what another one has: drop that one here, or keep the present "
-                            "one and draw the next, then tick what to take.")  # fmt: skip
-                with gr.Row():
-                    giver_drop = gr.File(label="Drop a photograph, or click to choose one", height=46, elem_classes="drop")
+                gr.Markdown(TAKING)
+                with gr.Row(elem_classes="bar"):
+                    giver_drop = gr.File(
+                        label="Drop a photograph, or click to choose one", height=46, elem_classes="drop"
+                    )
                     giver_keep = gr.Button("Take from the present picture")
                 giver = gr.State()
                 giver_picture = gr.HTML(elem_classes="sheet")
@@ -184,7 +194,13 @@ def panel(page: Any, s: Scene) -> None:
 
     def shown(now: Look, view: str, latent: int) -> list[Any]:
         codes = s.codes(now)
-        return [now, _stage(s, now, view, latent), now.truncation, sorted(now.taken), *(round(codes[k], 2) for k in order)]
+        return [
+            now,
+            _stage(s, now, view, latent),
+            now.truncation,
+            sorted(now.taken),
+            *(round(codes[k], 2) for k in order),
+        ]
 
     def fresh(event: Any) -> None:
         """After a change of everything: thumbnails, of idle sliders only when they can be seen."""
@@ -195,10 +211,13 @@ def panel(page: Any, s: Scene) -> None:
                 [look, unfolded], [cards[k]["strip"] for k in idle], **SLOW
             )  # fmt: skip
 
-    def sampled(make: Callable[[int, Look], Look], seed: int | None, now: Look, view: str, latent: int) -> list[Any]:
+    def drawn(make: Callable[[int, Look], Look], seed: int | None, now: Look, view: str, latent: int) -> list[Any]:
         with _told(gr):
-            return [*shown(make(int(seed or 0), now), view, latent), int(seed or 0) + 1]
+            return [*shown(make(int(seed or 0), now), view, latent), int(seed or 0)]
         return [gr.skip()] * (len(whole) + 1)
+
+    def next_drawn(make: Callable[[int, Look], Look], seed: int | None, *now: Any) -> list[Any]:
+        return drawn(make, int(seed or 0) + 1, *now)
 
     def dropped(path: str | None, now: Look, view: str, latent: int) -> list[Any]:
         with _told(gr):
@@ -215,16 +234,16 @@ def panel(page: Any, s: Scene) -> None:
     seen = [look, view, chosen]
     fields = [cards[k]["name"] for k in order]
     fresh(page.load(opened, None, [*whole, *fields, across, down, ticks], show_progress="hidden"))
-    fresh(new.click(partial(sampled, s.sample), [seed, *seen], [*whole, seed], **SLOW))
-    fresh(seed.submit(partial(sampled, s.sample), [seed, *seen], [*whole, seed], **SLOW))
-    fresh(real.click(partial(sampled, s.real), [seed, *seen], [*whole, seed], **SLOW))
+    fresh(new.click(partial(next_drawn, s.sample), [seed, *seen], [*whole, seed], **SLOW))
+    fresh(real.click(partial(next_drawn, s.real), [seed, *seen], [*whole, seed], **SLOW))
+    fresh(seed.submit(partial(drawn, s.sample), [seed, *seen], [*whole, seed], **SLOW))
     fresh(reset.click(lambda now, *rest: shown(now.reset(), *rest), seen, whole, **SLOW))
     fresh(drop.upload(dropped, [drop, *seen], [*whole, drop], **SLOW))
     view.input(partial(_stage, s), seen, picture, **QUICK)
     fresh_values = [look, picture, *values]
 
     def truncated(value: float, now: Look, view: str, latent: int) -> list[Any]:
-        made = shown(now.truncate(value), view, latent)
+        made = shown(now.truncate(float(value or 0)), view, latent)
         return [*made[:2], *made[4:]]
 
     truncation.input(truncated, [truncation, *seen], fresh_values, **QUICK)
@@ -232,7 +251,7 @@ def panel(page: Any, s: Scene) -> None:
 
     def wire(k: int, card: dict[str, Any]) -> None:
         def moved(value: float, now: Look, view: str) -> tuple[Any, ...]:
-            now = now.move(k, value)
+            now = now.move(k, float(value or 0))
             return now, _stage(s, now, view, k), k
 
         def picked(now: Look, view: str, event: gr.EventData) -> tuple[Any, ...]:
@@ -264,10 +283,10 @@ def panel(page: Any, s: Scene) -> None:
     def gridded(now: Look, across: int, down: int, steps: int) -> str:
         return _img(s.grid(now, across, down, int(steps)), "Grid of two sliders")
 
-    draw.click(gridded, [look, across, down, steps], grid, show_progress="minimal")
+    draw.click(gridded, [look, across, down, steps], grid, **SLOW)
 
-    def given(now: Look | None) -> tuple[Look | None, str]:
-        return now, f"<p>Taking from {escape(now.origin)}</p>{_img(s.picture(now), 'The picture taken from')}" if now else ""
+    def given(now: Look) -> tuple[Look, str]:
+        return now, f"Taking from {escape(now.origin)}{_img(s.picture(now), 'The picture taken from', 'giver')}"
 
     def given_photo(path: str | None) -> tuple[Any, ...]:
         with _told(gr):
@@ -322,7 +341,7 @@ def _card(s: Scene, k: int) -> dict[str, Any]:
 
 
 def beside(page: Any, shown: Sequence[Scene]) -> None:
-    """The same seed, training image or photograph in every run: the picture, one slider at hand, all active ones below."""
+    """The same seed, training image or photograph in every run: picture, one slider, thumbnails of the active ones."""
     import gradio as gr
 
     with gr.Row(elem_classes="bar"):
@@ -330,7 +349,10 @@ def beside(page: Any, shown: Sequence[Scene]) -> None:
         real = gr.Button("Same real image")
         seed = _seed(gr)
     drop = gr.File(label="Drop a photograph, or click to choose one", height=46, elem_classes="drop")
-    looks, pictures, sheets, sliders = [], [], [], []
+    looks: list[Any] = []
+    pictures: list[Any] = []
+    sheets: list[Any] = []
+    sliders: list[Any] = []
     with gr.Row():
         for s in shown:
             order = [d.latent for d in s.dimensions]
@@ -344,7 +366,7 @@ def beside(page: Any, shown: Sequence[Scene]) -> None:
                 sheet = gr.HTML()
 
             def moved(s: Scene, value: float, k: int, now: Look) -> tuple[Look, str]:
-                now = now.move(k, value)
+                now = now.move(k, float(value or 0))
                 return now, _stage(s, now, "picture", k)
 
             def turned(s: Scene, k: int, now: Look) -> Any:
@@ -353,7 +375,9 @@ def beside(page: Any, shown: Sequence[Scene]) -> None:
             slider.input(partial(moved, s), [slider, which, look], [look, picture], **QUICK)
             slider.release(partial(_sheet, s), look, sheet, **SLOW)
             which.input(partial(turned, s), [which, look], slider, **QUICK)
-            for group, part in zip((looks, pictures, sheets, sliders), (look, picture, sheet, [which, slider]), strict=True):
+            for group, part in zip(
+                (looks, pictures, sheets, sliders), (look, picture, sheet, [which, slider]), strict=True
+            ):
                 group.append(part)
 
     def all_shown(made: Sequence[Look], chosen: Sequence[int]) -> list[Any]:
@@ -365,8 +389,9 @@ def beside(page: Any, shown: Sequence[Scene]) -> None:
     chosen = [which for which, _ in sliders]
 
     def sampled(how: str, seed: int | None, *chosen: int) -> list[Any]:
+        number = int(seed or 0) + 1
         with _told(gr):
-            return [*all_shown([getattr(s, how)(int(seed or 0)) for s in shown], chosen), int(seed or 0) + 1]
+            return [*all_shown([getattr(s, how)(number) for s in shown], chosen), number]
         return [gr.skip()] * (len(outputs) + 1)
 
     def dropped(path: str | None, *chosen: int) -> list[Any]:
@@ -384,10 +409,11 @@ def beside(page: Any, shown: Sequence[Scene]) -> None:
 def _sheet(s: Scene, now: Look) -> str:
     """Every active slider: its name, its mask, its thumbnails."""
     active = [d.latent for d in s.dimensions if d.active] or [d.latent for d in s.dimensions]
-    rows = "".join(
-        f"<tr><td>{escape(s.names[k])}</td><td class=m>{_img(s.mask(k), 'mask')}</td><td>{_img(strip, 'thumbnails')}</td></tr>"
+    cells = [
+        (escape(s.names[k]), _img(s.mask(k), "mask", "mask"), _img(strip, "thumbnails"))
         for k, strip in zip(active, s.strips(now, active), strict=True)
-    )
+    ]
+    rows = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in cells)
     return f'<table class="rows">{rows}</table>'
 
 
@@ -422,7 +448,7 @@ def _stage(s: Scene, now: Look, view: str, latent: int) -> str:
     words = {
         "picture": f"{escape(now.origin)} · {len(now.moved)} slider{'s' * (len(now.moved) != 1)} set",
         "where": f"{name}: outlined where its mask is above half its peak (mean peak {d.peak:.2f})",
-        "change": f"{name}: what changes from −2 to +2, black nothing, pale yellow the whole range",
+        "change": f"{name}: what changes from −2 to +2: grey nothing, purple little, pale yellow all",
         "start": f"{escape(now.origin)}, before anything was changed",
     }[view]
     kind = "drawn" if view in ("where", "change") else ""
@@ -444,7 +470,8 @@ def _choices(s: Scene, order: Sequence[int]) -> list[tuple[str, int]]:
 
 def _head(s: Scene, active: int) -> str:
     height, width = s.generator.size
-    facts = f"{s.run.config.recipe} · {height}×{width} · {s.run.images:,} images seen · {active} of {len(s.dimensions)} dimensions active"
+    seen = f"{s.run.config.recipe} · {height}×{width} · {s.run.images:,} images seen"
+    facts = f"{seen} · {active} of {len(s.dimensions)} dimensions active"
     return f'<div class="head"><b>{escape(s.title)}</b><span>{escape(facts)}</span></div>'
 
 

@@ -61,7 +61,7 @@ class Look:
 
     def move(self, latent: int, value: float) -> "Look":
         """One slider set."""
-        return replace(self, moved={**self.moved, latent: round(value, 4)}, taken=self.taken - {latent})
+        return replace(self, moved={**self.moved, latent: round(float(value), 4)}, taken=self.taken - {latent})
 
     def lock(self, latent: int, on: bool) -> "Look":
         """A slider kept, or no longer kept, when another picture is drawn."""
@@ -83,8 +83,7 @@ class Look:
 
 
 class Scene:
-    """A run whose dimensions are known, ready to be looked at.  All of it is read again when a page asks; only names are
-    ever written."""
+    """A run whose dimensions are known, ready to be looked at.  Nothing of it is ever written but names."""
 
     def __init__(self, run: Run, title: str, device: str = "cpu") -> None:
         """title: how the user named the run.  Raises UserError if it was never evaluated."""
@@ -230,7 +229,7 @@ class Scene:
         """Two sliders at once, one across and one down, from −2 to +2."""
         values = np.linspace(-2, 2, steps)
         moved = [self.codes(look.move(across, x).move(down, y)) for y in values for x in values]
-        tiles = canvas.to_tiles(self.images(moved), SMALL)
+        tiles = canvas.to_tiles(self.images(moved), SMALL * (2 if steps <= 5 else 1))
         h, w = tiles.shape[1:3]
         left, top = 44, 40
         sheet = Canvas(left + steps * (w + GAP), top + steps * (h + GAP) + 22)
