@@ -10,27 +10,24 @@ import os
 import re
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from test_scene import MOUTH, as_png, bomb
 
 from wherewhat import runs
 from wherewhat.runs import Run
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no browser tests: playwright is not installed")
 
-MOUTH = 15
-"""a dimension of the run with a small mask, and one whose neighbours do not move"""
 PASSWORD = "open sesame"
 
 
@@ -85,27 +82,32 @@ def server(folder, browser):
 def context(browser, server):
     """A browser that gave the password."""
     made = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    made.set_default_timeout(15_000)
+    made.set_default_timeout(30_000)
     assert made.request.post(f"{server}/login", form={"username": "me", "password": PASSWORD}).ok
     yield made
     made.close()
 
 
-@pytest.fixture
-def page(context, server):
-    opened = context.new_page()
+@pytest.fixture(scope="module")
+def opened(context, server):
+    """The page, which asks nothing of any other machine."""
+    tab = context.new_page()
     outside = []
-    opened.on("request", lambda r: outside.append(r.url) if not r.url.startswith((server, "data:", "blob:")) else None)
-    visit(opened, server)
-    yield opened
-    opened.close()
+    tab.on("request", lambda r: None if r.url.startswith((server, "data:", "blob:")) else outside.append(r.url))
+    tab.goto(server)
+    tab.wait_for_selector(".strip img")
+    yield tab
     assert not outside
 
 
-def visit(page, server):
-    page.goto(server)
-    page.wait_for_selector(".strip img")
-    page.wait_for_selector(".stage img")
+@pytest.fixture
+def page(opened):
+    """The page as one finds it, but for the seed and names."""
+    opened.get_by_role("tab", name="Sliders").first.click()
+    opened.locator(".views label").first.click()
+    opened.get_by_role("button", name="Reset", exact=True).first.click()
+    opened.wait_for_function("document.querySelector('.stage figcaption').innerText.includes(' 0 sliders set')")
+    return opened
 
 
 def source(page, where=".stage img"):
@@ -137,22 +139,6 @@ def slide(page, latent, value):
         "(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); "
         "e.dispatchEvent(new Event('pointerup', {bubbles: true})); }", value
     )  # fmt: skip
-
-
-def as_png(array):
-    file = io.BytesIO()
-    Image.fromarray(array).save(file, "PNG")
-    return file.getvalue()
-
-
-def bomb(side=40_000):
-    """A PNG of a few bytes that says it has many pixels."""
-
-    def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
 
 
 def drop(page, content, name="photo.png"):
@@ -203,7 +189,8 @@ def test_a_name_is_kept_and_found_after_reload(page, server, folder):
     while Run.open(folder).names.get(MOUTH) != "grin & <b>bear</b>" and time.monotonic() < deadline:
         time.sleep(0.05)
     assert json.loads((folder / "names.json").read_text())[str(MOUTH)] == "grin & <b>bear</b>"
-    visit(page, server)
+    page.reload()
+    page.wait_for_selector(".strip img")
     assert card(page, MOUTH).locator(".name input").input_value() == "grin & <b>bear</b>"
     card(page, MOUTH).locator(".mask img").click()
     page.wait_for_function("document.querySelector('.stage figcaption').innerText.includes('grin & <b>bear</b>')")
@@ -276,8 +263,9 @@ def test_samples_keep_what_is_locked_and_reset_takes_edits_back(page):
     changed(page, edited)
     number = card(page, MOUTH).locator("input[type=number]")
     assert number.input_value() == "-1.25"
-    page.get_by_role("button", name="Reset").click()
+    page.get_by_role("button", name="Reset", exact=True).click()
     page.wait_for_function(f"document.querySelector('#card-{MOUTH} input[type=number]').value != '-1.25'")
+    card(page, MOUTH).locator(".lock input").uncheck()
 
 
 def test_a_thumbnail_sets_its_slider(page):
@@ -297,7 +285,7 @@ def test_a_grid_and_attributes_of_another_picture(page):
     before = source(page)
     page.get_by_role("button", name="New sample").click()
     fresh = changed(page, before)
-    page.locator("input[type=checkbox][name=8], label:has-text('z8 ') input").first.check()
+    page.locator("label:has-text('z8 ') input").first.check()
     taken = changed(page, fresh)
     page.locator("label:has-text('z8 ') input").first.uncheck()
     assert changed(page, taken) == fresh
@@ -305,8 +293,23 @@ def test_a_grid_and_attributes_of_another_picture(page):
 
 def test_data_not_at_hand_are_told(page):
     page.get_by_role("button", name="Real image").first.click()
-    page.get_by_text(re.compile("faces")).nth(1).wait_for()
-    page.wait_for_selector(".toast-body")
+    page.locator(".toast-body", has_text="wherewhat data make faces").wait_for()
+    page.locator(".toast-close").first.click()
+
+
+def test_it_fits_a_phone(page):
+    page.set_viewport_size({"width": 360, "height": 740})
+    for tab in ("Grid", "From another picture", "Sliders"):
+        page.get_by_role("tab", name=tab).first.click()
+        page.wait_for_timeout(100)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    card(page, 8).scroll_into_view_if_needed()
+    picture = page.locator(".stage").first.bounding_box()
+    assert picture["y"] >= -1 and picture["height"] < 400, "the picture stays in sight of the slider"
+    before = source(page)
+    slide(page, 8, "2.5")
+    changed(page, before)
+    page.set_viewport_size({"width": 1280, "height": 900})
 
 
 def test_two_runs_stand_side_by_side(page):
@@ -318,21 +321,6 @@ def test_two_runs_stand_side_by_side(page):
     page.get_by_role("button", name="Same sample").click()
     page.wait_for_function("b => document.querySelectorAll('.beside img')[0].src != b", arg=before)
     assert both.nth(0).get_attribute("src") == both.nth(1).get_attribute("src") != before
-
-
-def test_it_fits_a_phone(page, server):
-    page.set_viewport_size({"width": 360, "height": 740})
-    visit(page, server)
-    for tab in ("Grid", "From another picture", "Sliders"):
-        page.get_by_role("tab", name=tab).first.click()
-        page.wait_for_timeout(100)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    card(page, 8).scroll_into_view_if_needed()
-    picture = page.locator(".stage").first.bounding_box()
-    assert picture["y"] >= -1 and picture["height"] < 400, "the picture stays in sight of the slider"
-    before = source(page)
-    slide(page, 8, "2.5")
-    changed(page, before)
 
 
 # ------------------------------------------------------------------------------------------------------------- security

@@ -180,7 +180,7 @@ def panel(page: Any, s: Scene) -> None:
                 grid = gr.HTML(elem_classes="sheet")
             with gr.Tab("From another picture"):
                 gr.Markdown(TAKING)
-                with gr.Row(elem_classes="bar"):
+                with gr.Row(elem_classes=["bar", "pair"]):
                     giver_drop = gr.File(
                         label="Drop a photograph, or click to choose one", height=46, elem_classes="drop"
                     )
