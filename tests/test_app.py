@@ -29,6 +29,7 @@ from wherewhat.runs import Run
 playwright = pytest.importorskip("playwright.sync_api", reason="no browser tests: playwright is not installed")
 
 PASSWORD = "open sesame"
+HERE = Path(__file__).parent
 
 
 def find_browser(own: str) -> str | None:
@@ -52,7 +53,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return shutil.copytree(runs.PACKED / "faces", tmp_path_factory.mktemp("explored") / "faces")
+    return shutil.copytree(runs.PACKED / "faces", tmp_path_factory.mktemp("explored") / "cartoons")
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +62,12 @@ def server(folder, browser):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = ["explore", str(folder), str(folder), "--port", str(port), "--password", PASSWORD, "--device", "cpu"]
+    earlier = f"{folder.name}@{Run.open(folder).checkpoints()[0].name}"
+    words = ["explore", folder.name, earlier, "--port", str(port), "--password", PASSWORD, "--device", "cpu"]
     code = "from wherewhat import cli; cli.main()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "GRADIO_ALLOWED_PATHS": ""},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent)}, cwd=folder.parent,
     )  # fmt: skip
     try:
         told = process.stdout.readline()
@@ -233,7 +235,7 @@ def test_what_is_no_picture_is_told_and_the_server_lives(page, tmp_path):
     changed(page, before)
 
 
-def test_pictures_codes_and_lines_are_downloaded(page, folder, tmp_path):
+def test_pictures_codes_and_lines_are_downloaded(page, folder, tmp_path, monkeypatch):
     slide(page, MOUTH, "1.5")
     shown = pixels(changed(page, source(page)))
     made = {}
@@ -250,6 +252,7 @@ def test_pictures_codes_and_lines_are_downloaded(page, folder, tmp_path):
     assert json.loads(made[".json"].read_text())["codes"][MOUTH] == 1.5
     space = {}
     code = made[".py"].read_text().replace("picture.png", str(tmp_path / "again.png"))
+    monkeypatch.chdir(folder.parent)
     exec(code, space)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "again.png")), shown)
 
@@ -309,6 +312,32 @@ def test_it_fits_a_phone(page):
     before = source(page)
     slide(page, 8, "2.5")
     changed(page, before)
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_the_page_is_drawn_for_the_docs(page, tmp_path):
+    folder = Path(os.environ.get("EXPLORE_PICTURES", tmp_path))
+    before = source(page)
+    page.locator(".seed input").first.fill("26")
+    page.locator(".seed input").first.press("Enter")
+    changed(page, before)
+    page.locator(".truncation input[type=range]").first.evaluate(
+        "e => { e.value = 0.8; e.dispatchEvent(new Event('input', {bubbles: true})); "
+        "e.dispatchEvent(new Event('pointerup', {bubbles: true})); }"
+    )
+    for size, latent, name in (((1280, 900), 11, "explore.png"), ((360, 740), 8, "explore-phone.png")):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        if latent == 11:
+            page.locator(f"#card-{latent} .mask img").click()
+            page.evaluate("scrollTo(0, 0)")
+        else:
+            page.locator(".views label").first.click()
+            page.locator(f"#card-{latent}").evaluate("e => scrollTo(0, scrollY + e.getBoundingClientRect().top - 430)")
+        page.mouse.move(0, 0)
+        page.wait_for_timeout(3000)
+        page.screenshot(path=folder / name)
+        with Image.open(folder / name) as drawn:
+            assert drawn.size == size
     page.set_viewport_size({"width": 1280, "height": 900})
 
 

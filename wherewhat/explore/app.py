@@ -148,7 +148,7 @@ def panel(page: Any, s: Scene) -> None:
     look, chosen, unfolded = gr.State(first), gr.State(active[0]), gr.State(False)
     gr.HTML(_head(s, len(active)))
     with gr.Row(elem_classes="both"):
-        with gr.Column(scale=5, min_width=280, elem_classes="left"):
+        with gr.Column(scale=2, min_width=280, elem_classes="left"):
             picture = gr.HTML(elem_classes="stage")
             view = gr.Radio(VIEWS, value="picture", show_label=False, container=False, elem_classes="views")
             with gr.Row(elem_classes="bar"):
@@ -160,7 +160,7 @@ def panel(page: Any, s: Scene) -> None:
             truncation = gr.Slider(0, 1.5, 1, step=0.05, label="Truncation", elem_classes="truncation")
             with gr.Row(elem_classes="bar"):
                 saves = {kind: gr.Button(f"↓ {words}", size="sm") for kind, (words, _) in KINDS.items()}
-        with gr.Column(scale=7, min_width=280), gr.Tabs():
+        with gr.Column(scale=3, min_width=280), gr.Tabs():
             with gr.Tab("Sliders"):
                 cards = {k: _card(s, k) for k in active}
                 if idle:
@@ -361,7 +361,7 @@ def beside(page: Any, shown: Sequence[Scene]) -> None:
                 gr.HTML(_head(s, sum(d.active for d in s.dimensions)))
                 look, picture = gr.State(first), gr.HTML(elem_classes="stage beside")
                 which = gr.Dropdown(choices=_choices(s, order), value=order[0], show_label=False, container=False)
-                slider = gr.Slider(-s.reach(order[0]), s.reach(order[0]), s.codes(first)[order[0]], step=0.01,
+                slider = gr.Slider(-s.reach(order[0]), s.reach(order[0]), round(s.codes(first)[order[0]], 2), step=0.01,
                                    show_label=False, container=False, buttons=[])  # fmt: skip
                 sheet = gr.HTML()
 
@@ -370,7 +370,7 @@ def beside(page: Any, shown: Sequence[Scene]) -> None:
                 return now, _stage(s, now, "picture", k)
 
             def turned(s: Scene, k: int, now: Look) -> Any:
-                return gr.update(minimum=-s.reach(k), maximum=s.reach(k), value=s.codes(now)[k])
+                return gr.update(minimum=-s.reach(k), maximum=s.reach(k), value=round(s.codes(now)[k], 2))
 
             slider.input(partial(moved, s), [slider, which, look], [look, picture], **QUICK)
             slider.release(partial(_sheet, s), look, sheet, **SLOW)
@@ -381,7 +381,7 @@ def beside(page: Any, shown: Sequence[Scene]) -> None:
                 group.append(part)
 
     def all_shown(made: Sequence[Look], chosen: Sequence[int]) -> list[Any]:
-        parts = [(now, _stage(s, now, "picture", k), _sheet(s, now), s.codes(now)[k])
+        parts = [(now, _stage(s, now, "picture", k), _sheet(s, now), round(s.codes(now)[k], 2))
                  for s, now, k in zip(shown, made, chosen, strict=True)]  # fmt: skip
         return [part for column in zip(*parts, strict=True) for part in column]
 
