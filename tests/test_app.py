@@ -165,22 +165,24 @@ def test_a_slider_changes_the_picture_inside_its_mask_and_not_outside(page, fold
     assert outside.mean() > 0.5
 
 
-def test_a_slider_shows_its_picture_at_once(page):
-    seconds = []
-    for k in range(12):
-        before = source(page)
-        card(page, MOUTH)
-        took = page.evaluate(
-            """([where, before, value]) => new Promise(done => {
-                const start = performance.now(), slider = document.querySelector(where);
-                const seen = () => document.querySelector('.stage img').src != before
-                    ? requestAnimationFrame(() => done(performance.now() - start)) : requestAnimationFrame(seen);
-                slider.value = value; slider.dispatchEvent(new Event('input', {bubbles: true})); seen(); })""",
-            [f"#card-{MOUTH} input[type=range]", before, k / 6 - 1.4],
+def test_a_slider_shows_its_picture_within_150_ms(page):
+    card(page, MOUTH)
+    took = [
+        page.evaluate(
+            """([where, value]) => new Promise(done => {
+                const before = document.querySelector('.stage img').src, slider = document.querySelector(where);
+                const start = performance.now();
+                const seen = () => document.querySelector('.stage img').src == before ? setTimeout(seen, 4)
+                    : requestAnimationFrame(() => done(performance.now() - start));
+                slider.value = value;
+                slider.dispatchEvent(new Event('input', {bubbles: true}));
+                seen(); })""",
+            [f"#card-{MOUTH} input[type=range]", k / 10 - 0.95],
         )
-        seconds.append(took / 1000)
-    print("slider to picture:", " ".join(f"{1000 * s:.0f}" for s in seconds), "ms")
-    assert np.median(seconds) < 1, "0.15 on two idle cores; see benchmarks"
+        for k in range(20)
+    ]
+    print("slider to picture:", " ".join(f"{t:.0f}" for t in took), "ms")
+    assert min(took) < 150, "the quickest of twenty, since the machine may be busy"
 
 
 def test_a_name_is_kept_and_found_after_reload(page, server, folder):
@@ -387,18 +389,36 @@ def test_files_cannot_be_read(route, ask, folder):
         assert "root:" not in text and '"generator"' not in text and "[project]" not in text
 
 
-def test_an_upload_cannot_name_a_file_of_the_machine(ask):
+def uploaded(context, server, name):
+    """The path an upload was given."""
+    file = {"name": name, "mimeType": "image/png", "buffer": as_png(np.zeros((70, 70, 3), np.uint8))}
+    answer = context.request.post(f"{server}/gradio_api/upload", multipart={"files": file})
+    assert answer.ok
+    return answer.json()[0]
+
+
+def test_an_upload_stays_in_its_folder(context, server, ask):
+    for name in ("a.png", "../../../evil.png", "/etc/evil.png", "..\\evil.png"):
+        path = Path(uploaded(context, server, name))
+        assert path.parent.parent.name.startswith("wherewhat-") and path.is_file() and ".." not in path.parts
+        assert ask(f"/gradio_api/file={path}")[0] == 200, "this is the route by which files are read"
+
+
+def test_an_upload_cannot_name_a_file_of_the_machine(context, server, ask, folder):
     config = json.loads(ask("/config")[1])
     event = next(d for d in config["dependencies"] if any(t[1] == "upload" for t in d["targets"]))
-    for path in ("/etc/hostname", "/proc/self/environ", "pyproject.toml"):
-        file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        data = [file, *[None] * (len(event["inputs"]) - 1)]
-        asked = {"data": data, "fn_index": event["id"], "session_hash": f"s{len(path)}", "trigger_id": None}
+    Image.new("RGB", (64, 64)).save(folder.parent / "secret.png")
+
+    def sent(path):
+        file = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
+        data = [file, None, "picture", *[None] * (len(event["inputs"]) - 3)]
+        asked = {"data": data, "fn_index": event["id"], "session_hash": "thief", "trigger_id": None}
         status, text = ask("/gradio_api/queue/join", asked)
-        if status == 200:
-            text = ask(f"/gradio_api/queue/data?session_hash=s{len(path)}")[1]
-        assert '"success":true' not in text.replace(" ", "")
-        assert "data:image" not in text
+        return ask("/gradio_api/queue/data?session_hash=thief")[1] if status == 200 else text
+
+    assert "data:image" in sent(uploaded(context, server, "mine.png"))
+    for path in (folder.parent / "secret.png", "secret.png", "/etc/hostname", "/proc/self/environ"):
+        assert "data:image" not in sent(path), path
 
 
 def refused(url, form=None, headers=None):
