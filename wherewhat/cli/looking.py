@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from wherewhat.cli.options import Device, OutFile, RunPath, Text, Told, at_least, numbers, opened_run
+from wherewhat.errors import UserError
 
 if TYPE_CHECKING:
     from wherewhat.runs import Run
@@ -74,6 +75,8 @@ def explore(
     from wherewhat.explore.scene import Scene
     from wherewhat.train.loop import pick_device
 
+    if not runs:
+        raise UserError("name a run to explore: wherewhat explore runs/demo, or pretrained:rooms")
     where = pick_device(device)
     opened = [opened_run(path, data) for path in runs]
     for run in opened:
