@@ -163,7 +163,7 @@ def test_the_installed_command_ends_with_2_and_one_message():
         ("trian demo", "there is no command trian; did you mean train?"),
         (
             "qqqq",
-            "there is no command qqqq; there is: demo, train, evaluate, traverse, explore, where, rotate, rank, recipes",
+            "there is no command qqqq; there is: demo, train, evaluate, traverse, explore, where, rotate, rank",
         ),
         ("data lst", "there is no command data lst; did you mean data list?"),
         ("data", "data takes a second word; there is: data list, data show"),
