@@ -57,7 +57,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(folder, browser):
+def server(folder, browser, tmp_path_factory):
     """Its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -65,15 +65,20 @@ def server(folder, browser):
     earlier = f"{folder.name}@{Run.open(folder).checkpoints()[0].name}"
     words = ["explore", folder.name, earlier, "--port", str(port), "--password", PASSWORD, "--device", "cpu"]
     code = "from wherewhat import cli; cli.main()"
+    uploads = tmp_path_factory.mktemp("uploads")
     process = subprocess.Popen(
         [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent)}, cwd=folder.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent), "TMPDIR": str(uploads)},
+        cwd=folder.parent,
     )  # fmt: skip
     try:
         told = process.stdout.readline()
         assert f"http://127.0.0.1:{port}/" in told, told + process.stdout.read()
         yield f"http://127.0.0.1:{port}"
         assert process.poll() is None, "the server died"
+        process.terminate()
+        process.wait(20)
+        assert not list(uploads.glob("wherewhat-*")), "uploads are removed at the end"
     finally:
         process.kill()
         process.wait()

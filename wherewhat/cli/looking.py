@@ -1,6 +1,8 @@
 """Verbs that draw what a run has learnt."""
 
+import sys
 from pathlib import Path
+from signal import SIGTERM, signal
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,6 +83,7 @@ def explore(
     opened = [opened_run(path, data) for path in runs]
     for run in opened:
         measure(run, distance, where)
+    signal(SIGTERM, lambda *_: sys.exit(0))  # so that uploads are removed then too
     scenes = [Scene(run, str(path), where) for run, path in zip(opened, runs, strict=True)]
     with TemporaryDirectory(prefix="wherewhat-") as uploads:
         page = serve(scenes, Path(uploads), host, port, password)
