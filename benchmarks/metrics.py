@@ -173,9 +173,7 @@ def supervised(args: argparse.Namespace) -> str:
         rows.append([name, f"{mine:.2f}", scores[0], f"{slow:.1f}", scores[1], f"{slow / mine:.1f}×"])
     rows.append(["encoding, once", f"{reading:.1f}", "", "", "", ""])
     rows.append(["**all**", f"{sums[0]:.1f}", "", f"{sums[1]:.1f}", "", f"**{sums[1] / sums[0]:.1f}×**"])
-    note = (
-        f"{count:,} rows encoded once; the plain version has {2 * votes} votes, whose time is multiplied. Scores: "
-    )
+    note = f"{count:,} rows encoded once; the plain version has {2 * votes} votes, whose time is multiplied. Scores: "
     note += "mean and half range of two seeds; the plain version's, of that few votes."
     heads = ["metric", "ours: s", "score", "plain: s", "score", "gain"]
     return "\n".join(["## Supervised, protocol dlib, pretrained:rooms", "", note, "", table(heads, rows)])

@@ -211,6 +211,7 @@ def test_the_installed_command_ends_with_2_and_one_message():
         ("data show rooms --resolution 16 --out x.jpg", "its name must end in .png, .gif, .mp4"),
         ("weights --archive no.tar.gz", "no.tar.gz"),
         ("demo --seed -1", "--seed -1: give 0 or more"),
+        ("explore", "name a run to explore"),
     ],
 )
 def test_wrong_words_are_one_message_and_leave_nothing(words, message, refused):

@@ -81,22 +81,35 @@ PACKED = Path(__file__).parent / "pretrained"
 
 
 class Run:
-    """A run folder.  Networks are loaded when first asked for, averaged weights of the last checkpoint."""
+    """A run folder.  Networks are loaded when first asked for, averaged weights of the last checkpoint, or of the one
+    chosen."""
 
-    def __init__(self, path: Path, config: Config) -> None:
-        self.path, self.config = path, config
+    def __init__(self, path: Path, config: Config, checkpoint: str | None = None) -> None:
+        """checkpoint: the name of its folder; the last one if not given."""
+        self.path, self.config, self.checkpoint = path, config, checkpoint
 
     # ------------------------------------------------------------------------------------------------ opening
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
         """An existing run, or one that comes with the package, as in "pretrained:rooms" (a copy in the user's cache, so
-        that scores and pictures can be added).  Raises UserError if there is none."""
+        that scores and pictures can be added); "runs/demo@000320k" is one as an earlier checkpoint has it.  Raises
+        UserError if there is none."""
+        whole, _, checkpoint = str(path).rpartition("@")
+        if whole and not Path(path).expanduser().exists():
+            return cls._at(cls.open(whole), checkpoint)
         path = unpacked(str(path)[len(PRETRAINED) :]) if str(path).startswith(PRETRAINED) else Path(path).expanduser()
         file = path / "config.json"
         if not file.is_file():
             raise UserError(_no_run(path))
         return cls(path, from_json(_read(file), str(file)))
+
+    @classmethod
+    def _at(cls, run: "Run", checkpoint: str) -> "Run":
+        known = [folder.name for folder in run.checkpoints()]
+        if checkpoint not in known:
+            raise UserError(f"{run.path} has no checkpoint {checkpoint}{did_you_mean(checkpoint, known)}")
+        return cls(run.path, run.config, checkpoint)
 
     @classmethod
     def create(cls, path: str | Path, config: Config) -> "Run":
@@ -274,7 +287,7 @@ class Run:
         found = self.checkpoints()
         if not found:
             raise UserError(f"{self.path} has no checkpoint yet: train it first, or wait for the first save")
-        return found[-1]
+        return self.path / "checkpoints" / self.checkpoint if self.checkpoint else found[-1]
 
     def _checkpoint_images(self, folder: Path) -> int:
         from safetensors import safe_open

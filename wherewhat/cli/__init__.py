@@ -7,7 +7,7 @@ import tyro
 
 from wherewhat.cli.data import data_list, data_make, data_show
 from wherewhat.cli.editing import edit, export, invert, synthesize, transfer
-from wherewhat.cli.looking import report, traverse
+from wherewhat.cli.looking import explore, report, traverse
 from wherewhat.cli.measuring import evaluate, rank, rotate, weights, where
 from wherewhat.cli.training import demo, recipes, train
 from wherewhat.errors import UserError, did_you_mean
@@ -19,6 +19,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "train": train,
     "evaluate": evaluate,
     "traverse": traverse,
+    "explore": explore,
     "report": report,
     "invert": invert,
     "edit": edit,

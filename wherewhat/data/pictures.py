@@ -164,17 +164,23 @@ def reason(error: BaseException) -> str:
 
 
 def open_picture(
-    source: Path | bytes, height: int, width: int, channels: int, fit: Fit = "crop", name: str = ""
-) -> UInt8[np.ndarray, "c h w"]:
+    source: Path | bytes, height: int, width: int, channels: int, fit: Fit = "crop", name: str = "",
+    most: int | None = None,
+) -> UInt8[np.ndarray, "c h w"]:  # fmt: skip
     """One picture, a file or its bytes, prepared as a data set's images are; a smaller one is enlarged first.
 
     name: what messages call it; the path if not given.  Raises UserError if it is no image, is broken, or has so many
-    pixels that decoding it could exhaust memory (Pillow's limit, about 179 million).
+    pixels that decoding it could exhaust memory: more than `most`, or Pillow's limit, about 179 million.
     """
     name = name or (str(source) if isinstance(source, Path) else "the picture")
     form = Form(height, width, channels, fit)
     try:
         with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file:
+            if most:
+                with Image.open(file, formats=_formats()) as head:
+                    if head.width * head.height > most:
+                        raise Image.DecompressionBombError
+                file.seek(0)
             image = decode(file, form)
         shrink = form.shrink(*image.size)
         if shrink < 1:

@@ -1,0 +1,251 @@
+"""What the web explorer shows and does, without the page."""
+
+import io
+import json
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from wherewhat import runs
+from wherewhat.cli import main
+from wherewhat.errors import UserError
+from wherewhat.explore import app
+from wherewhat.explore.scene import THUMBS, Scene, png
+from wherewhat.nn.controls import Controls, Ring
+from wherewhat.runs import Run
+
+MOUTH = 15
+"""a dimension of the run faces with a small mask"""
+
+
+def as_png(array):
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    return file.getvalue()
+
+
+def bomb(side=40_000):
+    """A PNG of a few bytes that says it has many pixels."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return shutil.copytree(runs.PACKED / "faces", tmp_path_factory.mktemp("scene") / "faces")
+
+
+@pytest.fixture(scope="module")
+def scene(folder):
+    return Scene(Run.open(folder), str(folder))
+
+
+@pytest.fixture(scope="module")
+def rooms(tmp_path_factory):
+    """A run whose data are always at hand."""
+    return Scene(Run.open(shutil.copytree(runs.PACKED / "rooms", tmp_path_factory.mktemp("scene") / "rooms")), "rooms")
+
+
+def direct(scene, codes):
+    with torch.no_grad():
+        return scene.generator(torch.tensor([codes])).image[0].clamp(-1, 1)
+
+
+# ---------------------------------------------------------------------------------------------------------------- looks
+
+
+def test_moves_locks_and_truncation_decide_the_codes(scene):
+    look = scene.sample(3)
+    drawn = look.drawn
+    assert scene.codes(look) == drawn == scene.codes(look.move(2, 1.5).reset())
+    half = look.move(2, 1.5).truncate(0.5)
+    assert scene.codes(half)[2] == 1.5, "what the user set stays"
+    assert np.allclose(np.delete(scene.codes(half), 2), np.delete(drawn, 2) / 2, atol=1e-4)
+    fresh = scene.sample(4, half.lock(2, True).lock(5, True))
+    assert scene.codes(fresh)[2] == 1.5 and scene.codes(fresh)[5] == scene.codes(half)[5]
+    assert scene.codes(fresh)[0] != scene.codes(half)[0]
+    assert scene.codes(scene.sample(4, fresh.lock(5, False)))[5] == round(scene.sample(4).drawn[5] / 2, 4)
+
+
+def test_truncation_leaves_angles(scene, monkeypatch):
+    monkeypatch.setattr(scene, "angles", (4,))
+    look = scene.sample(0)
+    assert scene.codes(look.truncate(0.0))[4] == look.drawn[4] != 0
+    assert set(scene.codes(look.truncate(0.0))) == {0.0, look.drawn[4]}
+    assert scene.reach(4) == 2 and scene.reach(5) == 3
+
+
+def test_attributes_are_taken_and_given_back(scene):
+    giver, look = scene.sample(8), scene.sample(9).move(0, 2.0)
+    mixed = look.take(scene.codes(giver), [3, 4])
+    codes = scene.codes(mixed)
+    assert (codes[3], codes[4]) == (giver.drawn[3], giver.drawn[4]) and codes[0] == 2.0 and codes[5] == look.drawn[5]
+    assert scene.codes(mixed.take(scene.codes(giver), [4]))[3] == look.drawn[3]
+    assert scene.codes(mixed.take(scene.codes(giver), [])) == scene.codes(look)
+    assert mixed.move(3, 0.5).take(scene.codes(giver), []).moved[3] == 0.5, "moved by hand since: stays"
+
+
+def test_a_real_image_and_a_photograph_of_it_have_the_same_codes(rooms):
+    read = rooms.real(1)
+    sent = rooms.photograph(as_png(read.photo.transpose(1, 2, 0)), "it.png")
+    assert np.array_equal(sent.photo, read.photo) and sent.drawn == read.drawn and sent.origin == "it.png"
+    shown = rooms.picture(read).astype(float)
+    assert abs(shown - rooms.original(read)).mean() < 12, "the model sees it as it is"
+    assert abs(shown - rooms.picture(rooms.real(2))).mean() > 12
+
+
+def test_without_the_data_the_page_opens_with_a_draw(scene):
+    with pytest.raises(UserError, match="faces"):
+        scene.real(0)
+    assert scene.first() == scene.sample(0)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "not an image"), (b"text", "not an image"), (bomb(), "too many pixels"), (bomb(8_100), "too many pixels"),
+     (as_png(np.random.default_rng(0).integers(0, 255, (9, 9, 3), np.uint8))[:90], r"\S")],
+)  # fmt: skip
+def test_what_is_no_picture_is_told(content, said, scene):
+    with pytest.raises(UserError, match=rf"^x\.png cannot be read as a picture: {said}"):
+        scene.photograph(content, "x.png")
+
+
+# ------------------------------------------------------------------------------------------------------------- pictures
+
+
+def test_pictures_are_what_the_generator_makes(scene):
+    look = scene.sample(1).move(MOUTH, 2.0)
+    image = ((direct(scene, scene.codes(look)) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    assert np.array_equal(scene.picture(look), image)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png(scene.picture(look))))), image)
+    assert np.array_equal(scene.picture(look, "start"), scene.picture(scene.sample(1)))
+
+
+def test_where_fades_the_picture_outside_the_mask(scene):
+    look = scene.sample(1)
+    faded, plain = scene.picture(look, "where", MOUTH), scene.picture(look)
+    times = len(faded) // len(plain)
+    faded = faded[times // 2 :: times, times // 2 :: times].astype(float)
+    with torch.no_grad():
+        masks = scene.generator(torch.tensor([scene.codes(look)])).masks_at(*scene.generator.size)
+    mask = masks[0, MOUTH].numpy() / masks[0, MOUTH].max().item()
+    outside, inside = mask < 0.05, mask > 0.9
+    assert abs(255 - faded - 0.2 * (255.0 - plain))[outside].max() < 12
+    assert abs(faded - plain)[inside].mean() < 20 < abs(faded - plain)[outside].mean()
+
+
+def test_change_glows_where_a_sweep_changes_pixels(scene):
+    look = scene.sample(1)
+    glow = scene.picture(look, "change", MOUTH)
+    times = len(glow) // 64
+    glow = glow[times // 2 :: times, times // 2 :: times].astype(float)
+    ends = [direct(scene, scene.codes(look.move(MOUTH, v))) for v in (-2.0, 2.0)]
+    change = (ends[0] - ends[1]).abs().amax(0).numpy() / 2
+    red, blue = glow[..., 0], glow[..., 2]
+    assert (red - blue)[change > 0.6].mean() > 60
+    assert abs(red - blue)[change < 0.01].max() <= 30
+
+
+def test_a_strip_is_the_pictures_of_its_slider(scene):
+    look = scene.sample(1)
+    strips = scene.strips(look, [MOUTH, 8])
+    assert [s.shape for s in strips] == [(64, 64 * THUMBS, 3)] * 2
+    third = scene.picture(look.move(8, 0.0))
+    assert abs(strips[1][:, 64 * 3 : 64 * 4].astype(int) - third).max() <= 1
+    assert scene.strips(look, []) == []
+
+
+def test_a_grid_has_each_pair_of_values_in_its_place(scene):
+    look = scene.sample(1)
+    drawn = np.asarray(scene.grid(look, MOUTH, 8, 7)).astype(int)
+    right_top = scene.picture(look.move(MOUTH, 2.0).move(8, -2.0))
+    assert abs(drawn[40:104, 44 + 6 * 68 : 44 + 6 * 68 + 64] - right_top).max() <= 1
+
+
+def test_codes_and_lines_make_the_picture_again(scene, tmp_path, monkeypatch):
+    look = scene.sample(5).move(1, -0.123456).truncate(0.7)
+    written = json.loads(scene.written(look))
+    again = direct(scene, written["codes"])
+    assert torch.equal(again, direct(scene, scene.codes(look)))
+    assert written["run"] == scene.title and written["named"][f"z1 {scene.names[1]}"] == -0.1235
+    monkeypatch.chdir(tmp_path)
+    exec(scene.lines(look), {})
+    assert np.array_equal(np.asarray(Image.open("picture.png")), scene.picture(look))
+
+
+def test_a_loop_swings_there_and_back(scene):
+    film = Image.open(io.BytesIO(scene.moving(scene.sample(1), 8, ".gif")))
+    assert film.n_frames == 32 and film.size == (256, 256)
+
+
+# ---------------------------------------------------------------------------------------------------- runs and commands
+
+
+def test_angles_go_once_round(trained, tmp_path):
+    run = Run.open(shutil.copytree(trained, tmp_path / "run"))
+    ring = Controls.plain(run.config.generator.codes, (Ring(0, 1, (0.0, 0.0), 0.3, 1.0, 0.5),))
+    run.save(64, run.generator, run.recogniser, {"images": 64})
+    (run.checkpoints()[-1] / "controls.json").write_text(json.dumps(ring.to_json()))
+    run = Run.open(run.path)
+    with pytest.raises(UserError, match="wherewhat evaluate"):
+        Scene(run, "run")
+    from wherewhat.evaluate import evaluate
+
+    evaluate(run, ["tpl"], "fast", distance="pixels")
+    scene = Scene(run, "run")
+    assert scene.angles == (0,) and scene.reach(0) == 2 and scene.reach(1) == 3
+    strip = scene.strips(scene.sample(0), [0])[0]
+    width = strip.shape[1] // THUMBS
+    assert abs(strip[:, :width].astype(int) - strip[:, -width:]).max() <= 1, "both ends look the same"
+
+
+def test_an_earlier_checkpoint_is_opened_by_name(trained, tmp_path):
+    path = shutil.copytree(trained, tmp_path / "a@b")
+    run = Run.open(path)
+    assert run.checkpoint is None, "a folder may have an @ in its name"
+    first = run.checkpoints()[-1]
+    run.save(5000, run.generator, run.recogniser, {"images": 5000})
+    before = Run.open(f"{path}@{first.name}")
+    assert before.images < 5000 == Run.open(path).images
+    assert before.dimensions is None and before.path == path
+    assert before.generator is not run.generator
+    with pytest.raises(UserError, match="has no checkpoint 000006k; did you mean 000005k"):
+        Run.open(f"{path}@000006k")
+
+
+def test_other_machines_need_a_password(scene, tmp_path, capsys):
+    for host in ("0.0.0.0", "::", "192.168.0.7"):
+        with pytest.raises(UserError, match="--password"):
+            app.serve([scene], tmp_path, host)
+    with pytest.raises(SystemExit) as ended:
+        main(["explore", scene.title, "--host", "0.0.0.0"])
+    assert ended.value.code == 2 and "--password" in capsys.readouterr().err
+
+
+def test_importing_wherewhat_does_not_load_gradio():
+    code = "import sys, wherewhat.explore.app, wherewhat.cli; assert not {'gradio', 'fastapi'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
+
+
+def test_names_are_written_into_the_run_alone(scene, folder):
+    look = scene.sample(0)
+    scene.run.rename(MOUTH, "<b>grin</b>")
+    shown = app._stage(scene, look, "where", MOUTH)
+    assert "&lt;b&gt;grin&lt;/b&gt;" in shown and "<b>grin" not in shown
+    scene.run.rename(MOUTH, "mouth")
+    assert replace(look) == look and sorted(p.name for p in folder.iterdir()) == sorted(
+        p.name for p in (runs.PACKED / "faces").iterdir()
+    )
