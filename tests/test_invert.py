@@ -116,6 +116,8 @@ def test_noise_is_found_too(tmp_path):
     run.generator, run.recogniser = generator, Says(torch.zeros(2, 4))
     found = invert(run, photos, steps=60, distance=Pixels())
     assert len(found.noise) == len(noise) > 0
+    kept = invert(run, photos, steps=3, distance=Pixels(), with_noise=False)
+    assert kept.noise == () and torch.equal(kept.image, generator(kept.codes).image.clamp(-1, 1))
     assert (found.after.psnr > found.before.psnr + 1).all()
 
 

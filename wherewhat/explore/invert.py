@@ -40,6 +40,7 @@ class Inversion(NamedTuple):
 
     codes: Float[Tensor, "b z"]
     noise: tuple[Tensor, ...]
+    """empty where the generator has none, or kept the fixed one"""
     image: Float[Tensor, "b c h w"]
     """in [−1, 1]"""
     generator: Generator
@@ -53,7 +54,8 @@ class Inversion(NamedTuple):
 
 def invert(
     run: Run, images: Float[Tensor, "b c h w"], steps: int = 100, rate: float = 0.05, tune: int = 0,
-    distance: Distance | None = None, device: str = "cpu", told: Callable[[str, float], None] = lambda what, done: None,
+    distance: Distance | None = None, device: str = "cpu", with_noise: bool = True,
+    told: Callable[[str, float], None] = lambda what, done: None,
 ) -> Inversion:  # fmt: skip
     """The codes of photographs in [−1, 1].
 
@@ -62,14 +64,15 @@ def invert(
     tune: steps of descent on one copy of the generator, for all photographs together; it learns their particulars, and
         sliders still do what they did as long as there are few steps
     distance: LPIPS-alex if not given
+    with_noise: move the generator's noise too; else it keeps the fixed one, and codes alone say what the image is
     Never worse than the recogniser's codes, by distance + PIXELS · mean squared difference.
     """
     perceptual = distance or load_distance("alex", device)
     generator, photos = run.generator.to(device), images.to(device)
     with torch.no_grad():
         codes = run.recogniser.to(device)(photos)
-        noise = tuple(n.expand(len(photos), -1, -1, -1) for n in generator.fixed_noise())
-        start = generator(codes, noise).image.clamp(-1, 1)
+        noise = tuple(n.expand(len(photos), -1, -1, -1) for n in generator.fixed_noise()) if with_noise else ()
+        start = generator(codes, noise or None).image.clamp(-1, 1)
 
     def unlike(made: Tensor) -> Tensor:
         made = made.clamp(-1, 1)  # what will be seen
@@ -80,7 +83,7 @@ def invert(
     if tune:
         generator = _tuned(generator, codes, noise, unlike, _decay(tune, TUNING, "generator", told))
     with torch.no_grad():
-        image = generator(codes, noise).image.clamp(-1, 1)
+        image = generator(codes, noise or None).image.clamp(-1, 1)
         before, after = (Scores(psnr(i, photos), ssim(i, photos), perceptual(i, photos)) for i in (start, image))
     return Inversion(codes, noise, image, generator, start, before, after)
 
@@ -107,7 +110,7 @@ def _descend(
     moving = [place.clone().requires_grad_() for place in places]
     optimiser = torch.optim.Adam(moving)
     for rate in chain(rates, [0.0]):
-        error = unlike(plain(moving[0], tuple(moving[1:])).image)
+        error = unlike(plain(moving[0], tuple(moving[1:]) or None).image)
         better = error.detach() < least
         least = torch.where(better, error.detach(), least)
         for kept, place in zip(best, moving, strict=True):
@@ -125,7 +128,7 @@ def _tuned(
     tuned, best, least = copy.deepcopy(generator).requires_grad_(True), generator, torch.inf
     optimiser = torch.optim.Adam(tuned.parameters())
     for rate in chain(rates, [0.0]):
-        error = unlike(tuned(codes, noise).image).mean()
+        error = unlike(tuned(codes, noise or None).image).mean()
         if error.item() < least:
             least, best = error.item(), copy.deepcopy(tuned)
         _step(optimiser, error, rate)

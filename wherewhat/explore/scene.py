@@ -24,6 +24,8 @@ from wherewhat.data.pictures import open_picture
 from wherewhat.errors import UserError
 from wherewhat.explore import canvas, names, traverse
 from wherewhat.explore.canvas import GAP, Canvas
+from wherewhat.explore.invert import invert
+from wherewhat.metrics.distance import Distance, Pixels, load_distance, smallest
 from wherewhat.nn import controls
 from wherewhat.nn.generator import mean_masks
 from wherewhat.runs import Dimension, Run, draw_prior
@@ -36,6 +38,8 @@ THUMBS = 7
 """thumbnails of a strip"""
 LARGE, SMALL = 384, 64
 """pixels of the longer side, about: of drawn-on pictures and of thumbnails"""
+STEPS = 40
+"""of descent on the codes of a photograph"""
 MOST_PIXELS = 64_000_000
 """of a photograph, before it is shrunk"""
 BATCH = 64
@@ -100,6 +104,15 @@ class Scene:
         """Of each slider, averaged over images."""
         return mean_masks(self.generator, torch.from_numpy(draw_prior(self.run.config, 64, 0)))
 
+    @cached_property
+    def distance(self) -> Distance:
+        """What makes a photograph's image like it: LPIPS-alex; pixels where its weights are not on this machine or
+        images are too small for it."""
+        if min(self.generator.size) >= smallest("alex"):
+            with suppress(UserError):
+                return load_distance("alex", self.device)
+        return Pixels()
+
     @property
     def names(self) -> dict[int, str]:
         """What to call each slider now."""
@@ -130,18 +143,18 @@ class Scene:
         data = open_data(self.run.config.data)
         number = int(np.random.default_rng([seed, 2]).integers(len(data)))
         photo = data.images(np.array([number]))[0]
-        return self._next(self.invert(photo), f"image {number} of {data.name}", before, photo)
+        return self._next(self.read(photo), f"image {number} of {data.name}", before, photo)
 
     def photograph(self, content: bytes, name: str, before: Look | None = None) -> Look:
         """A picture of the user's, read.  Raises UserError if it is none, or has too many pixels."""
         photo = open_picture(content, *self.generator.size, self.generator.channels, name=name, most=MOST_PIXELS)
-        return self._next(self.invert(photo), name, before, photo)
+        return self._next(self.read(photo, STEPS), name, before, photo)
 
-    @torch.no_grad()
-    def invert(self, photo: UInt8[np.ndarray, "c h w"]) -> Float[np.ndarray, " z"]:
-        """The codes of an image."""
+    def read(self, photo: UInt8[np.ndarray, "c h w"], steps: int = 0) -> Float[np.ndarray, " z"]:
+        """The codes of an image: what the recogniser says, then steps of descent."""
         images = torch.from_numpy(photo)[None].to(self.device).float() / 127.5 - 1
-        return self.recogniser(images)[0].cpu().numpy()
+        found = invert(self.run, images, steps, distance=self.distance, device=self.device, with_noise=False)
+        return found.codes[0].cpu().numpy()
 
     def _next(
         self, codes: Float[np.ndarray, " z"], origin: str, before: Look | None,
