@@ -12,7 +12,8 @@ import pytest
 from wherewhat import cli
 from wherewhat.cli import training
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+DOCS = Path(__file__).parent.parent / "docs"
+README = (DOCS.parent / "README.md").read_text("utf-8")
 
 
 def blocks(text, language):
@@ -74,6 +75,21 @@ def check_all(text, patch):
 
 def test_the_commands_of_the_readme_are_commands(monkeypatch):
     check_all(README, monkeypatch)
+
+
+@pytest.mark.parametrize("page", ["metrics", "quality"])
+def test_the_examples_of_functions_on_arrays_run_as_written(page, capsys):
+    """A line for every metric is printed, with finite numbers."""
+    code = blocks((DOCS / f"{page}.md").read_text("utf-8"), "python")[0]
+    exec(compile(code, page, "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == code.count("print(") and not any("nan" in line for line in printed)
+
+
+@pytest.mark.parametrize("page", ["metrics", "quality", "editing"])
+def test_the_commands_of_the_documentation_are_commands(page, monkeypatch):
+    for words in commands((DOCS / f"{page}.md").read_text("utf-8")):
+        check(words, monkeypatch)
 
 
 # --------------------------------------------------------------------------------------------------- the checker itself
