@@ -11,7 +11,7 @@ import torch
 from conftest import small
 from safetensors.torch import load_file
 
-from wherewhat.config import EveryConfig, to_json, with_settings
+from wherewhat.config import AutoencoderConfig, EveryConfig, to_json, with_settings
 from wherewhat.errors import UserError
 from wherewhat.metrics.distance import Pixels
 from wherewhat.nn.controls import Controls
@@ -19,6 +19,7 @@ from wherewhat.recipes import RECIPES
 from wherewhat.runs import Run
 from wherewhat.train import loop
 from wherewhat.train.loop import train
+from wherewhat.train.step import beta_now
 
 FAMILIES = ["demo", "demo-gan"]
 
@@ -376,3 +377,12 @@ def test_the_watching_recogniser_of_a_plain_gan_changes_no_image(tmp_path):
             loop.step(state, images)
         runs.append((*start, state.generator.state_dict()))
     assert_same(runs[0][2], runs[1][2])
+
+
+def test_beta_falls_by_a_factor_and_then_stays():
+    c = AutoencoderConfig(beta=4.0, beta_start=64.0, beta_fall=1_000)
+    assert [beta_now(c, images) for images in (0, 500, 1_000, 9_000)] == pytest.approx([64, 16, 4, 4])
+    assert beta_now(AutoencoderConfig(beta=4.0), 0) == 4
+    for changed in ("beta=0", "beta_fall=0", "beta_start=-1"):
+        config = with_settings(small("sprites-ae"), [f"autoencoder.{changed}"])
+        assert any("it falls by a factor" in problem for problem in config.problems())

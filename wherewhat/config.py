@@ -108,7 +108,12 @@ class AutoencoderConfig:
     sigma: float = 0.4
     """standard deviation of the Gaussian likelihood, for images in [−1, 1]"""
     beta: float = 5.0
-    """weight of the KL divergence to the normal prior"""
+    """weight of the KL divergence to the prior"""
+    beta_start: float = 0.0
+    """the same at the start, from where it falls by the same factor with each image; 0: it is beta throughout.  What is
+    worth most nats is found first and alone"""
+    beta_fall: int = 0
+    """images over which it falls"""
     perceptual: float = 0.0
     """weight of LPIPS-AlexNet between image and reconstruction, in nats: small things count as people see them"""
     controls: Literal["latents", "rings", "components"] = "components"
@@ -226,6 +231,11 @@ class Config:
             )
         if self.autoencoder and self.autoencoder.sigma <= 0:
             found.append(f"autoencoder.sigma is {self.autoencoder.sigma}: it must be positive")
+        if (c := self.autoencoder) and c.beta_start and min(c.beta, c.beta_start, c.beta_fall) <= 0:
+            found.append(
+                f"autoencoder.beta_start is {c.beta_start}, beta {c.beta} and beta_fall {c.beta_fall}: it falls by a "
+                "factor, so all three must be positive"
+            )
         return found
 
     def checked(self, where: str = "the configuration") -> "Config":

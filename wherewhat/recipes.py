@@ -130,9 +130,13 @@ def rooms_ae() -> Config:
 
 
 def sprites_ae() -> Config:
-    """Constricted autoencoder on the world sprites at 64²."""
-    base = _longer(demo(), "sprites-ae", images=800_000)
-    return replace(base, data=DataConfig("sprites", 64, 64, 1))
+    """Constricted autoencoder on the world sprites at 64², its β falling: places first, then sizes and shapes."""
+    base = _longer(demo(), "sprites-ae", images=400_000)
+    return replace(
+        base,
+        data=DataConfig("sprites", 64, 64, 1),
+        autoencoder=AutoencoderConfig(sigma=0.4, beta=5.0, beta_start=100.0, beta_fall=300_000),
+    )
 
 
 def folder_ae() -> Config:

@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from wherewhat import losses
-from wherewhat.config import Config
+from wherewhat.config import AutoencoderConfig, Config
 from wherewhat.train.optimisers import Optimiser
 from wherewhat.train.state import State
 
@@ -46,7 +46,7 @@ def autoencoder_step(state: State, real: Float[Tensor, "b c h w"]) -> Row:
         image = state.generator(z, draw_noise(state, NOISE)).image
     reconstruction = losses.gaussian(image, real, c.sigma)
     divergence = DIVERGENCES[state.config.prior](mean, log_variance)
-    total = reconstruction + c.beta * divergence
+    total = reconstruction + beta_now(c, state.images) * divergence
     row = {"reconstruction": reconstruction.detach(), "divergence": divergence.detach()}
     if state.perceptual is not None:
         perceptual = state.perceptual(image, real).mean()
@@ -54,6 +54,13 @@ def autoencoder_step(state: State, real: Float[Tensor, "b c h w"]) -> Row:
         total = total + c.perceptual * perceptual
     descend(state, total, state.optimiser)
     return row
+
+
+def beta_now(c: AutoencoderConfig, images: int) -> float:
+    """Weight of the divergence after so many images."""
+    if not c.beta_start or images >= c.beta_fall:
+        return c.beta
+    return c.beta_start * (c.beta / c.beta_start) ** (images / c.beta_fall)
 
 
 def discriminator_step(state: State, real: Float[Tensor, "b c h w"]) -> Row:
