@@ -80,6 +80,36 @@ def test_a_turn_begins_between_the_values() -> None:
     assert (np.diff(np.sort(angle.numpy())) > 0.2).sum() == 7
 
 
+def fan(count: int = 6000) -> np.ndarray:
+    """Latents 0 and 2 hold a place and a size: places lie on an arc, further apart for large things."""
+    place, size = RNG.uniform(-1, 1, count), RNG.uniform(0.5, 1.0, count)
+    angle = 2.0 * place + 1.0
+    z = np.column_stack([2 * size * np.cos(angle) - 0.6, RNG.uniform(-1.7, 1.7, count), 2 * size * np.sin(angle) + 0.3])
+    return np.column_stack([z, place, size])
+
+
+def test_an_arc_becomes_a_place_and_a_size() -> None:
+    made = fan()
+    codes = made[:, :3] + 0.02 * RNG.standard_normal((len(made), 3))
+    (arc,) = find_rings(codes)
+    assert {arc.angle, arc.radius} == {0, 2} and 3.8 < arc.turn < 4.4
+    read = Controls.plain(3, (arc,)).read(torch.from_numpy(codes)).numpy()
+    fit = np.abs(np.corrcoef(np.column_stack([made[:, 3:], read]).T))[:2, 2:]
+    assert fit[0, arc.angle] > 0.97 and fit[1, arc.radius] > 0.97
+    assert fit[0, arc.radius] < 0.15 and fit[1, arc.angle] < 0.15
+    assert np.abs(read[:, arc.angle]).max() < 2.2  # from end to end it goes from −2 to 2
+    assert Controls.plain(3, (arc,)).angles == ()
+
+
+def test_going_to_an_arc_and_back_loses_nothing_even_beyond_its_ends() -> None:
+    arc = Ring(0, 1, (0.3, -0.2), 0.4, 1.5, 0.4, 4.0)
+    z = torch.from_numpy(RNG.standard_normal((500, 2)))
+    controls = Controls.plain(2, (arc,))
+    assert torch.allclose(controls.write(controls.read(z)), z, atol=1e-9)
+    far = controls.write(torch.tensor([[9.0, 0.0], [2 * REACH * np.pi / 4.0, 0.0]], dtype=torch.float64))
+    assert torch.allclose(far[0], far[1])  # the middle of the gap, no further
+
+
 def test_one_turn_ends_where_it_began() -> None:
     ring = Ring(0, 1, (0.0, 0.0), 0.7, 1.0, 0.2)
     ends = unfold(torch.tensor([[-REACH, 0.0], [REACH, 0.0], [3 * REACH, 0.0]]), (ring,))

@@ -24,6 +24,9 @@ THICKEST = 0.4
 """standard deviation of the radius of a ring, of its mean: beyond, the radius says more than the angle"""
 REACH = 2.0
 """a turn takes an angle from −REACH to +REACH, which look the same"""
+LEFT, LEAST_GAP = 0.1, 20.0
+"""nats of dependence left, at most, and fewer than half, for two latents on an open arc to be read as angle and radius;
+degrees of the opening, which is at least twice as wide as any other: between values that are few there are gaps too"""
 LEAST_SPREAD = 0.3
 """codes whose standard deviation is below are of unused latents"""
 
@@ -43,6 +46,8 @@ class Ring:
     """mean radius of the codes"""
     spread: float
     """its standard deviation"""
+    turn: float = 2 * math.pi
+    """radians from one end of the angle to the other: a full turn, or less for an arc"""
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,8 @@ class Controls:
 
     @property
     def angles(self) -> tuple[int, ...]:
-        """Controls that are angles."""
-        return tuple(ring.angle for ring in self.rings)
+        """Controls that are angles which go all the way round."""
+        return tuple(ring.angle for ring in self.rings if ring.turn == 2 * math.pi)
 
     def _tensors(self, like: Tensor) -> tuple[Tensor, Tensor]:
         wanted: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
@@ -171,17 +176,21 @@ def fold(components: Float[Tensor, "*b z"], rings: tuple[Ring, ...]) -> Float[Te
     for ring in rings:
         x, y = components[..., ring.angle] - ring.centre[0], components[..., ring.radius] - ring.centre[1]
         turned = torch.remainder(torch.atan2(y, x) - ring.start, 2 * math.pi)
-        controls[ring.angle] = (turned / math.pi - 1) * REACH
+        opening = (2 * math.pi - ring.turn) / 2  # what lies in the gap of an arc belongs to the nearer end
+        turned = torch.where(turned > ring.turn + opening, turned - 2 * math.pi, turned)
+        controls[ring.angle] = (2 * turned / ring.turn - 1) * REACH
         controls[ring.radius] = ((x * x + y * y).sqrt() - ring.middle) / ring.spread
     return torch.stack(controls, -1)
 
 
 def unfold(controls: Float[Tensor, "*b z"], rings: tuple[Ring, ...]) -> Float[Tensor, "*b z"]:
-    """The inverse of `fold`.  Angles beyond ±2 stay there; a radius never falls below zero."""
+    """The inverse of `fold`.  Angles beyond ±2 stay there, on an arc at the middle of its gap; a radius never falls
+    below zero."""
     components = list(controls.unbind(-1))
     for ring in rings:
-        turn = controls[..., ring.angle].clamp(-REACH, REACH)
-        direction = (turn / REACH + 1) * math.pi + ring.start
+        furthest = REACH * (2 * math.pi / ring.turn)
+        turn = controls[..., ring.angle].clamp(-furthest, furthest)
+        direction = (turn / REACH + 1) * ring.turn / 2 + ring.start
         radius = (controls[..., ring.radius] * ring.spread + ring.middle).clamp(min=0)
         components[ring.angle] = ring.centre[0] + radius * direction.cos()
         components[ring.radius] = ring.centre[1] + radius * direction.sin()
@@ -190,15 +199,43 @@ def unfold(controls: Float[Tensor, "*b z"], rings: tuple[Ring, ...]) -> Float[Te
 
 def find_rings(codes: Float[np.ndarray, "n z"]) -> tuple[Ring, ...]:
     """Pairs of latents that depend on each other much less as angle and radius than as they are (mutual information, in
-    equally filled bins); the clearest first, each latent in one ring at most."""
+    equally filled bins); the clearest first, each latent in one ring at most, rings before arcs."""
     used = np.flatnonzero(codes.std(0) > LEAST_SPREAD)
-    gains = {(i, j): _gain(codes[:, i], codes[:, j]) for i, j in combinations(used.tolist(), 2)}
+    pairs = list(combinations(used.tolist(), 2))
+    gains = {(i, j): _gain(codes[:, i], codes[:, j]) for i, j in pairs}
     rings: list[Ring] = []
     for (i, j), gain in sorted(gains.items(), key=lambda item: -item[1]):
         if gain > GAIN and not any({i, j} & {ring.angle, ring.radius} for ring in rings):
-            ring = _ring(codes, i, j)
+            ring = _ring(codes, i, j, (float(codes[:, i].mean()), float(codes[:, j].mean())))
             rings += [ring] if ring.spread < THICKEST * ring.middle else []
+    arcs = [found for pair in pairs if (found := find_arc(codes, *pair))]
+    for _, arc in sorted(arcs, key=lambda found: found[0]):
+        if not any({arc.angle, arc.radius} & {ring.angle, ring.radius} for ring in rings):
+            rings.append(arc)
     return tuple(rings)
+
+
+def find_arc(codes: Float[np.ndarray, "n z"], i: int, j: int, bins: int = 8) -> tuple[float, Ring] | None:
+    """An arc with a gap on which two latents lie, and how far its angle and radius depend on each other, in nats; None
+    if they are no arc.  One variation makes another larger, as a larger thing moves more of the image: training, which
+    keeps distances, then fans their plane out.  The centre is where angle and radius depend least."""
+    straight = _straight(codes[:, i], codes[:, j], bins)
+    if straight < LEFT:  # nearly independent as they are
+        return None
+    some = codes[:: max(1, len(codes) // 5_000)]
+
+    def left(centre: tuple[float, float]) -> float:
+        angles, radii = _polar(some, i, j, centre)
+        return mutual_information(np.mod(angles - _gap(angles)[1], 2 * np.pi), radii, bins)
+
+    centre = float(codes[:, i].mean()), float(codes[:, j].mean())
+    for reach in (2.5, 0.5, 0.1):  # standard deviations: a coarse grid, then finer ones around the best
+        x, y = (c + codes[:, k].std() * np.linspace(-reach, reach, 11) for c, k in zip(centre, (i, j), strict=True))
+        centre = min(((float(a), float(b)) for a in x for b in y), key=left)
+    remains = left(centre)
+    arc = _ring(codes, i, j, centre, LEAST_GAP)
+    is_arc = arc.turn < 2 * math.pi and arc.spread < THICKEST * arc.middle
+    return (remains, arc) if is_arc and remains < min(LEFT, straight / 2) else None
 
 
 def mutual_information(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"], bins: int = 16) -> float:
@@ -213,18 +250,36 @@ def mutual_information(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"], b
 
 def _gain(a: np.ndarray, b: np.ndarray) -> float:
     x, y = a - a.mean(), b - b.mean()
-    slope = (x * y).mean() / (x * x).mean()  # what only leans is no ring
-    straight = min(mutual_information(x, y), mutual_information(x, y - slope * x))
-    return straight - mutual_information(np.arctan2(y, x), np.hypot(x, y))
+    return _straight(x, y) - mutual_information(np.arctan2(y, x), np.hypot(x, y))
 
 
-def _ring(codes: np.ndarray, i: int, j: int, sectors: int = 36) -> Ring:
-    centre = float(codes[:, i].mean()), float(codes[:, j].mean())
+def _straight(x: np.ndarray, y: np.ndarray, bins: int = 16) -> float:
+    """Mutual information without what a slope explains: what only leans is no ring."""
+    slope = ((x - x.mean()) * (y - y.mean())).mean() / x.var()
+    return min(mutual_information(x, y, bins), mutual_information(x, y - slope * x, bins))
+
+
+def _ring(codes: np.ndarray, i: int, j: int, centre: tuple[float, float], least_gap: float = 360.0) -> Ring:
+    """The ring around a centre; an arc if at least that many degrees of it are empty."""
     angles, radii = _polar(codes, i, j, centre)
+    width, start, second = _gap(angles)
+    is_open = width >= max(math.radians(least_gap), 2 * second)
+    turn = 2 * math.pi - width if is_open else 2 * math.pi
+    begin = start + width if turn < 2 * math.pi else start + width / 2
+    return Ring(i, j, centre, float(begin), float(radii.mean()), float(radii.std()), float(turn))
+
+
+def _gap(angles: np.ndarray, sectors: int = 72) -> tuple[float, float, float]:
+    """Width and beginning, in radians, of the longest stretch with hardly any angle; width of the second longest."""
     counts, edges = np.histogram(angles, sectors, (-np.pi, np.pi))
-    around = counts + np.roll(counts, 1) + np.roll(counts, -1)  # a gap between values, not a chance empty sector
-    start = edges[around.argmin()] + np.pi / sectors
-    return Ring(i, j, centre, float(start), float(radii.mean()), float(radii.std()))
+    first = int(counts.argmax())  # filled, so no stretch lies across it
+    bare = np.roll(counts < 0.05 * counts.mean(), -first)
+    if not bare.any():
+        return 0.0, float(edges[counts.argmin()]), 0.0
+    ends = np.flatnonzero(np.diff(np.concatenate([[0], bare, [0]])))
+    stretches = sorted(((b - a, a) for a, b in zip(ends[::2], ends[1::2], strict=True)), reverse=True)
+    widths = [length * 2 * np.pi / sectors for length, _ in stretches] + [0.0]
+    return float(widths[0]), float(edges[(stretches[0][1] + first) % sectors]), float(widths[1])
 
 
 def _polar(codes: np.ndarray, i: int, j: int, centre: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
