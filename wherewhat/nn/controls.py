@@ -218,7 +218,8 @@ def find_rings(codes: Float[np.ndarray, "n z"]) -> tuple[Ring, ...]:
 def find_arc(codes: Float[np.ndarray, "n z"], i: int, j: int, bins: int = 8) -> tuple[float, Ring] | None:
     """An arc with a gap on which two latents lie, and how far its angle and radius depend on each other, in nats; None
     if they are no arc.  One variation makes another larger, as a larger thing moves more of the image: training, which
-    keeps distances, then fans their plane out.  The centre is where angle and radius depend least."""
+    keeps distances, then fans their plane out; less than half a turn is a bend, no fan.  The centre is where angle and
+    radius depend least."""
     straight = _straight(codes[:, i], codes[:, j], bins)
     if straight < LEFT:  # nearly independent as they are
         return None
@@ -234,7 +235,7 @@ def find_arc(codes: Float[np.ndarray, "n z"], i: int, j: int, bins: int = 8) -> 
         centre = min(((float(a), float(b)) for a in x for b in y), key=left)
     remains = left(centre)
     arc = _ring(codes, i, j, centre, LEAST_GAP)
-    is_arc = arc.turn < 2 * math.pi and arc.spread < THICKEST * arc.middle
+    is_arc = math.pi <= arc.turn < 2 * math.pi and arc.spread < THICKEST * arc.middle
     return (remains, arc) if is_arc and remains < min(LEFT, straight / 2) else None
 
 
