@@ -207,8 +207,8 @@ def traversals(args: argparse.Namespace) -> str:
         ours()
         mine, found = timed(ours)
         slow, plain = timed(partial(plain_tpl, generator, distance, protocol))
-        rows.append([name, f"{mine / protocol.bases:.2f}", f"{found.score:.3f}", f"{slow / protocol.bases:.2f}", f"{plain:.3f}",
-                     f"{slow / mine:.1f}×"])  # fmt: skip
+        each = f"{mine / protocol.bases:.2f}", f"{slow / protocol.bases:.2f}"
+        rows.append([name, each[0], f"{found.score:.3f}", each[1], f"{plain:.3f}", f"{slow / mine:.1f}×"])
     heads = ["generator", "ours: s a base point", "TPL", "plain: s a base point", "TPL", "gain"]
     note = "All dimensions of a base point, 25 places a sweep, AlexNet; rooms is the PS-SC GAN's generator, untrained."
     return "\n".join(["## TPL", "", note, "", table(heads, rows)])
