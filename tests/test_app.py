@@ -170,8 +170,9 @@ def test_a_slider_shows_its_picture_within_150_ms(page):
 
 
 def test_a_slider_changes_the_picture_inside_its_mask_and_not_outside(page, folder):
+    before = source(page)
     slide(page, MOUTH, "-2")
-    first = changed(page, source(page))
+    first = changed(page, before)
     slide(page, MOUTH, "2")
     change = abs(pixels(changed(page, first)) - pixels(first)).max(2)
     slider = next(d for d in Run.open(folder).dimensions if d.latent == MOUTH)
@@ -235,8 +236,9 @@ def test_what_is_no_picture_is_told_and_the_server_lives(page, tmp_path):
 
 
 def test_pictures_codes_and_lines_are_downloaded(page, folder, tmp_path, monkeypatch):
+    before = source(page)
     slide(page, MOUTH, "1.5")
-    shown = pixels(changed(page, source(page)))
+    shown = pixels(changed(page, before))
     made = {}
     for words, kind in (("PNG", ".png"), ("GIF", ".gif"), ("MP4", ".mp4"), ("Codes", ".json"), ("Python", ".py")):
         with page.expect_download() as waiting:
