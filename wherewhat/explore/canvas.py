@@ -1,7 +1,7 @@
 """Pictures out of tiles and text: what all pictures here are drawn with.  Tiles are uint8, h w 3."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -108,9 +108,7 @@ def save_still(picture: Image.Image, path: Path) -> Path:
 def save_moving(frames: Sequence[Image.Image], path: Path, seconds: float = 4.0) -> Path:
     """PNG (the first frame), GIF or MP4, by the name's ending.  Raises UserError for another ending."""
     kind = check_kind(path)
-    partial = path.with_name(f".{path.stem}.partial{kind}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with written(path) as partial:
         if kind == ".mp4":
             _save_mp4(frames, partial, seconds)
         elif kind == ".gif":
@@ -119,13 +117,23 @@ def save_moving(frames: Sequence[Image.Image], path: Path, seconds: float = 4.0)
             few[0].save(partial, save_all=True, append_images=few[1:], duration=duration, loop=0, optimize=False)
         else:
             frames[0].save(partial)
+    return path
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A name to write under, of the same ending; the file takes its place at the end, whole or not at all.  Raises
+    UserError if it cannot be written."""
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
         partial.replace(path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
         with suppress(OSError):
             partial.unlink()
-    return path
 
 
 def check_kind(path: Path) -> str:

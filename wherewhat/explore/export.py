@@ -4,7 +4,6 @@ import json
 import logging
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wherewhat.errors import UserError
+from wherewhat.explore import canvas
 from wherewhat.explore.names import shown
 from wherewhat.nn.controls import fold
 from wherewhat.nn.generator import Generator
@@ -112,19 +112,11 @@ def write(
         )  # fmt: skip
     assert program is not None
     program.model.metadata_props.update(about)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with canvas.written(path) as partial:
         program.save(partial)
         difference = compare(partial, module, example)
         if difference > TOLERANCE:
             raise UserError(f"{path.name} would differ from PyTorch by {difference:.1e}, so it was not written")
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            partial.unlink()
     return Exported(path, difference)
 
 

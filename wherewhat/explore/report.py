@@ -52,6 +52,7 @@ SCORES = {
     "dci": ("DCI disentanglement", "each code tells of one factor; 1 is best"),
     "dci_completeness": ("DCI completeness", "each factor is told by one code; 1 is best"),
     "dci_informativeness": ("DCI informativeness", "all codes together tell the factors; 1 is best"),
+    "total_correlation": ("Total correlation", "how far codes depend on each other, in nats; lower is better"),
     "sap": ("SAP", "one code alone tells a factor and the next does not; higher is better"),
     "modularity": ("Modularity", "each code tells of one factor; 1 is best"),
     "explicitness": ("Explicitness", "a linear classifier tells each value of a factor; 1 is best"),
@@ -143,16 +144,8 @@ def report(
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     text = environment.get_template("report.html").render(page)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with canvas.written(path) as partial:
         partial.write_text(text, "utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            partial.unlink()
     return path
 
 
