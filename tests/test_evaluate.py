@@ -18,6 +18,7 @@ from wherewhat.evaluate import Pictures, choose, encode, evaluate, extent
 from wherewhat.metrics import factors as supervised
 from wherewhat.metrics.distance import Pixels
 from wherewhat.metrics.tpl import tpl
+from wherewhat.nn.controls import Controls
 from wherewhat.runs import Dimension, Run
 
 ALL = [
@@ -153,6 +154,17 @@ def test_an_evaluation_that_was_stopped_goes_on(run, monkeypatch):
     assert evaluate(run, ["dci"], "fast", seed=1) != rows[:3] and measured == ["dci"]
     evaluate(run, ["dci"], "fast", again=True)
     assert measured == ["dci", "dci"]
+
+
+def test_scores_of_one_reading_of_the_latents_are_not_taken_for_those_of_another(run):
+    """The benchmark of recipes scores a run's controls, then its latents as trained."""
+    codes = run.config.generator.codes
+    rows = evaluate(run, ["mig"], "fast")
+    turned = tuple(map(tuple, np.linalg.qr(np.random.default_rng(0).standard_normal((codes, codes)))[0].tolist()))
+    run.generator.controls = run.recogniser.controls = Controls(turned, (0.0,) * codes)
+    others = evaluate(run, ["mig"], "fast")
+    assert others[0]["value"] != rows[0]["value"]
+    assert run.latest("mig")["value"] == others[0]["value"]
 
 
 def test_anyones_codes_have_the_scores_of_the_metrics():

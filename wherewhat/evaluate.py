@@ -3,9 +3,11 @@
 The data set is encoded once; every supervised metric reads that array.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cache
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -120,7 +122,8 @@ def evaluate(
             yield from code_rows(names[0], encoded(), factor_names, protocol, seed)
 
     common = {"seed": seed, "data": data.name}
-    before = {} if again else {name: kept(run, wanted(name), common) for name in chosen}
+    model = fingerprint(run)
+    before = {} if again else {name: kept(run, model, wanted(name), common) for name in chosen}
     groups = [[name] for name in chosen if name not in (*images_of, "tpl")]  # those of images share their samples
     groups += [[name] for name in images_of if before.get(name)]
     groups += [[name for name in images_of if not before.get(name)]]
@@ -129,15 +132,25 @@ def evaluate(
     for names in filter(None, groups):
         for row in before.get(names[0]) or measured(names):
             row["options"]["data"] = data.name
-            rows.append({"images": run.images, **row})
+            rows.append({"images": run.images, "model": model, **row})
             run.log_metric(rows[-1])  # what was kept moves to the end: the newest row is what was asked for last
     told("done", 1.0)
     return rows
 
 
-def kept(run: Run, wanted: dict[str, dict[str, Any]], common: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows measured before with these options; none unless all are there."""
-    rows = [row for row in reversed(run.rows("metrics")) if row["images"] == run.images]
+def fingerprint(run: Run) -> str:
+    """Of the weights that are measured and of how their latents are read: equal only for equal scores."""
+    digest = blake2b(digest_size=8)
+    for module in (run.generator, run.recogniser):
+        for name, tensor in sorted(module.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(json.dumps(module.controls.to_json() if module.controls else None).encode())
+    return digest.hexdigest()
+
+
+def kept(run: Run, model: str, wanted: dict[str, dict[str, Any]], common: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows measured before on this model with these options; none unless all are there."""
+    rows = [row for row in reversed(run.rows("metrics")) if (row["images"], row.get("model")) == (run.images, model)]
 
     def find(metric: str, options: dict[str, Any]) -> dict[str, Any] | None:
         asked = {**common, **options}.items()

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Integer
 from scipy.special import xlogy
 
 from wherewhat.errors import UserError, did_you_mean
+from wherewhat.metrics.boosting import boost
 
 # scikit-learn takes a second to import, and only three of the metrics need it: they import it themselves.
 
@@ -207,11 +208,10 @@ def dci(
 ) -> DCI:
     """How concentrated the importances of boosted trees are: per code (D), per factor (C), each 0 … 1.
 
-    Eastwood & Williams 2018, https://openreview.net/forum?id=By-7dz-AZ; boosted trees as in disentanglement_lib, but
+    Eastwood & Williams 2018, https://openreview.net/forum?id=By-7dz-AZ; the boosted trees of disentanglement_lib,
     seeded. `n_jobs` threads, -1 for all cores, do not change the result.
     """
     from joblib import Parallel, delayed
-    from sklearn.ensemble import GradientBoostingClassifier
 
     codes, groups = _checked(codes, factors, least_factors=2)
     train, test = (rng.integers(len(codes), size=size) for size in (tree_rows, test_rows))
@@ -219,12 +219,11 @@ def dci(
     seeds = rng.integers(2**31, size=groups.factors)
 
     def fit(j: int) -> tuple[Float[np.ndarray, " z"], float]:
-        model = GradientBoostingClassifier(
-            n_estimators=trees, max_depth=depth, learning_rate=rate, random_state=int(seeds[j])
-        ).fit(codes[train], factors[train, j])
-        return model.feature_importances_, float(model.score(codes[test], factors[test, j]))
+        own = np.random.default_rng(seeds[j])
+        model = boost(codes[train], factors[train, j], codes[test], own, trees=trees, depth=depth, rate=rate)
+        return model.importance, float((model.predicted == factors[test, j]).mean())
 
-    jobs = np.argsort(-groups.sizes, kind="stable")  # the longest first; fitting releases the interpreter's lock
+    jobs = np.argsort(-groups.sizes, kind="stable")  # the longest first; NumPy releases the interpreter's lock
     fits = Parallel(n_jobs=n_jobs, prefer="threads")(delayed(fit)(int(j)) for j in jobs)
     columns, accuracies = zip(*(fits[i] for i in np.argsort(jobs)), strict=True)
     importance = np.stack(columns, 1)
