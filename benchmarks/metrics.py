@@ -26,6 +26,7 @@ import wherewhat
 from wherewhat.data import open_data
 from wherewhat.data.batches import Images
 from wherewhat.evaluate import ENCODED, Pictures, encode, read
+from wherewhat.machine import keep_memory
 from wherewhat.metrics.factors import PROTOCOLS, Protocol, score
 from wherewhat.metrics.tpl import TplProtocol, sweep, tpl
 from wherewhat.nn.generator import Generator
@@ -216,6 +217,7 @@ def traversals(args: argparse.Namespace) -> str:
 
 def main() -> None:
     args = options(__doc__ or "")
+    keep_memory()  # as evaluate does
     head = header(command(), args.device, packages=("numpy", "scikit-learn"))
     parts = [head, traversals(args), supervised(args)]
     write("metrics", "\n\n".join(["# Seconds a metric", *parts]) + "\n", args)

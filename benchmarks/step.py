@@ -10,7 +10,7 @@ first steps are held to each other.  The plain port differs in four things, thre
 weights are contiguous (b c h w), and everything is float32 (on CUDA with PyTorch's defaults, so convolutions may use
 TF32); and the C library's allocator is left as it is.  As shipped, latents are painted in closed form, features and
 weights are channels last, precision is the recipe's (bf16 where the processor multiplies it natively, else float32),
-and on a CPU with glibc freed memory is kept for the next step (`keep_memory` in train/loop.py).  For the demo the ways
+and on a CPU with glibc freed memory is kept for the next step (`keep_memory` in machine.py).  For the demo the ways
 in between are shown too (the closed form answers channels last, whatever it is given); it is no recipe of the paper's,
 so its plain port is its own networks, written plainly.
 

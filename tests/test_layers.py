@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent / "wherewhat"
 LAYERS = [
-    ["errors", "cache"], ["config"], ["nn", "losses", "data", "metrics", "recipes"], ["runs"], ["quality"],
+    ["errors", "cache"], ["config", "machine"], ["nn", "losses", "data", "metrics", "recipes"], ["runs"], ["quality"],
     ["evaluate", "explore"], ["rank", "where"], ["train"], ["cli"],
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

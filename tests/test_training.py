@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from wherewhat.config import AutoencoderConfig, EveryConfig, to_json, with_settings
 from wherewhat.errors import UserError
+from wherewhat.machine import pick_device
 from wherewhat.metrics.distance import Pixels
 from wherewhat.nn.controls import Controls
 from wherewhat.recipes import RECIPES
@@ -311,12 +312,12 @@ def test_no_permission_to_write_is_told(tmp_path):
 
 
 def test_devices():
-    assert loop.pick_device("cpu") == "cpu"
+    assert pick_device("cpu") == "cpu"
     with pytest.raises(UserError, match="there is no device tpu"):
-        loop.pick_device("tpu")
+        pick_device("tpu")
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="usable here: cpu"):
-            loop.pick_device("cuda")
+            pick_device("cuda")
 
 
 def test_a_batch_that_cannot_be_shared_is_told(monkeypatch):

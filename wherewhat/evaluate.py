@@ -19,6 +19,7 @@ from wherewhat import quality
 from wherewhat.data import open_data
 from wherewhat.data.batches import Images, draw_index
 from wherewhat.errors import UserError, did_you_mean
+from wherewhat.machine import keep_memory
 from wherewhat.metrics import factors as supervised
 from wherewhat.metrics import tpl as lengths
 from wherewhat.metrics.codes import total_correlation
@@ -74,6 +75,7 @@ def evaluate(
     anew), so that an evaluation which was stopped goes on.  Raises UserError for unknown names, and for metrics that
     the run or its data do not have.
     """
+    keep_memory()
     chosen, protocol, tpl_protocol = choose(metrics, protocol, tpl_protocol)
     if metrics is None and run.config.autoencoder is None:
         chosen.remove("reconstruction")

@@ -195,7 +195,7 @@ def synthesize(
     from wherewhat.explore.edit import find_dimensions
     from wherewhat.explore.synthesize import Plan
     from wherewhat.explore.synthesize import synthesize as make
-    from wherewhat.train.loop import pick_device
+    from wherewhat.machine import pick_device
 
     at_least(0, seed=seed)
     at_least(1, n=n)
@@ -231,8 +231,8 @@ def _inverted(run: "Run", photos: Sequence[Path], steps: int, tune: int, distanc
     """The photographs' codes."""
     from wherewhat.explore.edit import open_photos
     from wherewhat.explore.invert import invert as find
+    from wherewhat.machine import pick_device
     from wherewhat.metrics.distance import load_distance
-    from wherewhat.train.loop import pick_device
 
     at_least(0, steps=steps, tune=tune)
     where = pick_device(device)

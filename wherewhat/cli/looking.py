@@ -43,7 +43,7 @@ def traverse(
         device: where to compute
     """
     from wherewhat.explore.draw import draw_traversals
-    from wherewhat.train.loop import pick_device
+    from wherewhat.machine import pick_device
 
     at_least(0, seed=seed)
     opened, where = opened_run(run, data), pick_device(device)
@@ -72,7 +72,7 @@ def report(
         device: where to compute
     """
     from wherewhat.explore.report import report as write
-    from wherewhat.train.loop import pick_device
+    from wherewhat.machine import pick_device
 
     at_least(0, seed=seed)
     opened, where = opened_run(run, data), pick_device(device)
@@ -105,7 +105,7 @@ def explore(
     """
     from wherewhat.explore.app import serve
     from wherewhat.explore.scene import Scene
-    from wherewhat.train.loop import pick_device
+    from wherewhat.machine import pick_device
 
     if not runs:
         raise UserError("name a run to explore: wherewhat explore runs/demo, or pretrained:rooms")

@@ -68,7 +68,7 @@ def evaluate(
         as_json: rows as JSON on standard output
     """
     from wherewhat import evaluate as scores
-    from wherewhat.train.loop import pick_device
+    from wherewhat.machine import pick_device
 
     at_least(0, seed=seed)
     at_least(1, codes=codes)
@@ -123,7 +123,7 @@ def where(
         device: where to compute
         as_json: rows as JSON on standard output
     """
-    from wherewhat.train.loop import pick_device
+    from wherewhat.machine import pick_device
     from wherewhat.where import where as places
 
     at_least(0, seed=seed)
@@ -164,7 +164,7 @@ def rotate(
     from itertools import combinations
 
     from wherewhat.explore.draw import draw_rotations
-    from wherewhat.train.loop import pick_device
+    from wherewhat.machine import pick_device
 
     at_least(0, seed=seed)
     opened, where = opened_run(run), pick_device(device)
@@ -212,8 +212,8 @@ def rank(
         device: where to compute
         as_json: JSON on standard output
     """
+    from wherewhat.machine import pick_device
     from wherewhat.rank import rank as order
-    from wherewhat.train.loop import pick_device
 
     opened = [opened_run(path) for path in runs]
     with Told(as_json) as told:

@@ -117,8 +117,8 @@ def demo(
     from wherewhat import evaluate as scores
     from wherewhat.explore.draw import draw_traversals
     from wherewhat.explore.report import report
+    from wherewhat.machine import pick_device
     from wherewhat.recipes import find
-    from wherewhat.train.loop import pick_device
 
     at_least(0, seed=seed)
     config = replace(find("demo"), seed=seed, **given({"images": images}))

@@ -4,14 +4,13 @@ The clock is images seen.  Everything random depends on the seed and that clock 
 goes on exactly as if it never had been, and the number of processes changes nothing.
 """
 
-import ctypes
 import logging
 import math
 import signal
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from wherewhat.data import open_data
 from wherewhat.data.batches import Images, batches, draw_index
 from wherewhat.errors import UserError
 from wherewhat.evaluate import read
+from wherewhat.machine import keep_memory, pick_device
 from wherewhat.nn.controls import find_controls
 from wherewhat.runs import Run
 from wherewhat.train.glance import glance
@@ -124,28 +124,6 @@ def launch(config: Config, device: str, processes: int) -> Fabric:
     if config.batch % fabric.world_size:
         raise UserError(f"batch {config.batch} cannot be shared by {fabric.world_size} processes: choose a multiple")
     return fabric
-
-
-def keep_memory() -> None:
-    """Where the C library is glibc: keep freed blocks of up to 1 GB for the next step.  It would give each large tensor
-    back to the system and fault every page in anew, a seventh of a step's time."""
-    trim_threshold, mmap_threshold = -1, -3
-    with suppress(AttributeError, OSError):
-        for parameter in (trim_threshold, mmap_threshold):
-            ctypes.CDLL(None).mallopt(parameter, 2**30)
-
-
-def pick_device(device: str) -> str:
-    """cpu, cuda or mps; auto takes the best there is.  Raises UserError for one that is not there."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device == "auto":
-        return next(name for name, present in there.items() if present)
-    if device not in there:
-        raise UserError(f"there is no device {device}: --device takes auto, {', '.join(there)}")
-    if not there[device]:
-        usable = " or ".join(name for name, present in there.items() if present)
-        raise UserError(f"--device {device}: PyTorch finds none on this machine; usable here: {usable}")
-    return device
 
 
 def open_first(config: Config, fabric: Fabric) -> Images:

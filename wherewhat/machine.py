@@ -1,0 +1,30 @@
+"""What this machine computes with."""
+
+import ctypes
+from contextlib import suppress
+
+import torch
+
+from wherewhat.errors import UserError
+
+
+def pick_device(device: str) -> str:
+    """cpu, cuda or mps; auto takes the best there is.  Raises UserError for one that is not there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return next(name for name, present in there.items() if present)
+    if device not in there:
+        raise UserError(f"there is no device {device}: --device takes auto, {', '.join(there)}")
+    if not there[device]:
+        usable = " or ".join(name for name, present in there.items() if present)
+        raise UserError(f"--device {device}: PyTorch finds none on this machine; usable here: {usable}")
+    return device
+
+
+def keep_memory() -> None:
+    """Where the C library is glibc: keep freed blocks of up to 1 GB for what is allocated next.  It would give each
+    large array back to the system and fault every page in anew: a seventh of a training step, a third of DCI."""
+    trim_threshold, mmap_threshold = -1, -3
+    with suppress(AttributeError, OSError):
+        for parameter in (trim_threshold, mmap_threshold):
+            ctypes.CDLL(None).mallopt(parameter, 2**30)
