@@ -149,22 +149,25 @@ def test_another_seed_measures_other_base_points(generator):
     assert (one != other).any()
 
 
-def test_stages_that_a_sweep_does_not_touch_are_computed_once(generator, monkeypatch):
-    """And nothing else changes: any sweeps, of one latent each, are the images of their places."""
+def test_what_a_sweep_does_not_touch_is_computed_once(generator):
+    """And nothing else changes: any sweeps, of one latent each or of several, are the images of their places."""
     z = torch.randn(4, 1, 4).repeat(1, 6, 1)
     for k in range(4):
         z[k, :, k] = torch.linspace(-4, 4, 6)
-    for some in (z, *z.split(1), z[:1, :1]):
+    both = torch.randn(2, 1, 4).repeat(1, 6, 1)
+    both[..., :2] = torch.randn(2, 6, 2)
+    for some in (z, *z.split(1), z[:1, :1], both, torch.randn(2, 6, 4)):
         places = generator(some.flatten(0, 1)).image.unflatten(0, some.shape[:2])
         assert torch.allclose(generator.sweeps(some), places, atol=1e-5)
     rows = []
     for stage in generator.stages:
-        stage.register_forward_pre_hook(lambda _, values: rows.append(len(values[0])))
-    generator.sweeps(z[3:])
-    assert rows == [1, 6]
+        for conv in (stage.before, *stage.after):
+            conv.register_forward_pre_hook(lambda _, values: rows.append(len(values[0])))
+    generator.sweeps(z[3:])  # the last latent is in the second stage, where two points make a line
+    assert rows == [1, 1, 1, 2]
     rows.clear()
     generator.sweeps(z[:1])
-    assert rows == [6, 6]
+    assert rows == [1, 2, 6, 6]
 
 
 def test_base_points_are_added_until_the_error_is_small_enough():

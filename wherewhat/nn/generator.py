@@ -73,23 +73,76 @@ class Stage(nn.Module):
         self, x: Float[Tensor, "b c h w"], codes: Float[Tensor, "b n"], noise: tuple[Tensor, ...]
     ) -> tuple[Float[Tensor, "b c2 h2 w2"], Float[Tensor, "b n h2 w2"] | None]:
         """The features at twice the sides, and the masks if the stage owns latents."""
+        x = self.grow(x)
+        masks = self.masks(x) if self.codes else None
+        return self.bend(self.straight(self.style_with(x, masks, codes)), noise), masks
+
+    def sweep(
+        self, x: Float[Tensor, "t c h w"], codes: Float[Tensor, "t s n"], noise: tuple[Tensor, ...]
+    ) -> Float[Tensor, "t*s c2 h2 w2"]:
+        """The features at s places of t sweeps, which enter this stage with the same features.
+
+        Up to the next leaky everything is affine in the codes: it is computed for the first place and for one more a
+        latent that moves, and all places are mixed from these.
+        """
+        x = self.grow(x)
+        moves = (codes != codes[:, :1]).any(1).any(0).nonzero()[:, 0]
+        known = codes[:, :1].repeat(1, 1 + len(moves), 1)
+        known[:, 1 + torch.arange(len(moves)), moves] += 1
+        steps = (codes - codes[:, :1])[..., moves]
+        few = known.shape[1] < codes.shape[1]
+        if not few:
+            known = codes
+        x, masks = _each(x, known.shape[1]), _each(self.masks(x), known.shape[1])
+        parts = self.straight(self.style_with(x, masks, known.flatten(0, 1)))
+        if few:
+            parts = tuple(_along(part, steps) for part in parts)
+        return self.bend(parts, noise)
+
+    def grow(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
+        """Before the latents."""
         x = ops.double(x, self.upsample)
         y = leaky(self.before(x))
-        x = joined(y, leaky(self.before_skip(x))) if self.before_skip else y
-        masks = None
-        if self.codes:
-            masks = self.masks(x)
-            if self.mask != "start":
-                scale, shift = torch.addcmul(self.style_bias, codes[..., None], self.style).chunk(2, 2)
-                x = ops.restyle(x, scale, shift) if self.mask == "none" else ops.paint(x, masks, scale, shift)
+        return joined(y, leaky(self.before_skip(x))) if self.before_skip else y
+
+    def style_with(
+        self, x: Float[Tensor, "b c h w"], masks: Float[Tensor, "b n h w"] | None, codes: Float[Tensor, "b n"]
+    ) -> Float[Tensor, "b c h w"]:
+        """The features with this stage's latents painted on; affine in the codes."""
+        if masks is None or self.mask == "start":
+            return x
+        scale, shift = torch.addcmul(self.style_bias, codes[..., None], self.style).chunk(2, 2)
+        return ops.restyle(x, scale, shift) if self.mask == "none" else ops.paint(x, masks, scale, shift)
+
+    def straight(self, x: Float[Tensor, "b c h w"]) -> tuple[Tensor, ...]:
+        """The convolutions that read the painted features, without what bends their results."""
+        convs = [*self.after[:1], *filter(None, [self.after_skip])]
+        return tuple(conv(x) for conv in convs) or (x,)
+
+    def bend(self, parts: tuple[Tensor, ...], noise: tuple[Tensor, ...]) -> Float[Tensor, "b c h w"]:
+        """The rest of the stage, from what `straight` gives."""
+        x, *skip = parts
         first_noisy = len(self.after) - len(noise)
         for i, conv in enumerate(self.after):
-            y = conv(x)
+            y = conv(x) if i else x
             if i >= first_noisy:
                 y = y + noise[i - first_noisy].to(y.dtype) * self.noise_strength[i - first_noisy].to(y.dtype)
             y = leaky(y)
-            x = joined(y, leaky(self.after_skip(x))) if i == 0 and self.after_skip else y
-        return x, masks
+            x = joined(y, leaky(skip[0])) if skip and i == 0 else y
+        return x
+
+
+def _each(x: Tensor, times: int) -> Tensor:
+    """Every entry that many times, channels last."""
+    return x.repeat_interleave(times, 0).contiguous(memory_format=torch.channels_last)
+
+
+def _along(x: Float[Tensor, "_ c h w"], steps: Float[Tensor, "t s m"]) -> Float[Tensor, "_ c h w"]:
+    """Features that are affine in m numbers, known at a point and one further along each: at s places, t times."""
+    rows = x.permute(0, 2, 3, 1)
+    point, further = rows.reshape(len(steps), 1 + steps.shape[2], -1).split((1, steps.shape[2]), 1)
+    mixed = torch.baddbmm(point.expand(-1, steps.shape[1], -1), steps.to(x.dtype), further - point)
+    return mixed.view(-1, *rows.shape[1:]).permute(0, 3, 1, 2)
 
 
 class Generator(nn.Module):
@@ -152,8 +205,8 @@ class Generator(nn.Module):
         return Rendering(self.head(x).float(), tuple(masks))
 
     def sweeps(self, z: Float[Tensor, "t s z"]) -> Float[Tensor, "t s c h w"]:
-        """Images, not clipped, of t sweeps of s places each, with the fixed noise.  Stages before the first one whose
-        latents move are computed once a sweep."""
+        """Images, not clipped, of t sweeps of s places each, with the fixed noise.  What comes before the first latent
+        that moves is computed once a sweep."""
         places = z.shape[1]
         latents = self.controls.write(z) if self.controls else z
         if self.config.mask == "start":
@@ -164,12 +217,13 @@ class Generator(nn.Module):
         apart = False  # whether places of a sweep differ by now
         owned = [s.codes for s in self.stages]
         for stage, own, moves in zip(self.stages, latents.split(owned, 2), moving.split(owned), strict=True):  # type: ignore[arg-type]
-            if moves.any() and not apart:
-                x = x.repeat_interleave(places, 0).contiguous(memory_format=torch.channels_last)
-                apart = True
             needs = len(stage.noise_strength)  # type: ignore[arg-type]
-            x, _ = stage(x, own.flatten(0, 1) if apart else own[:, 0], tuple(supply[:needs]))
+            noise = tuple(supply[:needs])
             del supply[:needs]
+            if apart or not moves.any():
+                x, _ = stage(x, own.flatten(0, 1) if apart else own[:, 0], noise)
+            else:
+                x, apart = stage.sweep(x, own, noise), True  # type: ignore[operator]
         images = self.head(x).float()
         return images.unflatten(0, (-1, places)) if apart else images[:, None].expand(-1, places, -1, -1, -1)
 
