@@ -222,7 +222,7 @@ def test_importance_is_shares_of_each_factor(page):
 def test_places_are_shown_without_columns_that_are_empty(page, run, drawn):
     row = run.latest("where")
     (place, _) = row["details"]
-    said = f"{place['share_changed']:.0%} {place['mask_change']:.2f}"
+    said = f"{place['share_changed']:.0%} {place['mask_change']:.2f} {place['mask_perceived']:.2f}"
     section = page.text.partition("Does it act")[2].partition("Are the axes")[0]
     assert f"{said} {place['change_truth']:.2f} {place['mask_truth']:.2f}" in section
     unknown = [{**place, "change_truth": None, "mask_truth": None} for place in row["details"]]

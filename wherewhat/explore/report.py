@@ -75,7 +75,10 @@ SCORES = {
 """metrics in the order of the table, with what they say; others follow under their own names"""
 HEADLINES = ("dimensions", "tpl", "factor_vae", "dci", "mig", "where")
 """scores at the top of the page"""
-OVERLAPS = {"mask_change": "mask ∩ change", "change_truth": "change ∩ truth", "mask_truth": "mask ∩ truth"}
+OVERLAPS = {
+    "mask_change": "mask ∩ change", "mask_perceived": "mask ∩ seen change", "change_truth": "change ∩ truth",
+    "mask_truth": "mask ∩ truth",
+}  # fmt: skip
 """columns of the details of `where`, in words"""
 LOSSES = {
     "reconstruction": "how far images made again are from those read, nats",
@@ -183,7 +186,7 @@ def contents(
         "importance": importance(dci, dimensions) if dci else None,
         "places": place["details"] if place else [],
         "overlaps": [(key, words) for key, words in OVERLAPS.items()
-                     if place and any(row[key] is not None for row in place["details"])],
+                     if place and any(row.get(key) is not None for row in place["details"])],
         "rotations": curves,
         "turned": {"protocol": PROTOCOL, "angles": ANGLES, "reach": REACH, "distance": distance or "alex",
                    "seed": seed, **PROTOCOLS[PROTOCOL].__dict__},
