@@ -146,7 +146,7 @@ def panel(page: Any, s: Scene) -> None:
     order = active + idle
     first = s.first()
     look, chosen, unfolded = gr.State(first), gr.State(active[0]), gr.State(False)
-    gr.HTML(_head(s, len(active)))
+    gr.HTML(_head(s))
     with gr.Row(elem_classes="both"):
         with gr.Column(scale=2, min_width=280, elem_classes="left"):
             picture = gr.HTML(elem_classes="stage")
@@ -358,7 +358,7 @@ def beside(page: Any, shown: Sequence[Scene]) -> None:
             order = [d.latent for d in s.dimensions]
             first = s.first()
             with gr.Column(min_width=280):
-                gr.HTML(_head(s, sum(d.active for d in s.dimensions)))
+                gr.HTML(_head(s))
                 look, picture = gr.State(first), gr.HTML(elem_classes="stage beside")
                 which = gr.Dropdown(choices=_choices(s, order), value=order[0], show_label=False, container=False)
                 slider = gr.Slider(-s.reach(order[0]), s.reach(order[0]), round(s.codes(first)[order[0]], 2), step=0.01,
@@ -468,9 +468,10 @@ def _choices(s: Scene, order: Sequence[int]) -> list[tuple[str, int]]:
     return [(f"z{k} {s.names[k]}", k) for k in order]
 
 
-def _head(s: Scene, active: int) -> str:
+def _head(s: Scene) -> str:
     height, width = s.generator.size
     seen = f"{s.run.config.recipe} · {height}×{width} · {s.run.images:,} images seen"
+    active = sum(d.active for d in s.dimensions) or "none"
     facts = f"{seen} · {active} of {len(s.dimensions)} dimensions active"
     return f'<div class="head"><b>{escape(s.title)}</b><span>{escape(facts)}</span></div>'
 
