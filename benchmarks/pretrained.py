@@ -89,7 +89,9 @@ def card(args: argparse.Namespace, runs: list[Run], kept: Run) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     changed = [line for line in difference(find(args.recipe), c) if not line.startswith(("seed", "data.source"))]
     why = "Kept: the seed in bold, by its training loss, which sees no label." if len(runs) > 1 else "The only seed."
-    lines += ["", f"{why} Protocol `{args.protocol}`, TPL `small`."]
+    length = kept.latest("tpl")
+    told = f", TPL `{length['options']['protocol']}`" if length else ""
+    lines += ["", f"{why} Protocol `{args.protocol}`{told}."]
     lines += [f"Settings that differ from the recipe: {'; '.join(changed)}."] if changed else []
     lines += ["", f'```python\nrun = wherewhat.open_run("pretrained:{name}")\n```']
     return "\n".join(lines) + "\n"

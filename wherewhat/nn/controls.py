@@ -109,7 +109,8 @@ def find_controls(codes: Float[np.ndarray, "n z"], how: How = "components") -> C
     """The controls that codes of some thousand images ask for; None if they are the latents as they are.
 
     latents: None.  rings: latents, but for the rings among them.  components: of these, the independent components of
-    all latents, and those of the latents in no ring, the controls that depend least on each other.
+    all latents, and those of the latents in no ring, the controls with most rings, which do not come about by chance;
+    of equally many, those that depend least on each other.
     """
     if how == "latents":
         return None
@@ -120,7 +121,7 @@ def find_controls(codes: Float[np.ndarray, "n z"], how: How = "components") -> C
         ringed = {k for ring in plain.rings for k in (ring.angle, ring.radius)}
         straight = np.array([k not in ringed for k in range(codes.shape[1])])
         candidates = [plain, unmix(codes, np.ones_like(straight)), unmix(codes, straight)]
-        found = min((c for c in candidates if c), key=lambda c: dependence(c, codes))
+        found = min((c for c in candidates if c), key=lambda c: (-len(c.rings), dependence(c, codes)))
     return None if found == Controls.plain(codes.shape[1]) else found
 
 
