@@ -206,6 +206,18 @@ def test_draws_are_those_of_the_prior():
     assert (draw_prior(config, 3, 1) != draw_prior(config, 3, 2)).all()
 
 
+@pytest.mark.parametrize("prior", ["flat", "normal"])
+def test_angles_are_drawn_all_the_way_round(run, prior):
+    """Within the ±√3 of a flat prior an eighth of a circle would never be seen."""
+    run.config = replace(run.config, prior=prior)
+    codes = run.config.generator.codes
+    ring = Ring(1, 0, (0.0, 0.0), 0.0, 1.0, 0.2)
+    run.generator.controls = Controls.plain(codes, (ring,))
+    drawn = run.draw(4_000, 0)
+    assert np.histogram(drawn[:, 1], 8, (-2, 2))[0].min() > 400
+    assert (np.delete(drawn, 1, 1) == np.delete(draw_prior(run.config, 4_000, 0), 1, 1)).all()
+
+
 # -------------------------------------------------------------------------------------------------------------- tiles
 
 
@@ -318,6 +330,7 @@ def test_traversals_of_an_autoencoder_start_from_an_image_of_the_data(run):
 @pytest.mark.parametrize("family", ["gan", "autoencoder"])
 def test_they_start_from_the_prior_for_a_gan_and_where_the_data_are_gone(run, family):
     source = "/nowhere/at/all"
+    assert run.generator.controls is None
     config = small("demo" if family == "autoencoder" else "demo-gan")
     run.config = replace(config, data=replace(config.data, source=source))
     starts = torch.stack([starting_point(run, seed, "cpu") for seed in range(50)])

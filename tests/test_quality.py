@@ -18,7 +18,7 @@ from wherewhat.metrics.distance import Pixels
 from wherewhat.metrics.features import density_coverage, frechet, kernel_distance, precision_recall
 from wherewhat.metrics.images import psnr, ssim
 from wherewhat.metrics.ppl import path_length
-from wherewhat.runs import Run, draw_prior
+from wherewhat.runs import Run
 
 COUNT = 100
 
@@ -55,7 +55,7 @@ def test_scores_are_those_of_the_functions_on_the_images_of_the_run(run):
     assert list(rows) == [*quality.SETS, "psnr", "ssim", "ppl", "ppl_end"]
     data = open_data(run.config.data)
     real = Thumbnails()(torch.from_numpy(data.images(draw_index(data, COUNT, 0)))).numpy()
-    images = run.generator(torch.from_numpy(draw_prior(run.config, COUNT, [0, 1]))).image.clamp(-1, 1)
+    images = run.generator(torch.from_numpy(run.draw(COUNT, [0, 1]))).image.clamp(-1, 1)
     fake = Thumbnails()(((images + 1) * 127.5).round().to(torch.uint8)).numpy()
     assert rows["fid"]["value"] == pytest.approx(frechet(real, fake), rel=1e-4)
     assert rows["kid"]["value"] == pytest.approx(kernel_distance(real, fake, np.random.default_rng(0)).value, rel=1e-4)
@@ -83,7 +83,7 @@ def test_reconstructions_are_compared_with_their_images(run, monkeypatch):
 
 def test_path_lengths_are_those_of_the_generator_between_latents_of_the_prior(run):
     rows = measure(run, "ppl")
-    ends = draw_prior(run.config, COUNT, [0, 2]), draw_prior(run.config, COUNT, [0, 3])
+    ends = run.draw(COUNT, [0, 2]), run.draw(COUNT, [0, 3])
     curved = run.config.prior == "normal"
     for name, along in (("ppl", "full"), ("ppl_end", "end")):
         expected = path_length(lambda z: run.generator(z).image.clamp(-1, 1), ends, Pixels(), along, curved)

@@ -22,7 +22,7 @@ from wherewhat.explore import canvas, draw
 from wherewhat.explore import report as pages
 from wherewhat.explore.report import FRAMES, HEIGHT, SHOWN, STILLS, WIDTH, bare, chart, report, short, thinned, title
 from wherewhat.nn.generator import mean_masks
-from wherewhat.runs import Run, draw_prior
+from wherewhat.runs import Run
 from wherewhat.train.loop import train
 from wherewhat.where import where
 
@@ -95,7 +95,7 @@ def far(picture, tile):
 
 
 def test_a_mask_is_the_mean_mask_on_the_fixed_scale(page, scored):
-    masks = mean_masks(scored.generator, torch.from_numpy(draw_prior(scored.config, 64, 0)))
+    masks = mean_masks(scored.generator, torch.from_numpy(scored.draw(64, 0)))
     for latent in (0, 1):
         (picture,) = page.pictures(f"Mask of z{latent}")
         assert far(picture, canvas.heat(masks[latent], picture.size[::-1])) < 4

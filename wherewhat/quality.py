@@ -26,7 +26,7 @@ from wherewhat.metrics.distance import Distance, Lpips
 from wherewhat.metrics.features import density_coverage, frechet, kernel_distance, precision_recall
 from wherewhat.metrics.images import WINDOW, psnr, ssim
 from wherewhat.metrics.ppl import Along, path_length
-from wherewhat.runs import Run, draw_prior
+from wherewhat.runs import Run
 
 SETS = ("fid", "kid", "precision", "recall", "density", "coverage")
 """real images against samples, by features"""
@@ -100,7 +100,7 @@ def rows(
 
     if backbone is not None:
         real = real_features(data, draw_index(data, count, seed), backbone, device, told)
-        z = torch.from_numpy(draw_prior(run.config, len(real), [seed, 1])).to(device)
+        z = torch.from_numpy(run.draw(len(real), [seed, 1])).to(device)
         fake = _features(backbone, len(real), lambda rows: _stored(generate(z[rows])), told, "samples")
         yield from _compared(names, real, fake, {**backbone.options, "seed": seed}, told)
     if "reconstruction" in names:
@@ -108,7 +108,7 @@ def rows(
         yield from reconstruction(run, data, distance, seed, device, told)
     if "ppl" in names:
         assert distance is not None
-        pairs = draw_prior(run.config, count, [seed, 2]), draw_prior(run.config, count, [seed, 3])
+        pairs = run.draw(count, [seed, 2]), run.draw(count, [seed, 3])
         for name, along in PATHS.items():
             told(name, 0.0)
             result = path_length(generate, pairs, distance, along, run.config.prior == "normal", seed, device=device,

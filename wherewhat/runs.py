@@ -325,6 +325,19 @@ class Run:
         with _explained(self.path):
             _write(self.path / "names.json", json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
 
+    def draw(self, count: int, seed: int | list[int]) -> "Float[np.ndarray, 'n z']":
+        """What makes images like those of the data: latents, or controls, as the prior has them, but for angles, which
+        are uniform on −2 … 2, all the way round."""
+        from scipy.special import ndtr
+
+        drawn = draw_prior(self.config, count, seed)
+        controls = self.generator.controls
+        for ring in controls.rings if controls else ():
+            angle = drawn[:, ring.angle]
+            share = ndtr(angle) if self.config.prior == "normal" else (angle / 3**0.5 + 1) / 2
+            drawn[:, ring.angle] = 4 * share - 2
+        return drawn
+
     def latest(self, metric: str) -> dict[str, Any] | None:
         """The newest row of a metric for the last checkpoint."""
         rows = [row for row in self.rows("metrics") if row["metric"] == metric and row["images"] == self.images]
@@ -414,7 +427,7 @@ def pack(run: Run, folder: Path, source: str) -> Path:
 
 
 def draw_prior(config: Config, count: int, seed: int | list[int]) -> "Float[np.ndarray, 'n z']":
-    """Latents (or controls, which have the same spread) as the prior has them; within ±√3 for the flat one."""
+    """Latents as the prior has them; within ±√3 for the flat one."""
     import numpy as np
 
     rng, shape = np.random.default_rng(seed), (count, config.generator.codes)

@@ -12,7 +12,7 @@ from wherewhat.data.worlds import region
 from wherewhat.errors import UserError
 from wherewhat.metrics.distance import load_distance
 from wherewhat.metrics.where import changed, consistency, covered, iou, perceived, sharpness
-from wherewhat.runs import Run, draw_prior
+from wherewhat.runs import Run
 
 REACH, STEPS = 2.0, 5
 """of the sweeps"""
@@ -62,7 +62,7 @@ def where(run: Run, count: int = 32, seed: int = 0, device: str = "cpu", distanc
         real = torch.from_numpy(data.images(index)).to(device).float() / 127.5 - 1
         codes = run.recogniser.to(device)(real)
     else:
-        codes = torch.from_numpy(draw_prior(run.config, count, seed)).to(device)
+        codes = torch.from_numpy(run.draw(count, seed)).to(device)
     height, width = generator.size
     masks = generator(codes).masks_at(height, width).cpu().numpy()
     found = []

@@ -18,7 +18,7 @@ from wherewhat.explore.traverse import Slider
 from wherewhat.metrics.distance import load_distance
 from wherewhat.metrics.tpl import Rotation, rotate
 from wherewhat.nn.generator import mean_masks
-from wherewhat.runs import Run, draw_prior
+from wherewhat.runs import Run
 
 
 def draw_traversals(
@@ -40,7 +40,7 @@ def draw_traversals(
         dimensions = [d for d in dimensions if d.active] or dimensions
     sliders = traverse.sliders(dimensions, run.names)
     generator = run.generator.to(device)
-    z = torch.from_numpy(draw_prior(run.config, 64, seed)).to(device)
+    z = torch.from_numpy(run.draw(64, seed)).to(device)
     masks = mean_masks(generator, z)
     base = starting_point(run, seed, device)
     if path.suffix.lower() in (".gif", ".mp4"):
@@ -60,7 +60,7 @@ def starting_point(run: Run, seed: int, device: str) -> Float[Tensor, " z"]:
             data = open_data(run.config.data)
             image = torch.from_numpy(data.images(rng.integers(len(data), size=1))).to(device)
             return run.recogniser.to(device)(image.float() / 127.5 - 1)[0]
-    return torch.from_numpy(draw_prior(run.config, 1, [seed, 2])[0]).to(device)
+    return torch.from_numpy(run.draw(1, [seed, 2])[0]).to(device)
 
 
 def draw_rotations(

@@ -18,7 +18,7 @@ from wherewhat.explore.names import shown
 from wherewhat.nn.controls import fold
 from wherewhat.nn.generator import Generator
 from wherewhat.nn.trunk import Recogniser
-from wherewhat.runs import Run, draw_prior
+from wherewhat.runs import Run
 
 OPSET = 18
 BATCHES = (1, 2, 5)
@@ -74,7 +74,7 @@ def export(run: Run, folder: Path) -> list[Exported]:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise UserError(f'{error.name} is missing: pip install "wherewhat[export]"') from None
-    codes = torch.from_numpy(draw_prior(run.config, sum(BATCHES), 0))
+    codes = torch.from_numpy(run.draw(sum(BATCHES), 0))
     with torch.no_grad():
         images = run.generator.cpu()(codes).image.clamp(-1, 1)
     about = describe(run)

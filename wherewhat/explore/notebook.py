@@ -10,7 +10,7 @@ from wherewhat.explore.draw import starting_point
 from wherewhat.explore.names import find_dimension
 from wherewhat.explore.traverse import Slider
 from wherewhat.nn.generator import mean_masks
-from wherewhat.runs import Run, draw_prior
+from wherewhat.runs import Run
 
 
 def traverse(
@@ -30,5 +30,5 @@ def traverse(
     described = {s.latent: s for s in pictures.sliders(list(known.values()), run.names)}
     rows = [described.get(k) or Slider(k, f"z{k}  {run.names.get(k, '')}".rstrip()) for k in latents]
     generator = run.generator.to(device)
-    masks = mean_masks(generator, torch.from_numpy(draw_prior(run.config, 64, seed)).to(device))
+    masks = mean_masks(generator, torch.from_numpy(run.draw(64, seed)).to(device))
     return pictures.traversals(generator, rows, starting_point(run, seed, device), masks, steps, reach)

@@ -30,7 +30,7 @@ from wherewhat.explore import canvas, names, traverse
 from wherewhat.explore.draw import rotations, starting_point
 from wherewhat.metrics.tpl import PROTOCOLS, REACH, Rotation
 from wherewhat.nn.generator import mean_masks
-from wherewhat.runs import PRETRAINED, Dimension, Run, draw_prior
+from wherewhat.runs import PRETRAINED, Dimension, Run
 
 STILLS, FRAMES = 7, 40
 """images of a strip, of a loop"""
@@ -230,7 +230,7 @@ def cards(run: Run, dimensions: Sequence[Dimension], seed: int, device: str) -> 
     """The pictures of each dimension, all from one image, as `traverse` draws them."""
     generator, reach = run.generator.to(device), traverse.REACH
     base = starting_point(run, seed, device)
-    masks = mean_masks(generator, torch.from_numpy(draw_prior(run.config, 64, seed)))
+    masks = mean_masks(generator, torch.from_numpy(run.draw(64, seed)))
     made = []
     for d, slider in zip(dimensions, traverse.sliders(dimensions), strict=True):
         moving = canvas.to_tiles(traverse.swing(generator, base, slider, FRAMES, reach), 160)
@@ -246,7 +246,7 @@ def samples(run: Run, seed: int, device: str) -> dict[str, Any]:
     """Images from the prior; for an autoencoder whose data are at hand, some of these and what it makes of them."""
     generator = run.generator.to(device)
     shown: dict[str, Any] = {"pairs": []}
-    shown["made"] = each(generator(torch.from_numpy(draw_prior(run.config, 2 * SHOWN, [seed, 3])).to(device)).image)
+    shown["made"] = each(generator(torch.from_numpy(run.draw(2 * SHOWN, [seed, 3])).to(device)).image)
     if run.config.autoencoder:
         with suppress(UserError):
             data = open_data(run.config.data)

@@ -28,7 +28,7 @@ from wherewhat.explore.invert import invert
 from wherewhat.metrics.distance import Distance, Pixels, load_distance, smallest
 from wherewhat.nn import controls
 from wherewhat.nn.generator import mean_masks
-from wherewhat.runs import Dimension, Run, draw_prior
+from wherewhat.runs import Dimension, Run
 
 Tile = UInt8[np.ndarray, "h w 3"]
 Views = ("picture", "where", "change", "start")
@@ -102,7 +102,7 @@ class Scene:
     @cached_property
     def masks(self) -> Float[np.ndarray, "z h w"]:
         """Of each slider, averaged over images."""
-        return mean_masks(self.generator, torch.from_numpy(draw_prior(self.run.config, 64, 0)))
+        return mean_masks(self.generator, torch.from_numpy(self.run.draw(64, 0)))
 
     @cached_property
     def distance(self) -> Distance:
@@ -136,7 +136,7 @@ class Scene:
 
     def sample(self, seed: int, before: Look | None = None) -> Look:
         """A draw from the prior."""
-        return self._next(draw_prior(self.run.config, 1, seed)[0], f"seed {seed}", before)
+        return self._next(self.run.draw(1, seed)[0], f"seed {seed}", before)
 
     def real(self, seed: int, before: Look | None = None) -> Look:
         """One of the training images, read.  Raises UserError where the data are not at hand."""

@@ -25,7 +25,7 @@ from PIL import Image
 from wherewhat.errors import UserError
 from wherewhat.explore.canvas import to_image, to_pixels
 from wherewhat.explore.names import shown
-from wherewhat.runs import Run, draw_prior
+from wherewhat.runs import Run
 
 BATCH = 64
 
@@ -45,7 +45,7 @@ class Plan:
 
     def codes(self, run: Run) -> Float[np.ndarray, "n z"]:
         """The codes of all images."""
-        drawn = draw_prior(run.config, self.count, [self.seed, 3]) * np.float32(self.spread)
+        drawn = run.draw(self.count, [self.seed, 3]) * np.float32(self.spread)
         if self.base is not None:
             held = np.setdiff1d(np.arange(drawn.shape[1]), self.vary)
             drawn[:, held] = self.base[held]
