@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Float64, Int64, Integer
+from scipy.special import expit, softmax
 
 CLOSE = np.float32(1e-7)
 """neighbouring values no further apart are never cut apart, as in scikit-learn"""
@@ -72,11 +73,8 @@ def _sorted(values: Float32[np.ndarray, "z n"]) -> Int64[np.ndarray, "z n"]:
 
 
 def _chances(scores: Float64[np.ndarray, "k n"]) -> Float64[np.ndarray, "k n"]:
-    """Probabilities of the classes: softmax; with one score, its logistic function."""
-    if len(scores) == 1:
-        return 1 / (1 + np.exp(-scores))
-    grown = np.exp(scores - scores.max(0))
-    return grown / grown.sum(0)
+    """Probabilities of the classes; with one score, of the second class."""
+    return softmax(scores, 0) if len(scores) > 1 else expit(scores)
 
 
 def _leaves(
