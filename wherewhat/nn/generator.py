@@ -88,7 +88,7 @@ class Stage(nn.Module):
         x = self.grow(x)
         moves = (codes != codes[:, :1]).any(1).any(0).nonzero()[:, 0]
         known = codes[:, :1].repeat(1, 1 + len(moves), 1)
-        known[:, 1 + torch.arange(len(moves)), moves] += 1
+        known[:, 1 + torch.arange(len(moves), device=moves.device), moves] += 1
         steps = (codes - codes[:, :1])[..., moves]
         few = known.shape[1] < codes.shape[1]
         if not few:
