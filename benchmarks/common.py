@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeVar
 import torch
 
 from wherewhat.recipes import find
-from wherewhat.runs import processor
+from wherewhat.run.provenance import processor
 from wherewhat.train.step import resolve_precision
 
 RESULTS = Path(__file__).parent / "results"
@@ -85,8 +85,8 @@ def commit() -> str:
 
 
 def _git(*arguments: str) -> str:
-    told = subprocess.run(["git", *arguments], cwd=RESULTS.parent, capture_output=True, text=True, check=False)
-    return told.stdout
+    progress = subprocess.run(["git", *arguments], cwd=RESULTS.parent, capture_output=True, text=True, check=False)
+    return progress.stdout
 
 
 def _text(path: str) -> str:
@@ -125,7 +125,7 @@ def peak_memory(run: Callable[[], object], device: str = "cpu", since: int | Non
     """Bytes held when most was held while run was working, beyond `since` (what was held before).  Best in `fresh`.
 
     On the CPU this is the resident memory of this process, tensors and the scratch space of libraries alike; malloc is
-    told to give every block above 128 KiB back at once, from here on, so that what was freed does not count.  On CUDA
+    progress to give every block above 128 KiB back at once, from here on, so that what was freed does not count.  On CUDA
     it is what PyTorch's allocator gave out.
     """
     _forget(device)

@@ -25,14 +25,14 @@ from sklearn.svm import LinearSVC
 import wherewhat
 from wherewhat.data import open_data
 from wherewhat.data.batches import Images
-from wherewhat.evaluate import ENCODED, Pictures, encode, read
+from wherewhat.evaluation.evaluate import ENCODED, ImagesOf, encode, read
 from wherewhat.machine import keep_memory
 from wherewhat.metrics.factors import PROTOCOLS, Protocol, score
 from wherewhat.metrics.tpl import TplProtocol, sweep, tpl
+from wherewhat.nn.encoder import Encoder
 from wherewhat.nn.generator import Generator
-from wherewhat.nn.trunk import Recogniser
 from wherewhat.recipes import find
-from wherewhat.runs import build_generator, open_run
+from wherewhat.run.folder import open_run
 
 SET = ("factor_vae", "beta_vae", "mig", "dci", "sap")
 Plain = Callable[["Lab", Protocol], float]
@@ -41,9 +41,9 @@ Plain = Callable[["Lab", Protocol], float]
 class Lab:
     """Images of known factors and what reads them."""
 
-    def __init__(self, recogniser: Recogniser, data: Images, votes: int, seed: int = 0) -> None:
+    def __init__(self, encoder: Encoder, data: Images, votes: int, seed: int = 0) -> None:
         assert data.factors is not None
-        self.recogniser, self.data, self.factors, self.votes = recogniser, data, data.factors, votes
+        self.encoder, self.data, self.factors, self.votes = encoder, data, data.factors, votes
         self.rng = np.random.default_rng(seed)
         self.voting = 0.0
         """seconds spent on votes"""
@@ -60,7 +60,7 @@ class Lab:
 
     def read(self, factors: np.ndarray) -> np.ndarray:
         """Codes of the images with these factors, encoded now."""
-        return read(self.recogniser, self.data, self.factors.index(factors)).astype(np.float64)
+        return read(self.encoder, self.data, self.factors.index(factors)).astype(np.float64)
 
     def batch(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Codes and factors of images drawn at random."""
@@ -152,10 +152,10 @@ def supervised(args: argparse.Namespace) -> str:
     run = open_run("pretrained:rooms")
     data, protocol = open_data(run.config.data), PROTOCOLS["fast" if args.quick else "dlib"]
     votes, count = (5, 2_000) if args.quick else (60, ENCODED["dlib"])
-    lab = Lab(run.recogniser, data, votes)
+    lab = Lab(run.encoder, data, votes)
     lab.batch(256)  # the world is made before the clock starts
     start = time.perf_counter()
-    encoded = encode(run.recogniser, data, count)
+    encoded = encode(run.encoder, data, count)
     reading = time.perf_counter() - start
     codes, factors = encoded.codes.astype(np.float64), encoded.factors
     rows, sums = [], [reading, 0.0]
@@ -182,11 +182,11 @@ def supervised(args: argparse.Namespace) -> str:
 
 @torch.no_grad()
 def plain_tpl(generator: Generator, distance: torch.nn.Module, protocol: TplProtocol) -> float:
-    """Sum over dimensions: a sweep at a time, two passes of the network for each pair of neighbours."""
-    bases = np.random.default_rng(0).standard_normal((protocol.bases, generator.config.codes), np.float32)
+    """Sum over controls: a sweep at a time, two passes of the network for each pair of neighbours."""
+    bases = np.random.default_rng(0).standard_normal((protocol.bases, generator.config.latents), np.float32)
     total = 0.0
     for base in torch.from_numpy(bases):
-        for latent in range(generator.config.codes):
+        for latent in range(generator.config.latents):
             images = generator(sweep(base, latent, protocol.points)).image.clamp(-1, 1)
             total += sum(float(distance(images[k : k + 1], images[k + 1 : k + 2])) for k in range(len(images) - 1))
     return total / protocol.bases
@@ -201,17 +201,17 @@ def traversals(args: argparse.Namespace) -> str:
         if name.startswith("pretrained"):
             generator = open_run(name).generator
         else:
-            generator = build_generator(find(name), Generator).eval()
+            generator = build_generator(find(name)).eval()
         generator = generator.to(args.device)
         distance = wherewhat.load_distance("alex", args.device)
-        ours = partial(tpl, Pictures(generator), generator.config.codes, distance, protocol, device=args.device)
+        ours = partial(tpl, ImagesOf(generator), generator.config.latents, distance, protocol, device=args.device)
         ours()
         mine, found = timed(ours)
         slow, plain = timed(partial(plain_tpl, generator, distance, protocol))
         each = f"{mine / protocol.bases:.2f}", f"{slow / protocol.bases:.2f}"
         rows.append([name, each[0], f"{found.score:.3f}", each[1], f"{plain:.3f}", f"{slow / mine:.1f}×"])
     heads = ["generator", "ours: s a base point", "TPL", "plain: s a base point", "TPL", "gain"]
-    note = "All dimensions of a base point, 25 places a sweep, AlexNet; rooms is the PS-SC GAN's generator, untrained."
+    note = "All controls of a base point, 25 places a sweep, AlexNet; rooms is the PS-SC GAN's generator, untrained."
     return "\n".join(["## TPL", "", note, "", table(heads, rows)])
 
 

@@ -16,10 +16,10 @@ from common import command, header
 
 import wherewhat
 from wherewhat.config import difference
-from wherewhat.evaluate import evaluate
-from wherewhat.rank import training_loss
+from wherewhat.evaluation.evaluate import evaluate
+from wherewhat.evaluation.rank import training_loss
 from wherewhat.recipes import find
-from wherewhat.runs import PACKED, Run, pack
+from wherewhat.run.folder import Run
 from wherewhat.train.loop import train
 
 SCORES = ("factor_vae", "beta_vae", "mig", "dci", "dci_completeness", "dci_informativeness", "sap", "tpl")
@@ -29,7 +29,7 @@ def main() -> None:
     args = options()
     runs = [trained(args, seed) for seed in range(args.first_seed, args.first_seed + args.seeds)]
     for run in runs:
-        if run.latest("dimensions") is None:
+        if run.latest("controls") is None:
             evaluate(run, None, args.protocol, "small", device=args.device)
     kept = min(runs, key=training_loss)
     folder = pack(kept, PACKED / (args.name or args.recipe), args.source or kept.config.data.source)
@@ -85,13 +85,13 @@ def card(args: argparse.Namespace, runs: list[Run], kept: Run) -> str:
         tpl = found["tpl"]
         active = tpl["details"]["active"] if tpl else "–"
         seed = f"**{run.config.seed}**" if run is kept else str(run.config.seed)
-        cells = [seed, f"{run.images:,}", f"{minutes:.1f}", f"{training_loss(run):.1f}", *values, str(active)]
+        cells = [seed, f"{run.images_seen:,}", f"{minutes:.1f}", f"{training_loss(run):.1f}", *values, str(active)]
         lines.append("| " + " | ".join(cells) + " |")
     changed = [line for line in difference(find(args.recipe), c) if not line.startswith(("seed", "data.source"))]
     why = "Kept: the seed in bold, by its training loss, which sees no label." if len(runs) > 1 else "The only seed."
     length = kept.latest("tpl")
-    told = f", TPL `{length['options']['protocol']}`" if length else ""
-    lines += ["", f"{why} Protocol `{args.protocol}`{told}."]
+    progress = f", TPL `{length['options']['protocol']}`" if length else ""
+    lines += ["", f"{why} Protocol `{args.protocol}`{progress}."]
     lines += [f"Settings that differ from the recipe: {'; '.join(changed)}."] if changed else []
     lines += ["", f'```python\nrun = wherewhat.open_run("pretrained:{name}")\n```']
     return "\n".join(lines) + "\n"

@@ -22,31 +22,31 @@ from common import command, header, write
 from wherewhat.config import Config, with_settings
 from wherewhat.data import open_data
 from wherewhat.data.batches import draw_index
-from wherewhat.evaluate import evaluate, read
-from wherewhat.nn.controls import find_controls
+from wherewhat.evaluation.evaluate import evaluate, read
+from wherewhat.nn.controls import fit_controls
 from wherewhat.recipes import find
-from wherewhat.runs import Run
+from wherewhat.run.folder import Run
 from wherewhat.train.loop import CONTROL_IMAGES, train
 
-ADAM = ("optimiser.kind=adam", "optimiser.rate=0.0015")
+ADAM = ("optimizer.kind=adam", "optimizer.lr=0.0015")
 ROWS: dict[str, tuple[str, tuple[str, ...], str]] = {
-    "demo": ("demo", (), "components"),
-    "demo, rings alone": ("demo", (), "rings"),
+    "demo": ("demo", (), "ica"),
+    "demo, polar_pairs alone": ("demo", (), "polar_pairs"),
     "demo, latents as trained": ("demo", (), "latents"),
-    "normal prior": ("demo", ("prior=normal",), "components"),
+    "normal prior": ("demo", ("prior=normal",), "ica"),
     "normal prior, latents as trained": ("demo", ("prior=normal",), "latents"),
-    "Adam": ("demo", ADAM, "components"),
-    "no masks": ("demo", ("generator.mask=none",), "components"),
+    "Adam": ("demo", ADAM, "ica"),
+    "no masks": ("demo", ("generator.mask=none",), "ica"),
     "no masks, latents as trained": ("demo", ("generator.mask=none",), "latents"),
-    "plain decoder": ("demo", ("generator.mask=start",), "components"),
-    "plain decoder, latents as trained": ("demo", ("generator.mask=start",), "latents"),
-    "β-VAE": ("demo", ("generator.mask=start", "prior=normal", *ADAM), "latents"),
+    "plain decoder": ("demo", ("generator.decoder=dense",), "ica"),
+    "plain decoder, latents as trained": ("demo", ("generator.decoder=dense",), "latents"),
+    "β-VAE": ("demo", ("generator.decoder=dense", "prior=normal", *ADAM), "latents"),
     "gan 32²": ("demo-gan-gan", (), "latents"),
     "info 32²": ("demo-gan-info", (), "latents"),
     "ps 32²": ("demo-gan-ps", (), "latents"),
     "sc 32²": ("demo-gan-sc", (), "latents"),
     "ps-sc 32²": ("demo-gan", (), "latents"),
-    "ps-sc 32², Muon": ("demo-gan", ("optimiser.kind=muon",), "latents"),
+    "ps-sc 32², Muon": ("demo-gan", ("optimizer.kind=muon",), "latents"),
 }
 """name → recipe, settings that differ from it, and which controls are read.  Rows that differ in the last alone are
 the same training, read in different ways."""
@@ -98,7 +98,7 @@ def measured(config: Config, name: str, seed: int, args: argparse.Namespace) -> 
     folder = args.out / "-".join([recipe, *(s.split("=")[1] for s in settings), f"s{seed}"])
     run = train(config, str(folder), args.device, minutes=args.minutes)
     protocol = "fast" if args.quick else args.protocol
-    kept = folder / f"study-{how}-{protocol}-{run.images}.json"
+    kept = folder / f"study-{how}-{protocol}-{run.images_seen}.json"
     if not kept.exists():
         kept.write_text(json.dumps(scored(run, how, protocol, args.device)))
     scores: dict[str, float] = json.loads(kept.read_text())
@@ -107,18 +107,18 @@ def measured(config: Config, name: str, seed: int, args: argparse.Namespace) -> 
 
 def scored(run: Run, how: Any, protocol: str, device: str) -> dict[str, float]:
     """Every column of one run, its codes read as these controls."""
-    run.generator.controls = run.recogniser.controls = None
+    run.generator.controls = run.encoder.controls = None
     if run.config.autoencoder:
         data = open_data(run.config.data)
-        codes = read(run.recogniser, data, draw_index(data, CONTROL_IMAGES))
-        run.generator.controls = run.recogniser.controls = find_controls(codes, how)
+        codes = read(run.encoder, data, draw_index(data, CONTROL_IMAGES))
+        run.generator.controls = run.encoder.controls = fit_controls(codes, how)
     rows = {row["metric"]: row for row in evaluate(run, METRICS, protocol, "small", device=device)}
     seconds = run.rows("train")[-1]["seconds"]
     return {metric: float(rows[metric]["value"]) for metric in METRICS} | {
         "active": rows["tpl"]["details"]["active"],
         "PSNR": psnr(run),
-        "images": run.images,
-        "images/s": run.images / seconds,
+        "images": run.images_seen,
+        "images/s": run.images_seen / seconds,
     }
 
 
@@ -130,7 +130,7 @@ def psnr(run: Run, count: int = 512) -> float:
     data = open_data(run.config.data)
     index = np.random.default_rng(1).choice(len(data), count, replace=False)
     real = torch.from_numpy(data.images(index)).float() / 127.5 - 1
-    again = run.generator(run.recogniser(real)).image.clamp(-1, 1)
+    again = run.generator(run.encoder(real)).image.clamp(-1, 1)
     error = ((again - real) / 2).square().mean((1, 2, 3))
     return float((-10 * error.log10()).mean())
 
@@ -150,12 +150,12 @@ def report(table: dict[str, list[dict[str, float]]], args: argparse.Namespace) -
         "|---" * (len(columns) + 2) + "|",
     ]
     for name, rows in table.items():
-        cells = [told([row[column] for row in rows]) for column in columns]
+        cells = [progress([row[column] for row in rows]) for column in columns]
         lines.append(f"| {name} | {len(rows)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def told(values: list[Any]) -> str:
+def progress(values: list[Any]) -> str:
     """Mean ± standard deviation over seeds."""
     digits = 0 if mean(values) >= 100 else 1 if mean(values) >= 4 else 3
     spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""

@@ -4,7 +4,7 @@
     python benchmarks/step.py --quick           # demo, and rooms in small batches; writes nothing
     python benchmarks/step.py --device cuda
 
-Both ways are the same networks, losses, optimisers, running averages and batches, seeded alike; the losses of their
+Both ways are the same networks, losses, optimizers, running averages and batches, seeded alike; the losses of their
 first steps are held to each other.  The plain port differs in four things, three of them done as the reference
 (TensorFlow 1) does them: latents are painted one after another by the paper's loop (`loop` in masks.py), features and
 weights are contiguous (b c h w), and everything is float32 (on CUDA with PyTorch's defaults, so convolutions may use
@@ -73,7 +73,7 @@ def measure(recipe: str, way: Way, batch: int, device: str, seconds: float) -> M
     before = held(device)
     config = replace(find(recipe), batch=batch, precision=way.precision)
     if not way.closed:
-        ops.paint = loop
+        ops.masked_adain = loop
     if not way.kept:
         training.keep_memory = lambda: None
     state = State(config, training.launch(config, device, 1))
@@ -93,13 +93,13 @@ def measure(recipe: str, way: Way, batch: int, device: str, seconds: float) -> M
 
 def step_at(state: State, real: Tensor, steps: int) -> None:
     """One step as if so many had been done: R1 is in those numbered 0, 16, 32 …"""
-    state.images = steps * state.config.batch
+    state.images_seen = steps * state.config.batch
     step(state, real)
 
 
 def make_contiguous(state: State) -> None:
     """Weights contiguous, and with them and the first features all others."""
-    networks = [m for m in (state.generator, state.recogniser, state.discriminator) if m is not None]
+    networks = [m for m in (state.generator, state.encoder, state.discriminator) if m is not None]
     for network in networks:
         network.to(memory_format=torch.contiguous_format)
     trunks = [network.trunk if hasattr(network, "trunk") else network for network in networks[1:]]
@@ -115,8 +115,8 @@ def check(one: Measured, plain: Measured) -> None:
     """The first step's losses are the plain port's."""
     for name, true in plain.losses.items():
         allowed = TOLERANCE[one.precision] * (abs(true) + 0.01)  # an untrained loss can be next to nothing
-        told = f"{name}: {one.losses[name]} {one.way.name}, {true} in the plain port"
-        assert abs(one.losses[name] - true) < allowed, told
+        progress = f"{name}: {one.losses[name]} {one.way.name}, {true} in the plain port"
+        assert abs(one.losses[name] - true) < allowed, progress
 
 
 def rows(recipe: str, batch: int, device: str, seconds: float) -> list[list[str]]:
@@ -126,9 +126,9 @@ def rows(recipe: str, batch: int, device: str, seconds: float) -> list[list[str]
     for one in measured:
         check(one, plain)
         speed = batch / one.seconds
-        told = f"{speed:.3g} ± {speed * one.spread / one.seconds:.1g}"
+        progress = f"{speed:.3g} ± {speed * one.spread / one.seconds:.1g}"
         gain = f"{plain.seconds / one.seconds:.1f}×"
-        lines.append([recipe, f"{one.way.name}, {one.precision}", str(batch), told, gain, f"{one.memory / MB:.0f}"])
+        lines.append([recipe, f"{one.way.name}, {one.precision}", str(batch), progress, gain, f"{one.memory / MB:.0f}"])
     return lines
 
 
@@ -142,7 +142,7 @@ def main() -> None:
         lines += rows(recipe, min(batch, 4) if args.quick and recipe != "demo" else batch, args.device, seconds)
     note = (
         "Images a second: median step, GANs with R1 every 16 steps; ± half the interquartile range of those without. "
-        "MB: the most held during a step with R1, in a process that holds nothing else: weights, averages, optimisers "
+        "MB: the most held during a step with R1, in a process that holds nothing else: weights, averages, optimizers "
         "and activations (resident memory; on CUDA PyTorch's allocator). Reading of images is left out. The plain port "
         "paints by the paper's loop, in float32, contiguous, with malloc as it is."
     )

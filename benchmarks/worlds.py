@@ -15,7 +15,7 @@ import numpy as np
 from common import MB, command, header, options, table, timed, write
 
 from wherewhat.data import worlds
-from wherewhat.data.worlds import WORLDS, Rooms, Sprites
+from wherewhat.data.synthetic.worlds import WORLDS, Rooms, Sprites
 
 BATCH, BATCHES = 64, 50
 MOST = {("rooms", 64): 200.0}

@@ -1,4 +1,4 @@
-"""Move one slider of a photograph without PyTorch: python onnx_sliders.py FOLDER photo.png "hair colour" out.png
+"""Move one control of a photograph without PyTorch: python onnx_sliders.py FOLDER photo.png "hair colour" out.png
 
 FOLDER is what `wherewhat export RUN --onnx` has written.
 """
@@ -11,13 +11,13 @@ from onnxruntime import InferenceSession
 from PIL import Image
 
 folder, photo, name, out = sys.argv[1:]
-recogniser, generator = (InferenceSession(f"{folder}/{part}.onnx") for part in ("recogniser", "generator"))
+encoder, generator = (InferenceSession(f"{folder}/{part}.onnx") for part in ("encoder", "generator"))
 _, channels, height, width = generator.get_outputs()[0].shape
 image = Image.open(photo).convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]).resize((width, height))
 pixels = np.asarray(image, np.float32).reshape(1, height, width, channels).transpose(0, 3, 1, 2) / 127.5 - 1
 
-(codes,) = recogniser.run(None, {"image": pixels})
-names = json.loads(generator.get_modelmeta().custom_metadata_map["dimensions"])
+(codes,) = encoder.run(None, {"image": pixels})
+names = json.loads(generator.get_modelmeta().custom_metadata_map["controls"])
 swept = codes.repeat(7, axis=0)
 swept[:, names.index(name)] = np.linspace(-2, 2, 7)
 images, _masks = generator.run(None, {"codes": swept})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from wherewhat.config import Config, EveryConfig, TrunkConfig
+from wherewhat.config import Config, TrunkConfig
 from wherewhat.recipes import find
 
 torch.set_num_threads(1)
@@ -33,7 +33,7 @@ def small(recipe: str, size: tuple[int, int] = (16, 16), batch: int = 8, images:
         config,
         data=replace(config.data, source=source, height=size[0], width=size[1]),
         generator=replace(config.generator, stages=stages, constant=8),
-        recogniser=replace(config.recogniser, widths=widths, hidden=32),  # wide enough for Muon
+        encoder=replace(config.encoder, widths=widths, hidden=32),  # wide enough for Muon
         every=EveryConfig(report=16, pictures=10_000, save=32),
         precision="fp32",
         images=images,
@@ -48,19 +48,19 @@ def small(recipe: str, size: tuple[int, int] = (16, 16), batch: int = 8, images:
 @pytest.fixture(autouse=True)
 def no_glances_at_tpl(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training of a few steps does not measure itself, whether LPIPS weights are here or not."""
-    from wherewhat.train import glance
+    from wherewhat.train import preview
 
-    monkeypatch.setattr(glance, "quick_distance", lambda *_: None)
+    monkeypatch.setattr(preview, "quick_distance", lambda *_: None)
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of the small demo."""
-    from wherewhat.train import glance
+    from wherewhat.train import preview
     from wherewhat.train.loop import train
 
     path = tmp_path_factory.mktemp("runs") / "small"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(glance, "quick_distance", lambda *_: None)
+        patch.setattr(preview, "quick_distance", lambda *_: None)
         train(replace(small("demo"), every=EveryConfig(16, 64, 32)), str(path), "cpu", quiet=True)
     return path

@@ -25,7 +25,7 @@ from PIL import Image
 from test_scene import MOUTH, as_png, bomb
 
 from wherewhat import runs
-from wherewhat.runs import Run
+from wherewhat.run.folder import Run
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no browser tests: playwright is not installed")
 
@@ -65,8 +65,8 @@ def server(folder, browser, tmp_path_factory):
         cwd=folder.parent,
     )  # fmt: skip
     try:
-        told = process.stdout.readline()
-        assert f"http://127.0.0.1:{port}/" in told, told + process.stdout.read()
+        progress = process.stdout.readline()
+        assert f"http://127.0.0.1:{port}/" in progress, progress + process.stdout.read()
         yield f"http://127.0.0.1:{port}"
         assert process.poll() is None, "the server died"
         process.terminate()
@@ -175,7 +175,7 @@ def test_a_slider_changes_the_picture_inside_its_mask_and_not_outside(page, fold
     first = changed(page, before)
     slide(page, MOUTH, "2")
     change = abs(pixels(changed(page, first)) - pixels(first)).max(2)
-    slider = next(d for d in Run.open(folder).dimensions if d.latent == MOUTH)
+    slider = next(d for d in Run.open(folder).controls if d.latent == MOUTH)
     mask = pixels(source(page, f"#card-{MOUTH} .mask img")).sum(2)
     inside, outside = mask >= mask.max() / 2, mask < mask.max() / 10
     assert slider.area / 3 < inside.mean() < 3 * slider.area
@@ -205,7 +205,7 @@ def test_a_photograph_is_read_and_edited(page, folder):
     run = Run.open(folder)
     import torch
 
-    face = run.generator(torch.zeros(1, run.config.generator.codes)).image[0]
+    face = run.generator(torch.zeros(1, run.config.generator.latents)).image[0]
     array = ((face.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
     before = source(page)
     drop(page, as_png(array.repeat(3, 0).repeat(3, 1)), "me.png")
@@ -219,7 +219,7 @@ def test_a_photograph_is_read_and_edited(page, folder):
     page.wait_for_function("document.querySelectorAll('.stage')[0].querySelectorAll('img').length == 2")
 
 
-def test_what_is_no_picture_is_told_and_the_server_lives(page, tmp_path):
+def test_what_is_no_picture_is_reported_and_the_server_lives(page, tmp_path):
     before = source(page)
     (tmp_path / "large.png").write_bytes(bytes(21_000_000))
     cut = as_png(np.full((90, 90, 3), 7, np.uint8))[:120]
@@ -295,7 +295,7 @@ def test_a_grid_and_attributes_of_another_picture(page):
     assert changed(page, taken) == fresh
 
 
-def test_data_not_at_hand_are_told(page):
+def test_data_not_at_hand_are_reported(page):
     page.get_by_role("button", name="Real image").first.click()
     page.locator(".toast-body", has_text="wherewhat data make faces").wait_for()
     page.locator(".toast-close").first.click()
@@ -424,10 +424,10 @@ def refused(url, form=None, headers=None):
     """The status of an answer that refuses someone without the password."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     body = urllib.parse.urlencode(form).encode() if form else None
-    with pytest.raises(urllib.error.HTTPError) as told:
+    with pytest.raises(urllib.error.HTTPError) as progress:
         opener.open(urllib.request.Request(url, body, headers or {}))
-    told.value.close()
-    return told.value.code
+    progress.value.close()
+    return progress.value.code
 
 
 def test_nothing_is_shown_without_the_password(server):

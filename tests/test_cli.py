@@ -21,7 +21,7 @@ from wherewhat.cli import VERBS, training
 from wherewhat.metrics import factors
 from wherewhat.metrics.distance import weights_file
 from wherewhat.recipes import RECIPES
-from wherewhat.runs import Run
+from wherewhat.run.folder import Run
 from wherewhat.train import loop
 
 LPIPS = weights_file("alex")
@@ -47,8 +47,8 @@ def call(capsys):
             status = 0
         except SystemExit as exit:
             status = exit.code or 0
-        told = capsys.readouterr()
-        return status, told.out, told.err
+        progress = capsys.readouterr()
+        return status, progress.out, progress.err
 
     return run
 
@@ -182,7 +182,7 @@ def test_the_installed_command_ends_with_2_and_one_message():
         ("train demo --seed -1", "--seed -1: give 0 or more"),
         ("train demo --processes 0", "--processes 0: give 1 or more"),
         ("train demo --batch 0 --images -5", "2 problems in recipe demo images is -5: it must be positive batch is 0"),
-        ("train demo --rate 0", "optimiser.rate is 0.0: it must be positive"),
+        ("train demo --rate 0", "optimizer.lr is 0.0: it must be positive"),
         ("train demo --resolution 100x100", "near it for square images: 80, 96, 112"),
         ("train demo --resolution 0x64", "--resolution 0x64: write it as 64, or height x width as in 128x96"),
         ("train demo --resolution 8", "leaves no stage for recipe demo: choose a larger one"),
@@ -235,9 +235,9 @@ def test_wrong_words_are_one_message_and_leave_nothing(words, message, refused):
         ("evaluate run/config.json", "is not a run"),
         ("traverse rum", "there is no run rum; did you mean run?"),
         ("traverse run", "weights are not on this machine"),
-        ("traverse run --dims 2 --distance pixels", "--dims 2: write latent dimensions from 0 to 1"),
-        ("traverse run --dims hue --distance pixels", "--dims hue: write latent dimensions"),
-        ("traverse run --dims ² --distance pixels", "--dims ²: write latent dimensions"),
+        ("traverse run --controls 2 --distance pixels", "--controls 2: write latent controls from 0 to 1"),
+        ("traverse run --controls hue --distance pixels", "--controls hue: write latent controls"),
+        ("traverse run --controls ² --distance pixels", "--controls ²: write latent controls"),
         ("traverse run --steps 1 --distance pixels", "--steps 1: a traversal takes 2 steps or more"),
         ("traverse run --reach 0 --distance pixels", "--reach 0: a traversal goes from −reach to +reach"),
         ("traverse run --out a.bmp --distance pixels", "a.bmp: its name must end in .png, .gif, .mp4"),
@@ -262,18 +262,18 @@ def test_cuda_asked_for_and_absent(words, refused, run_folder):
 # ------------------------------------------------------------------------------------------------------------ training
 
 
-def test_an_empty_folder_is_told(refused):
+def test_an_empty_folder_is_reported(refused):
     Path("nothing").mkdir()
     assert "nothing holds no images" in refused("train", "demo", "--data", "nothing", *SMALL)
     assert not Path("runs").exists()
 
 
-def test_images_smaller_than_the_resolution_are_told_with_the_largest_that_works(refused):
+def test_images_smaller_than_the_resolution_are_reported_with_the_largest_that_works(refused):
     folder = pictures("tiny", [(8, 12), (12, 8), (9, 9)])
-    told = refused("train", "demo", "--data", folder, *SMALL)
-    assert "no image of" in told
-    assert re.search(r"00.png \(8x12 is smaller than 16x16\)", told)
-    assert "The largest resolution that would work is 9x9" in told
+    progress = refused("train", "demo", "--data", folder, *SMALL)
+    assert "no image of" in progress
+    assert re.search(r"00.png \(8x12 is smaller than 16x16\)", progress)
+    assert "The largest resolution that would work is 9x9" in progress
     assert not Path("runs").exists()
 
 
@@ -302,9 +302,9 @@ def test_flags_reach_the_configuration(call):
     run = Run.open("runs/demo-s5")
     config, data = run.config, run.config.data
     assert (data.height, data.width, data.channels, data.fit) == (16, 32, 1, "pad")
-    assert (config.optimiser.rate, config.seed, config.batch, config.images) == (0.01, 5, 4, 8)
+    assert (config.optimizer.lr, config.seed, config.batch, config.total_images) == (0.01, 5, 4, 8)
     assert (config.precision, config.autoencoder.sigma, config.generator.stages[0].width) == ("fp32", 0.3, 8)
-    assert run.images == 8
+    assert run.images_seen == 8
     assert run.about["state"] == "done"
 
 
@@ -312,11 +312,11 @@ def test_another_configuration_in_the_folder_is_refused_with_the_difference(call
     words = ["train", "demo", "--out", "run", *SMALL]
     call(*words)
     before = Path("run/config.json").read_bytes()
-    told = refused(*words, "--set", "autoencoder.beta=3", "--seed", 4)
-    assert "run holds a training with other settings" in told
-    assert "autoencoder.beta: 5.0 → 3.0" in told
-    assert "seed: 0 → 4" in told
-    assert "Choose another folder with --out" in told
+    progress = refused(*words, "--set", "autoencoder.beta=3", "--seed", 4)
+    assert "run holds a training with other settings" in progress
+    assert "autoencoder.beta: 5.0 → 3.0" in progress
+    assert "seed: 0 → 4" in progress
+    assert "Choose another folder with --out" in progress
     assert Path("run/config.json").read_bytes() == before
 
 
@@ -350,7 +350,7 @@ def test_ctrl_c_ends_with_130(call, monkeypatch):
 
 
 def test_ctrl_c_while_training_saves_first(call, monkeypatch):
-    real = loop.step
+    real = loop.train_step
 
     def interrupting(state, images):
         os.kill(os.getpid(), 2)
@@ -375,7 +375,7 @@ def test_json_is_all_there_is_on_standard_output(call, run_folder):
     )
     rows = json.loads(out)
     assert status == 0
-    assert [row["metric"] for row in rows] == ["mig", "tpl", "dimensions"]
+    assert [row["metric"] for row in rows] == ["mig", "tpl", "controls"]
     assert all({"images", "metric", "value", "options"} <= row.keys() for row in rows)
     assert rows[1]["options"]["points"] == 25
     assert Run.open("run").rows("metrics") == rows
@@ -398,7 +398,7 @@ def test_scores_are_a_table_with_their_protocol(call, run_folder):
     assert status == 0
     assert re.search(r"mig +0\.\d{3} +fast", out)
     assert re.search(r"tpl +\d\.\d{3} ± \d\.\d{3} +small, pixels", out)
-    assert re.search(r"active dimensions +\d +TPL above 0.5", out)
+    assert re.search(r"active controls +\d +TPL above 0.5", out)
 
 
 def test_dci_is_drawn(call, run_folder, monkeypatch):
@@ -410,7 +410,7 @@ def test_dci_is_drawn(call, run_folder, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["png", "gif", "mp4"])
 def test_traverse_draws_where_it_says(kind, call, run_folder):
-    status, out, _ = call("traverse", "run", "--out", f"new/x.{kind}", "--dims", "z1,0", "--distance", "pixels")
+    status, out, _ = call("traverse", "run", "--out", f"new/x.{kind}", "--controls", "z1,0", "--distance", "pixels")
     assert (status, out) == (0, f"new/x.{kind}\n")
     head = Path(f"new/x.{kind}").read_bytes()[:12]
     assert {"png": b"\x89PNG", "gif": b"GIF89a", "mp4": b"ftyp"}[kind] in head
@@ -424,7 +424,7 @@ def test_traverse_measures_tpl_once(call, run_folder, monkeypatch):
     assert call(*words)[0] == 0
 
 
-def test_a_run_that_was_only_begun_is_told(refused, run_folder):
+def test_a_run_that_was_only_begun_is_reported(refused, run_folder):
     shutil.rmtree("run/checkpoints")
     assert "run has no checkpoint yet" in refused("traverse", "run", "--distance", "pixels")
 
@@ -456,13 +456,13 @@ def test_demo_trains_scores_and_draws(call, monkeypatch):
     assert status == 0
     assert [part for part in ("1/3", "2/3", "3/3") if part in err] == ["1/3", "2/3", "3/3"]
     run = Run.open("run")
-    assert run.images == 256
+    assert run.images_seen == 256
     scored = {row["metric"] for row in run.rows("metrics")}
-    assert scored == {*training.DEMO_METRICS, "dci_completeness", "dci_informativeness", "dimensions"}
+    assert scored == {*training.DEMO_METRICS, "dci_completeness", "dci_informativeness", "controls"}
     for name in training.DEMO_METRICS:
         assert re.search(rf"^ {name} +\d", out, re.M)
-    assert all(f"z{d.latent}" in out for d in run.dimensions)
-    pictures, _, page = out.partition("Pictures\n")[2].partition("All of it on one page\n")
+    assert all(f"z{d.index}" in out for d in run.control_table)
+    pictures, _, page = out.partition("ImagesOf\n")[2].partition("All of it on one page\n")
     drawn = [Path(line.strip()) for line in pictures.splitlines()]
     assert {p.name for p in drawn} >= {"traversals.png", "traversals.gif", "factors.png", "000000k-samples.png"}
     assert all(p.stat().st_size > 500 for p in drawn)
@@ -474,11 +474,11 @@ def test_minutes_end_a_demo_early_and_again_it_goes_on(call, monkeypatch):
     """What is scored is the last checkpoint; drawing and scoring are left out here."""
     monkeypatch.setitem(RECIPES, "demo", (small("demo", images=100_000), "a small demo"))
     monkeypatch.setattr(
-        evaluate, "evaluate", lambda run, *_, **__: run.log_metric({"images": run.images, "metric": ""})
+        evaluate, "evaluate", lambda run, *_, **__: run.log_metric({"images": run.images_seen, "metric": ""})
     )
-    monkeypatch.setattr("wherewhat.explore.draw.draw_traversals", lambda run, path, **_: path)
-    monkeypatch.setattr("wherewhat.explore.report.report", lambda *_, **__: None)
-    for name in ("show_dimensions", "show_scores"):
+    monkeypatch.setattr("wherewhat.viz.draw.draw_traversals", lambda run, path, **_: path)
+    monkeypatch.setattr("wherewhat.viz.report.report", lambda *_, **__: None)
+    for name in ("show_controls", "show_scores"):
         monkeypatch.setattr(training, name, lambda *_: None)
     monkeypatch.setattr(training, "draw_factor_maps", lambda *_: [])
     seen = []
@@ -486,15 +486,15 @@ def test_minutes_end_a_demo_early_and_again_it_goes_on(call, monkeypatch):
     for _ in range(2):
         assert call("demo", "--minutes", minutes)[0] == 0
         run = Run.open("runs/demo")
-        seen.append(run.images)
+        seen.append(run.images_seen)
         minutes = run.rows("train")[-1]["seconds"] / 60 + 0.005  # whatever the first sitting took
     assert 0 < seen[0] < seen[1] < 100_000
 
 
 def test_rotating_draws_curves_and_tells_scores(run_folder, call):
     flags = ["--pair", 0, 1, "--angles", 5, "--distance", "pixels"]
-    status, told, _ = call("rotate", run_folder, *flags, "--out", "curves.png")
-    assert status == 0 and "z0 and z1: axis score" in told and Path("curves.png").is_file()
+    status, progress, _ = call("rotate", run_folder, *flags, "--out", "curves.png")
+    assert status == 0 and "z0 and z1: axis score" in progress and Path("curves.png").is_file()
     (record,) = json.loads(call("rotate", run_folder, *flags, "--json")[1])
     assert record["degrees"] == [0, 45, 90, 135, 180] and len(record["lengths"]) == 5
 
@@ -514,7 +514,7 @@ def test_anyones_codes_and_generator_are_scored(call, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "progress"),
     [
         (["nobodys:generate"], "there is no nobodys:generate: No module named 'nobodys'"),
         (["json:dumps"], "json:dumps takes latents: say how many with --codes"),
@@ -527,8 +527,8 @@ def test_anyones_codes_and_generator_are_scored(call, tmp_path, monkeypatch):
         (["run", "--until", "few"], "--until few: give a share"),
     ],
 )
-def test_what_cannot_be_scored_is_told(call, words, told):
+def test_what_cannot_be_scored_is_reported(call, words, progress):
     np.savez("other.npz", z=np.zeros(3))
     Path("text.npz").write_text("codes")
     status, out, err = call("evaluate", *words)
-    assert (status, out) == (2, "") and told in err
+    assert (status, out) == (2, "") and progress in err

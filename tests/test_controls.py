@@ -1,4 +1,4 @@
-"""Controls: components and rings are found where they are and only there; going there and back loses nothing."""
+"""Controls: components and polar_pairs are found where they are and only there; going there and back loses nothing."""
 
 import json
 
@@ -11,16 +11,15 @@ from hypothesis import strategies as st
 from wherewhat.nn.controls import (
     REACH,
     Controls,
-    Ring,
+    PolarPair,
     dependence,
     entropy,
-    find_controls,
-    find_rings,
+    find_polar_pairs,
+    fit_controls,
+    fit_ica,
     mutual_information,
-    unfold,
-    unmix,
 )
-from wherewhat.nn.generator import of_controls
+from wherewhat.nn.generator import control_masks
 
 RNG = np.random.default_rng(0)
 
@@ -38,7 +37,7 @@ def codes_with_a_ring(count: int = 4000, noise: float = 0.1, values: int | None 
 
 
 def sources(count: int = 6000) -> np.ndarray:
-    """Two uniform variables and an angle around a circle: four independent or ring-shaped components."""
+    """Two uniform variables and an angle around a circle: four independent or pair-shaped components."""
     turn = RNG.uniform(-np.pi, np.pi, count)
     plain = RNG.uniform(-1.7, 1.7, (count, 2))
     return np.column_stack([plain, 1.4 * np.cos(turn), 1.4 * np.sin(turn)]) + 0.05 * RNG.standard_normal((count, 4))
@@ -52,30 +51,30 @@ def nested(matrix: np.ndarray) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(row) for row in matrix.tolist())
 
 
-# ---------------------------------------------------------------------------------------------------------------- rings
+# ---------------------------------------------------------------------------------------------------------------- polar_pairs
 
 
 @pytest.mark.parametrize("values", [None, 10])
 def test_the_ring_is_found_and_nothing_else(values: int | None) -> None:
-    rings = find_rings(codes_with_a_ring(values=values))
-    assert [(r.angle, r.radius) for r in rings] == [(1, 4)]
-    assert abs(rings[0].centre[0] - 0.2) < 0.1 and abs(rings[0].centre[1] + 0.1) < 0.1
-    assert abs(rings[0].middle - 1.3) < 0.1
+    polar_pairs = find_polar_pairs(codes_with_a_ring(values=values))
+    assert [(r.angle, r.radius) for r in polar_pairs] == [(1, 4)]
+    assert abs(polar_pairs[0].centre[0] - 0.2) < 0.1 and abs(polar_pairs[0].centre[1] + 0.1) < 0.1
+    assert abs(polar_pairs[0].middle - 1.3) < 0.1
 
 
 def test_normal_and_correlated_latents_are_no_ring() -> None:
     z = RNG.standard_normal((4000, 4))
     z[:, 3] = 0.9 * z[:, 2] + 0.4 * z[:, 3]
-    assert find_rings(z) == ()
+    assert find_polar_pairs(z) == ()
 
 
 def test_a_square_of_two_uniform_latents_is_no_ring() -> None:
-    assert find_rings(RNG.uniform(-2, 2, (4000, 2))) == ()
+    assert find_polar_pairs(RNG.uniform(-2, 2, (4000, 2))) == ()
 
 
 def test_a_turn_begins_between_the_values() -> None:
     z = codes_with_a_ring(noise=0.02, values=8)
-    angle = Controls.plain(5, find_rings(z)).read(torch.from_numpy(z))[:, 1]
+    angle = Controls.plain(5, find_polar_pairs(z)).encode(torch.from_numpy(z))[:, 1]
     assert angle.abs().max() < REACH - 0.1  # no value is cut in two by the jump
     assert (np.diff(np.sort(angle.numpy())) > 0.2).sum() == 7
 
@@ -91,9 +90,9 @@ def fan(count: int = 6000) -> np.ndarray:
 def test_an_arc_becomes_a_place_and_a_size() -> None:
     made = fan()
     codes = made[:, :3] + 0.02 * RNG.standard_normal((len(made), 3))
-    (arc,) = find_rings(codes)
+    (arc,) = find_polar_pairs(codes)
     assert {arc.angle, arc.radius} == {0, 2} and 3.8 < arc.turn < 4.4
-    read = Controls.plain(3, (arc,)).read(torch.from_numpy(codes)).numpy()
+    read = Controls.plain(3, (arc,)).encode(torch.from_numpy(codes)).numpy()
     fit = np.abs(np.corrcoef(np.column_stack([made[:, 3:], read]).T))[:2, 2:]
     assert fit[0, arc.angle] > 0.97 and fit[1, arc.radius] > 0.97
     assert fit[0, arc.radius] < 0.15 and fit[1, arc.angle] < 0.15
@@ -102,17 +101,17 @@ def test_an_arc_becomes_a_place_and_a_size() -> None:
 
 
 def test_going_to_an_arc_and_back_loses_nothing_even_beyond_its_ends() -> None:
-    arc = Ring(0, 1, (0.3, -0.2), 0.4, 1.5, 0.4, 4.0)
+    arc = PolarPair(0, 1, (0.3, -0.2), 0.4, 1.5, 0.4, 4.0)
     z = torch.from_numpy(RNG.standard_normal((500, 2)))
     controls = Controls.plain(2, (arc,))
-    assert torch.allclose(controls.write(controls.read(z)), z, atol=1e-9)
-    far = controls.write(torch.tensor([[9.0, 0.0], [2 * REACH * np.pi / 4.0, 0.0]], dtype=torch.float64))
+    assert torch.allclose(controls.decode(controls.encode(z)), z, atol=1e-9)
+    far = controls.decode(torch.tensor([[9.0, 0.0], [2 * REACH * np.pi / 4.0, 0.0]], dtype=torch.float64))
     assert torch.allclose(far[0], far[1])  # the middle of the gap, no further
 
 
 def test_one_turn_ends_where_it_began() -> None:
-    ring = Ring(0, 1, (0.0, 0.0), 0.7, 1.0, 0.2)
-    ends = unfold(torch.tensor([[-REACH, 0.0], [REACH, 0.0], [3 * REACH, 0.0]]), (ring,))
+    pair = PolarPair(0, 1, (0.0, 0.0), 0.7, 1.0, 0.2)
+    ends = from_polar(torch.tensor([[-REACH, 0.0], [REACH, 0.0], [3 * REACH, 0.0]]), (pair,))
     assert torch.allclose(ends[0], ends[1], atol=1e-6) and torch.equal(ends[1], ends[2])
 
 
@@ -121,55 +120,55 @@ def test_one_turn_ends_where_it_began() -> None:
 
 def test_turned_sources_are_found_again() -> None:
     made = sources()
-    found = find_controls(made @ TURN.T)
-    assert found is not None and len(found.rings) == 1
-    read = found.read(torch.from_numpy(made @ TURN.T)).numpy()
+    found = fit_controls(made @ TURN.T)
+    assert found is not None and len(found.polar_pairs) == 1
+    read = found.encode(torch.from_numpy(made @ TURN.T)).numpy()
     angle = np.arctan2(made[:, 3], made[:, 2])
-    ring = found.rings[0]
-    straight = [k for k in range(4) if k not in (ring.angle, ring.radius)]
+    pair = found.polar_pairs[0]
+    straight = [k for k in range(4) if k not in (pair.angle, pair.radius)]
     fit = np.abs(np.corrcoef(made[:, :2].T, read[:, straight].T))[:2, 2:]
     assert sorted(fit.argmax(1)) == [0, 1] and fit.max(1).min() > 0.97
-    assert mutual_information(angle, read[:, ring.angle]) > 2
+    assert mutual_information(angle, read[:, pair.angle]) > 2
 
 
 def test_sources_that_lie_along_the_latents_are_left_there() -> None:
     made = sources()
-    found = find_controls(made)
+    found = fit_controls(made)
     assert found is not None
-    assert (np.abs(found.shares()) > 0.2).sum() == 4 + 2  # each its own latent; both of the ring for angle and radius
+    assert (np.abs(found.shares()) > 0.2).sum() == 4 + 2  # each its own latent; both of the pair for angle and radius
 
 
 def test_a_ring_that_was_found_is_kept_whatever_else_depends_least(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Estimates of dependence go wrong for undertrained models; rings do not come about by chance."""
+    """Estimates of dependence go wrong for undertrained models; polar_pairs do not come about by chance."""
     made = sources()
     for sign in (1, -1):
         monkeypatch.setattr(
             "wherewhat.nn.controls.dependence", lambda c, codes, sign=sign: sign * float(np.abs(c.mixing).sum())
         )
         for codes in (made, made @ TURN.T):
-            found = find_controls(codes)
-            assert found is not None and len(found.rings) == 1
+            found = fit_controls(codes)
+            assert found is not None and len(found.polar_pairs) == 1
 
 
 def test_normal_codes_ask_for_nothing() -> None:
     codes = RNG.standard_normal((6000, 3))
     codes[:, 2] *= 0.01
-    found = find_controls(codes)
-    assert found is None or np.allclose(found.read(torch.from_numpy(codes))[:, 2], codes[:, 2])
-    assert find_controls(codes, "latents") is None and find_controls(codes, "rings") is None
+    found = fit_controls(codes)
+    assert found is None or np.allclose(found.encode(torch.from_numpy(codes))[:, 2], codes[:, 2])
+    assert fit_controls(codes, "latents") is None and fit_controls(codes, "polar_pairs") is None
 
 
 def test_unused_latents_are_left_alone() -> None:
     codes = np.column_stack([sources() @ TURN.T, 0.05 * RNG.standard_normal(6000)])
-    found = unmix(codes, ALL[: codes.shape[1]])
+    found = fit_ica(codes, ALL[: codes.shape[1]])
     assert found is not None
     mixing = np.array(found.mixing)
     assert (mixing[4, :4] == 0).all() and (mixing[:4, 4] == 0).all() and mixing[4, 4] == 1
-    assert unmix(codes[:, 3:], ALL[:2]) is None
+    assert fit_ica(codes[:, 3:], ALL[:2]) is None
 
 
 def test_a_component_stands_in_the_place_of_a_latent_it_moves() -> None:
-    mixing = np.array(unmix(sources() @ TURN.T, ALL[:4]).mixing)  # type: ignore[union-attr]
+    mixing = np.array(fit_ica(sources() @ TURN.T, ALL[:4]).mixing)  # type: ignore[union-attr]
     assert (np.diag(mixing) > 0).all()
     components = np.random.default_rng(0).permutation(4)
     assert np.abs(np.diag(mixing)).sum() >= np.abs(mixing[np.arange(4), components]).sum()
@@ -182,12 +181,14 @@ def test_entropy_of_known_distributions() -> None:
 
 def test_dependence_is_least_for_the_sources_however_they_are_scaled() -> None:
     made = sources()
-    rings = find_rings(made)
+    polar_pairs = find_polar_pairs(made)
     scale = np.diag([0.5, 2.0, 1.5, 1.5])
-    own = dependence(Controls.plain(4, rings), made)
-    assert abs(dependence(Controls(nested(scale), (0.0,) * 4, find_rings(made / np.diag(scale))), made) - own) < 0.05
+    own = dependence(Controls.plain(4, polar_pairs), made)
+    assert (
+        abs(dependence(Controls(nested(scale), (0.0,) * 4, find_polar_pairs(made / np.diag(scale))), made) - own) < 0.05
+    )
     assert dependence(Controls(nested(TURN), (0.0,) * 4), made) > own + 1
-    assert dependence(Controls.plain(4), made) > own + 1  # a ring's two components depend on each other
+    assert dependence(Controls.plain(4), made) > own + 1  # a pair's two components depend on each other
 
 
 # ------------------------------------------------------------------------------------------------------- there and back
@@ -196,15 +197,15 @@ def test_dependence_is_least_for_the_sources_however_they_are_scaled() -> None:
 @given(st.integers(0, 10_000))
 def test_reading_and_writing_undo_each_other(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    rings = (
-        Ring(0, 3, (0.1, -0.2), float(rng.uniform(-4, 4)), 1.0, 0.3),
-        Ring(4, 1, (0.0, 0.0), float(rng.uniform(-4, 4)), 2.0, 1.5),
+    polar_pairs = (
+        PolarPair(0, 3, (0.1, -0.2), float(rng.uniform(-4, 4)), 1.0, 0.3),
+        PolarPair(4, 1, (0.0, 0.0), float(rng.uniform(-4, 4)), 2.0, 1.5),
     )
     mixing = np.eye(6) + 0.2 * rng.standard_normal((6, 6))
-    controls = Controls(tuple(map(tuple, mixing.tolist())), tuple(rng.standard_normal(6).tolist()), rings)
+    controls = Controls(tuple(map(tuple, mixing.tolist())), tuple(rng.standard_normal(6).tolist()), polar_pairs)
     z = torch.from_numpy(rng.standard_normal((50, 6)))
-    moved = controls.read(z)
-    assert torch.allclose(controls.write(moved), z, atol=1e-8)
+    moved = controls.encode(z)
+    assert torch.allclose(controls.decode(moved), z, atol=1e-8)
     assert moved[:, [0, 4]].abs().max() <= REACH
     assert Controls.from_json(json.loads(json.dumps(controls.to_json()))) == controls
 
@@ -212,7 +213,7 @@ def test_reading_and_writing_undo_each_other(seed: int) -> None:
 def test_a_control_acts_where_the_latents_it_moves_do() -> None:
     coarse, fine = torch.rand(2, 2, 4, 4), torch.rand(2, 1, 8, 8)
     controls = Controls(((1.0, 0.0, 0.0), (0.0, 2.0, 0.0), (0.0, 1.0, 1.0)), (0.0, 0.0, 0.0))
-    first, second = of_controls((coarse, fine), controls)
+    first, second = control_masks((coarse, fine), controls)
     assert torch.equal(first[:, 0], coarse[:, 0]) and torch.equal(second, fine)
     half = torch.nn.functional.interpolate(fine, (4, 4), mode="bilinear", align_corners=False)[:, 0] / 2
     assert torch.allclose(first[:, 1], torch.maximum(coarse[:, 1], half))
@@ -220,7 +221,7 @@ def test_a_control_acts_where_the_latents_it_moves_do() -> None:
 
 def test_angle_and_radius_act_in_the_same_place() -> None:
     masks = (torch.rand(2, 3, 4, 4),)
-    (made,) = of_controls(masks, Controls.plain(3, (Ring(0, 2, (0.0, 0.0), 0.0, 1.0, 1.0),)))
+    (made,) = control_masks(masks, Controls.plain(3, (PolarPair(0, 2, (0.0, 0.0), 0.0, 1.0, 1.0),)))
     union = torch.maximum(masks[0][:, 0], masks[0][:, 2])
     assert torch.equal(made, torch.stack([union, masks[0][:, 1], union], 1))
 

@@ -10,11 +10,11 @@ from test_evaluate import enlivened
 from test_pictures import places, the_place
 
 from wherewhat import cli
+from wherewhat.editing import edit
+from wherewhat.editing.edit import Change, changed, onto, read_change, read_source, taken, transfer_grid
 from wherewhat.errors import UserError
-from wherewhat.explore import edit
-from wherewhat.explore.canvas import to_image, to_pixels, to_tiles
-from wherewhat.explore.edit import Change, changed, onto, read_change, read_source, taken, transfer_grid
-from wherewhat.runs import Run
+from wherewhat.run.folder import Run
+from wherewhat.viz.canvas import to_image, to_pixels, to_tiles
 
 CODES = torch.tensor([[0.5, -1.0, 1.9], [0.0, 0.25, -0.5]])
 
@@ -65,9 +65,9 @@ def test_a_sign_moves_and_a_plain_number_puts(run, words, expected):
     "words", ["smile", "smile=", "smile=much", "smile=++2", "=2", "smile=1e3", "smile=nan", "smil=1"]
 )
 def test_other_words_are_refused_in_one_line(run, words):
-    with pytest.raises(UserError, match=r"write NAME=\+2|no dimension smil|no dimension ") as told:
+    with pytest.raises(UserError, match=r"write NAME=\+2|no control smil|no control ") as progress:
         read_change(run, words)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(progress.value)
 
 
 def test_a_source_is_a_picture_and_its_dimensions(run):
@@ -147,7 +147,7 @@ def test_editing_shows_photograph_reconstruction_and_edit(run, files, capsys, tm
         str(tmp_path / name) for name in ("a.png", "new/photo0.png", "new/photo1.png")
     ]
     photos = edit.open_photos(run, files)
-    codes = run.recogniser(photos)
+    codes = run.encoder(photos)
     wanted = codes + torch.tensor([[0.0, 1.0]])
     wanted[:, 0] = -0.5
     made, edited = run.generator(codes).image, run.generator(wanted).image
@@ -188,23 +188,33 @@ def test_onto_the_photograph_keeps_its_resolution(run, files, tmp_path):
 def test_what_is_taken_from_another_picture_is_that_pictures_code(run, files, tmp_path):
     words = ["edit", str(run.path), str(files[0]), "--steps", "0", "--device", "cpu", "--save", str(tmp_path / "new")]
     cli.main([*words, "--from", f"{files[1]}:smile"])
-    codes = run.recogniser(edit.open_photos(run, files))
+    codes = run.encoder(edit.open_photos(run, files))
     wanted = run.generator(torch.stack([codes[0, 0], codes[1, 1]])[None]).image
     with Image.open(tmp_path / "new" / "photo0.png") as alone:
         assert abs(np.asarray(alone).astype(int) - to_pixels(wanted)[0]).max() <= 1
 
 
 def test_transfer_draws_the_grid(run, files, tmp_path):
-    words = ["transfer", str(run.path), *map(str, files), "--from", str(files[1]), "--dims", "smile", "--steps", "0"]
+    words = [
+        "transfer",
+        str(run.path),
+        *map(str, files),
+        "--from",
+        str(files[1]),
+        "--controls",
+        "smile",
+        "--steps",
+        "0",
+    ]
     cli.main([*words, "--out", str(tmp_path / "a.png"), "--device", "cpu"])
-    codes = run.recogniser(edit.open_photos(run, files))
+    codes = run.encoder(edit.open_photos(run, files))
     wanted = taken(codes, codes[1], [1])
     picture = Image.open(tmp_path / "a.png").convert("RGB")
     assert places(picture, to_tiles(run.generator(wanted).image)[0])
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "progress"),
     [
         ([], "nothing to edit"),
         (["--set", "smlie=+1"], "did you mean smile"),
@@ -214,14 +224,14 @@ def test_transfer_draws_the_grid(run, files, tmp_path):
         (["--set", "smile=1", "--out", "a.jpg"], "must end in .png"),
     ],
 )
-def test_what_cannot_be_edited_is_told(run, files, words, told, capsys):
+def test_what_cannot_be_edited_is_reported(run, files, words, progress, capsys):
     with pytest.raises(SystemExit) as exit:
         cli.main(["edit", str(run.path), str(files[0]), "--steps", "0", "--device", "cpu", *words])
     assert exit.value.code == 2
-    assert told in capsys.readouterr().err
+    assert progress in capsys.readouterr().err
 
 
-def test_no_photograph_is_told(run, capsys):
+def test_no_photograph_is_reported(run, capsys):
     with pytest.raises(SystemExit) as exit:
         cli.main(["edit", str(run.path), "--set", "smile=1", "--steps", "0"])
     assert exit.value.code == 2

@@ -1,4 +1,4 @@
-"""From a run to scores: encoding, the table of dimensions, what is written, and what is refused."""
+"""From a run to scores: encoding, the table of controls, what is written, and what is refused."""
 
 import json
 import re
@@ -10,21 +10,21 @@ import pytest
 import torch
 from PIL import Image
 
-from wherewhat import evaluate as scores
 from wherewhat.config import to_json
 from wherewhat.data.factors import Factors
 from wherewhat.errors import UserError
-from wherewhat.evaluate import Pictures, choose, encode, evaluate, extent
+from wherewhat.evaluation import evaluate as scores
+from wherewhat.evaluation.evaluate import ImagesOf, choose, encode, evaluate, extent
 from wherewhat.metrics import factors as supervised
 from wherewhat.metrics.distance import Pixels
 from wherewhat.metrics.tpl import tpl
 from wherewhat.nn.controls import Controls
-from wherewhat.runs import Dimension, Run
+from wherewhat.run.folder import ControlSummary, Run
 
 ALL = [
     "factor_vae", "beta_vae", "mig", "dci", "dci_completeness", "dci_informativeness", "sap", "modularity",
     "explicitness", "irs", "infomec", "infomec_explicitness", "infomec_compactness", "total_correlation", "psnr",
-    "ssim", "tpl", "dimensions",
+    "ssim", "tpl", "controls",
 ]  # fmt: skip
 
 
@@ -63,9 +63,9 @@ def enlivened(trained, path):
     torch.manual_seed(0)
     style = run.generator.stages[0].style
     style.copy_(torch.randn_like(style) * torch.tensor([[10.0], [30.0]]))
-    for weights in run.recogniser.parameters():
+    for weights in run.encoder.parameters():
         weights.copy_(torch.randn_like(weights) * 0.2)
-    run.save(64, run.generator, run.recogniser, {"images": 64})
+    run.save(64, run.generator, run.encoder, {"images": 64})
     return Run.open(path)
 
 
@@ -95,12 +95,12 @@ def test_scores_are_those_of_the_metrics_on_the_codes(lively):
     run, rows = lively
     values = {row["metric"]: row for row in rows}
     data = scores.open_data(run.config.data)
-    codes, factors = encode(run.recogniser, data, 10_000)
+    codes, factors = encode(run.encoder, data, 10_000)
     codes = codes.astype(np.float64)
     assert values["mig"]["value"] == pytest.approx(supervised.mig(codes, factors, np.random.default_rng(0)).score)
     for name in ("factor_vae", "sap"):
-        told = supervised.score(name, codes, factors, supervised.PROTOCOLS["fast"], 0)
-        assert values[name]["value"] == pytest.approx(told["value"])
+        progress = supervised.score(name, codes, factors, supervised.PROTOCOLS["fast"], 0)
+        assert values[name]["value"] == pytest.approx(progress["value"])
     assert values["mig"]["value"] > 0
     assert values["mig"]["options"]["encoded"] == 10_000
     assert values["mig"]["options"]["factors"] == list(data.factors.names)
@@ -112,7 +112,7 @@ def test_scores_are_those_of_the_metrics_on_the_codes(lively):
 
 def test_the_tpl_of_a_run_is_that_of_its_generator(lively):
     run, rows = lively
-    result = tpl(Pictures(run.generator), 2, Pixels(), "small", threshold=0.05)
+    result = tpl(ImagesOf(run.generator), 2, Pixels(), "small", threshold=0.05)
     row = next(row for row in rows if row["metric"] == "tpl")
     assert row["value"] == pytest.approx(result.score)
     assert row["details"]["per_latent"] == pytest.approx(result.per_latent.tolist())
@@ -126,10 +126,10 @@ def test_scoring_again_replaces_rows_and_other_options_stand_beside_them(run):
 
     for _ in range(2):
         evaluate(run, ["mig", "tpl"], "fast", distance="pixels")
-    assert [count(name) for name in ("mig", "tpl", "dimensions")] == [1, 1, 1]
+    assert [count(name) for name in ("mig", "tpl", "controls")] == [1, 1, 1]
     evaluate(run, ["tpl"], "fast", distance="pixels", threshold=0.25)
     evaluate(run, ["mig"], "fast", seed=1)
-    assert [count(name) for name in ("mig", "tpl", "dimensions")] == [2, 2, 2]
+    assert [count(name) for name in ("mig", "tpl", "controls")] == [2, 2, 2]
     assert run.latest("tpl")["options"]["threshold"] == 0.25
     evaluate(run, ["tpl"], "fast", distance="pixels")
     assert count("tpl") == 2
@@ -150,7 +150,7 @@ def test_an_evaluation_that_was_stopped_goes_on(run, monkeypatch):
     monkeypatch.setattr(supervised, "score", lambda name, *rest: measured.append(name) or score(name, *rest))
     rows = evaluate(run, ["dci", "tpl"], "fast", distance="pixels")
     assert measured == []
-    assert [row["metric"] for row in rows] == ["dci", "dci_completeness", "dci_informativeness", "tpl", "dimensions"]
+    assert [row["metric"] for row in rows] == ["dci", "dci_completeness", "dci_informativeness", "tpl", "controls"]
     assert evaluate(run, ["dci"], "fast", seed=1) != rows[:3] and measured == ["dci"]
     evaluate(run, ["dci"], "fast", again=True)
     assert measured == ["dci", "dci"]
@@ -158,10 +158,10 @@ def test_an_evaluation_that_was_stopped_goes_on(run, monkeypatch):
 
 def test_scores_of_one_reading_of_the_latents_are_not_taken_for_those_of_another(run):
     """The benchmark of recipes scores a run's controls, then its latents as trained."""
-    codes = run.config.generator.codes
+    codes = run.config.generator.latents
     rows = evaluate(run, ["mig"], "fast")
     turned = tuple(map(tuple, np.linalg.qr(np.random.default_rng(0).standard_normal((codes, codes)))[0].tolist()))
-    run.generator.controls = run.recogniser.controls = Controls(turned, (0.0,) * codes)
+    run.generator.controls = run.encoder.controls = Controls(turned, (0.0,) * codes)
     others = evaluate(run, ["mig"], "fast")
     assert others[0]["value"] != rows[0]["value"]
     assert run.latest("mig")["value"] == others[0]["value"]
@@ -200,7 +200,7 @@ def test_continuous_factors_are_cut_into_equally_filled_bins():
         (np.zeros((9, 1), int), ["dci", "mgi"], "there is no metric mgi; did you mean mig?"),
     ],
 )
-def test_codes_that_cannot_be_scored_so_are_told(factors, metrics, words):
+def test_codes_that_cannot_be_scored_so_are_reported(factors, metrics, words):
     with pytest.raises(UserError, match=re.escape(words)):
         scores.evaluate_codes(np.random.default_rng(0).standard_normal((9, 2)), factors, None, metrics)
 
@@ -220,43 +220,43 @@ def test_factors_that_never_vary_are_left_out():
     assert row["value"] == pytest.approx(whole.score)
 
 
-def test_progress_is_told_from_0_to_1(run):
-    told = []
-    evaluate(run, ["mig", "tpl"], "fast", distance="pixels", told=lambda what, done: told.append((what, done)))
-    assert list(dict.fromkeys(what for what, _ in told)) == ["mig", "encoding", "tpl", "done"]
-    assert all(0 <= done <= 1 for _, done in told)
+def test_progress_is_reported_from_0_to_1(run):
+    progress = []
+    evaluate(run, ["mig", "tpl"], "fast", distance="pixels", progress=lambda what, done: progress.append((what, done)))
+    assert list(dict.fromkeys(what for what, _ in progress)) == ["mig", "encoding", "tpl", "done"]
+    assert all(0 <= done <= 1 for _, done in progress)
 
 
 # ---------------------------------------------------------------------------------------------------------- encoding
 
 
 def test_codes_are_those_of_the_recogniser_image_by_image(trained):
-    recogniser = Run.open(trained).recogniser
-    codes, factors = encode(recogniser, Few(), 12, batch=5)
+    encoder = Run.open(trained).encoder
+    codes, factors = encode(encoder, Few(), 12, batch=5)
     images = Few().images(np.arange(12))
     for i in range(12):
         with torch.no_grad():
-            alone = recogniser(torch.from_numpy(images[i : i + 1]).float() / 255 * 2 - 1)
+            alone = encoder(torch.from_numpy(images[i : i + 1]).float() / 255 * 2 - 1)
         np.testing.assert_allclose(codes[i], alone[0].numpy(), atol=1e-5)
         assert factors[i].tolist() == [i // 4, i % 4]
 
 
 @pytest.mark.parametrize("count", [12, 13, 50_000])
 def test_every_image_is_read_once_if_there_are_no_more(trained, count):
-    codes, factors = encode(Run.open(trained).recogniser, Few(), count, seed=3, batch=5)
+    codes, factors = encode(Run.open(trained).encoder, Few(), count, seed=3, batch=5)
     assert codes.shape == (12, 2)
     assert len(np.unique(factors, axis=0)) == 12
 
 
 def test_of_more_images_some_are_drawn_without_replacement_by_seed(trained):
-    recogniser = Run.open(trained).recogniser
-    drawn = [encode(recogniser, Few(), 7, seed=seed).factors for seed in (0, 0, 1)]
+    encoder = Run.open(trained).encoder
+    drawn = [encode(encoder, Few(), 7, seed=seed).factors for seed in (0, 0, 1)]
     assert [len(np.unique(factors, axis=0)) for factors in drawn] == [7, 7, 7]
     assert (drawn[0] == drawn[1]).all()
     assert (drawn[0] != drawn[2]).any()
 
 
-# -------------------------------------------------------------------------------------------- the table of dimensions
+# -------------------------------------------------------------------------------------------- the table of controls
 
 
 def test_dimensions_are_sorted_by_their_tpl_and_can_be_read_back(lively):
@@ -265,7 +265,7 @@ def test_dimensions_are_sorted_by_their_tpl_and_can_be_read_back(lively):
     assert [d["latent"] for d in table] == np.argsort(lengths)[::-1].tolist() == [1, 0]
     assert [d["tpl"] for d in table] == sorted(lengths, reverse=True)
     assert [d["active"] for d in table] == [d["tpl"] > 0.05 for d in table] == [True, False]
-    assert [asdict(d) for d in run.dimensions] == table
+    assert [asdict(d) for d in run.control_table] == table
 
 
 def test_dimensions_are_described_by_their_own_mask_length_and_code(lively, monkeypatch):
@@ -279,8 +279,8 @@ def test_dimensions_are_described_by_their_own_mask_length_and_code(lively, monk
     result = scores.lengths.tpl_score(segments, 1.0)
     first, second = scores.describe(lively[0].generator, result, encoded, Few())
     assert (first.share, second.share) == (pytest.approx(1), pytest.approx(1))
-    assert replace(first, share=None) == Dimension(0, 1.5, 0.5, True, 2 / 16, 12 / 16, 1 / 8, 0.25, "size")
-    assert replace(second, share=None) == Dimension(1, 0.375, 0.125, False, 0.5, 0.5, 1.0, 0.75, "hue")
+    assert replace(first, share=None) == ControlSummary(0, 1.5, 0.5, True, 2 / 16, 12 / 16, 1 / 8, 0.25, "size")
+    assert replace(second, share=None) == ControlSummary(1, 0.375, 0.125, False, 0.5, 0.5, 1.0, 0.75, "hue")
     unlabelled = scores.describe(lively[0].generator, result, None, Few())
     assert [(d.factor, d.share) for d in unlabelled] == [(None, None)] * 2
 
@@ -289,9 +289,9 @@ def test_masks_are_means_over_images(lively):
     run, _ = lively
     z = torch.from_numpy(np.random.default_rng([0, 1]).standard_normal((64, 2), np.float32))
     masks = run.generator(z).masks_at(16, 16).mean(0).numpy()
-    for d in run.dimensions:
-        assert d.peak == pytest.approx(masks[d.latent].max(), rel=1e-4)
-        assert d.area == pytest.approx(extent(masks[d.latent])[2], abs=0.02)
+    for d in run.control_table:
+        assert d.peak == pytest.approx(masks[d.index].max(), rel=1e-4)
+        assert d.area == pytest.approx(extent(masks[d.index])[2], abs=0.02)
 
 
 def test_the_extent_of_a_mask_is_where_it_is_above_half_its_peak():
@@ -307,7 +307,7 @@ def test_the_extent_of_a_mask_is_where_it_is_above_half_its_peak():
 
 
 def place(row=0.5, column=0.5, area=0.1, peak=1.0):
-    return Dimension(0, 1.0, 0.1, True, row, column, area, peak).place
+    return ControlSummary(0, 1.0, 0.1, True, row, column, area, peak).place
 
 
 def test_places_have_words():
@@ -357,7 +357,7 @@ def test_one_word_names_the_protocols_of_both_kinds(asked, chosen):
         ((None, "dlib", "larg"), "no TPL protocol larg; did you mean large?"),
     ],
 )
-def test_unknown_names_are_told_with_the_nearest(asked, words):
+def test_unknown_names_are_reported_with_the_nearest(asked, words):
     with pytest.raises(UserError, match=re.escape(words)):
         choose(*asked)
 
@@ -366,15 +366,15 @@ def test_a_folder_of_images_has_scores_that_need_no_factors(run, tmp_path, monke
     monkeypatch.setenv("WHEREWHAT_CACHE", str(tmp_path / "cache"))
     run = without_factors(run, tmp_path / "images")
     rows = evaluate(run, None, "fast", distance="pixels")
-    assert [row["metric"] for row in rows] == ["total_correlation", "psnr", "ssim", "tpl", "dimensions"]
-    assert all(d.factor is None and d.share is None for d in run.dimensions)
+    assert [row["metric"] for row in rows] == ["total_correlation", "psnr", "ssim", "tpl", "controls"]
+    assert all(d.factor is None and d.share is None for d in run.control_table)
     before = run.rows("metrics")
     with pytest.raises(UserError, match=r"the factors of images are not known, so mig cannot be measured"):
         evaluate(run, ["tpl", "mig"], "fast", distance="pixels")
     assert run.rows("metrics") == before
 
 
-def test_missing_lpips_weights_are_told_before_anything_is_measured(run, tmp_path, monkeypatch):
+def test_missing_lpips_weights_are_reported_before_anything_is_measured(run, tmp_path, monkeypatch):
     monkeypatch.setenv("WHEREWHAT_CACHE", str(tmp_path))
     monkeypatch.setattr(scores, "encode", None)
     with pytest.raises(UserError, match=r"weights are not on this machine.*wherewhat weights"):
@@ -382,7 +382,7 @@ def test_missing_lpips_weights_are_told_before_anything_is_measured(run, tmp_pat
     assert run.rows("metrics") == []
 
 
-def test_images_too_small_for_the_distance_are_told_before_anything_is_measured(run, monkeypatch):
+def test_images_too_small_for_the_distance_are_reported_before_anything_is_measured(run, monkeypatch):
     from test_distance import random_weights
 
     from wherewhat.metrics.distance import Lpips
@@ -393,7 +393,7 @@ def test_images_too_small_for_the_distance_are_told_before_anything_is_measured(
         evaluate(run, None, "fast")
 
 
-def test_a_run_without_a_checkpoint_is_told(run):
+def test_a_run_without_a_checkpoint_is_reported(run):
     shutil.rmtree(run.path / "checkpoints")
     with pytest.raises(UserError, match="has no checkpoint yet"):
         evaluate(run, ["tpl"], "fast", distance="pixels")

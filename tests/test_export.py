@@ -14,15 +14,15 @@ from PIL import Image
 from test_evaluate import enlivened
 
 from wherewhat import cli
+from wherewhat.editing import export as exporting
+from wherewhat.editing.export import BATCHES, export
 from wherewhat.errors import UserError
-from wherewhat.explore import export as exporting
-from wherewhat.explore.canvas import to_image, to_pixels
-from wherewhat.explore.export import BATCHES, export
-from wherewhat.nn.controls import Controls, Ring
-from wherewhat.runs import Run
+from wherewhat.nn.controls import Controls, PolarPair
+from wherewhat.run.folder import Run
+from wherewhat.viz.canvas import to_image, to_pixels
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "onnx_sliders.py"
-MIXED = Controls(((1.0, 0.5), (-0.5, 1.5)), (0.2, -0.1), (Ring(0, 1, (0.1, 0.2), 0.3, 1.0, 0.5),))
+MIXED = Controls(((1.0, 0.5), (-0.5, 1.5)), (0.2, -0.1), (PolarPair(0, 1, (0.1, 0.2), 0.3, 1.0, 0.5),))
 
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -33,8 +33,8 @@ def exported(trained, tmp_path_factory):
     """A run with controls that mix and turn, its files, and what the verb said."""
     folder = tmp_path_factory.mktemp("exported")
     run = enlivened(trained, folder / "run")
-    run.generator.controls = run.recogniser.controls = MIXED
-    run.save(64, run.generator, run.recogniser, {"images": 64})
+    run.generator.controls = run.encoder.controls = MIXED
+    run.save(64, run.generator, run.encoder, {"images": 64})
     run = Run.open(run.path)
     run.rename(0, "smile")
     return run, export(run, folder / "onnx")
@@ -58,17 +58,17 @@ def test_the_generator_is_the_same_for_batches_it_was_not_traced_with(exported, 
 def test_the_recogniser_is_the_same_angles_included(exported, batch):
     images = torch.rand(batch, 3, 16, 16, generator=torch.Generator().manual_seed(batch)) * 2 - 1
     (codes,) = session(exported, 1).run(None, {"image": images.numpy()})
-    np.testing.assert_allclose(codes, exported[0].recogniser(images), atol=1e-4)
+    np.testing.assert_allclose(codes, exported[0].encoder(images), atol=1e-4)
 
 
-def test_the_difference_told_is_the_largest(exported, monkeypatch, tmp_path):
+def test_the_difference_reported_is_the_largest(exported, monkeypatch, tmp_path):
     assert all(0 <= part.difference < 1e-4 for part in exported[1])
 
     class Off(torch.nn.Module):
         """Reading, but for one number of one image."""
 
         def forward(self, image):
-            codes = exported[0].recogniser(image)
+            codes = exported[0].encoder(image)
             codes[-1, 1] += 0.5
             return codes
 
@@ -77,14 +77,14 @@ def test_the_difference_told_is_the_largest(exported, monkeypatch, tmp_path):
 
 
 def test_a_file_tells_what_it_takes_and_gives(exported):
-    generator, recogniser = session(exported, 0), session(exported, 1)
+    generator, encoder = session(exported, 0), session(exported, 1)
     assert [(i.name, i.shape[1:]) for i in generator.get_inputs()] == [("codes", [2])]
     assert [(o.name, o.shape[1:]) for o in generator.get_outputs()] == [("image", [3, 16, 16]), ("masks", [2, 16, 16])]
-    assert [(i.name, i.shape[1:]) for i in recogniser.get_inputs()] == [("image", [3, 16, 16])]
-    for part in (generator, recogniser):
+    assert [(i.name, i.shape[1:]) for i in encoder.get_inputs()] == [("image", [3, 16, 16])]
+    for part in (generator, encoder):
         assert isinstance(part.get_inputs()[0].shape[0], str)  # any batch
         about = part.get_modelmeta().custom_metadata_map
-        assert json.loads(about["dimensions"]) == ["smile", "z1"]
+        assert json.loads(about["controls"]) == ["smile", "z1"]
         assert json.loads(about["angles"]) == [0]
         assert about["image_range"].startswith("-1 to 1")
 
@@ -108,7 +108,7 @@ def test_a_file_that_is_not_the_same_is_not_written(exported, tmp_path, monkeypa
 
 
 class Saves:
-    """What the exporter gives, on a full disk unless told otherwise."""
+    """What the exporter gives, on a full disk unless progress otherwise."""
 
     def __init__(self, error=OSError(28, "No space left on device")):  # noqa: B008
         self.model, self.error = SimpleNamespace(metadata_props={}), error
@@ -143,15 +143,15 @@ def test_the_example_moves_a_slider_without_torch(exported, tmp_path):
     run, parts = exported
     photo = run.generator(torch.tensor([[0.3, 0.4]])).image.clamp(-1, 1)
     to_image(to_pixels(photo)[0]).save(tmp_path / "photo.png")
-    shutil.copy(EXAMPLE, tmp_path / "sliders.py")
+    shutil.copy(EXAMPLE, tmp_path / "controls.py")
     blind = "import sys; sys.modules['torch'] = None; sys.argv = sys.argv[1:]; exec(open(sys.argv[0]).read())"
-    words = ["sliders.py", str(parts[0].path.parent), "photo.png", "smile", "out.png"]
+    words = ["controls.py", str(parts[0].path.parent), "photo.png", "smile", "out.png"]
     subprocess.run([sys.executable, "-c", blind, *words], check=True, cwd=tmp_path, timeout=120)
     with Image.open(tmp_path / "out.png") as out, Image.open(tmp_path / "photo.png") as seen:
         row, pixels = (np.array(picture).astype(np.int32) for picture in (out, seen))
     assert row.shape == (16, 8 * 16, 3)
     assert abs(row[:, :16] - pixels).max() <= 1
-    codes = run.recogniser(torch.from_numpy(pixels).float().permute(2, 0, 1)[None] / 127.5 - 1).repeat(7, 1)
+    codes = run.encoder(torch.from_numpy(pixels).float().permute(2, 0, 1)[None] / 127.5 - 1).repeat(7, 1)
     codes[:, 0] = torch.linspace(-2, 2, 7)
     wanted = to_pixels(run.generator(codes).image)
     assert abs(row[:, 16:].reshape(16, 7, 16, 3).transpose(1, 0, 2, 3) - wanted).max() <= 1

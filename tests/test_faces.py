@@ -7,7 +7,7 @@ import pytest
 
 from wherewhat import cli
 from wherewhat.config import DataConfig
-from wherewhat.data import faces, open_data
+from wherewhat.data.synthetic import faces, open_data
 from wherewhat.errors import UserError
 
 pytest.importorskip("python_avatars")
@@ -51,7 +51,7 @@ def test_a_made_folder_opens_with_its_factors(tmp_path, monkeypatch, capsys):
     assert ((data.factors.values(np.arange(30))[:, 0] == data.factors.values(np.array([7]))[0, 0]) == same).all()
 
 
-def test_a_table_without_a_row_for_every_image_is_told(tmp_path, monkeypatch):
+def test_a_table_without_a_row_for_every_image_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("WHEREWHAT_CACHE", str(tmp_path / "cache"))
     folder = faces.make(tmp_path / "faces", 3, 64)
     (folder / "factors.csv").write_text("file,hair\n000000.png,bob\n")

@@ -125,7 +125,7 @@ def test_modularity_of_known_information():
 
 
 def test_explicitness_is_the_area_under_the_curve_of_a_linear_score():
-    """Of three values along a line the outer ones are told perfectly, the middle one not at all."""
+    """Of three values along a line the outer ones are progress perfectly, the middle one not at all."""
     factors = world(3, 2, n=6_000)
     found = explicitness(factors[:, :1].astype(float), factors, np.random.default_rng(0))
     assert found.per_factor[0] == pytest.approx((1 + 1 + 0.5) / 3, abs=0.07)
@@ -494,7 +494,7 @@ def test_what_is_wrong_with_the_arrays_is_said(metric, spoil, message):
 
 
 @pytest.mark.parametrize("metric", ["factor_vae", "beta_vae", "dci"])
-def test_one_factor_has_nothing_to_be_told_apart_from(metric):
+def test_one_factor_has_nothing_to_be_reported_apart_from(metric):
     factors = world(4)
     with pytest.raises(UserError, match="factors have 1 column"):
         score(metric, mixture(factors, 2), factors, SMALL, 0)

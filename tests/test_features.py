@@ -7,7 +7,7 @@ import torch
 from scipy.linalg import sqrtm
 
 from wherewhat.errors import UserError
-from wherewhat.metrics.features import density_coverage, frechet, kernel_distance, precision_recall
+from wherewhat.metrics.features import density_coverage, frechet_distance, kid, precision_recall
 
 
 def normal(n, d, seed=0):
@@ -34,33 +34,37 @@ def sets():
 
 def test_gaussians_are_as_far_apart_as_the_closed_form_says():
     a, b = exactly([0, 0, 0], np.diag([1, 4, 9])), exactly([1, 2, 2], np.diag([4, 4, 1]), seed=1)
-    assert frechet(a, b) == pytest.approx(9 + (1 - 2) ** 2 + 0 + (3 - 1) ** 2)
+    assert frechet_distance(a, b) == pytest.approx(9 + (1 - 2) ** 2 + 0 + (3 - 1) ** 2)
     one, other = np.array([[2, 1], [1, 3]]), np.array([[1, -0.5], [-0.5, 2]])  # of two numbers: tr √M = √(tr + 2√det)
     root = (np.trace(one @ other) + 2 * np.linalg.det(one @ other) ** 0.5) ** 0.5
     a, b = exactly([0, 0], one), exactly([0, 0], other, seed=1)
-    assert frechet(a, b) == pytest.approx(5 + 3 - 2 * root)
+    assert frechet_distance(a, b) == pytest.approx(5 + 3 - 2 * root)
 
 
 def test_equal_sets_are_0_apart_and_a_shift_counts_by_its_square(sets):
     a, _ = sets
     few = a[:10]  # fewer rows than features: singular covariances
     for x in (a, few, few.astype(np.float32)):
-        assert frechet(x, x[::-1]) == pytest.approx(0, abs=1e-9)
-        assert frechet(x, x + np.float32(0.5)) == pytest.approx(20 * 0.25, rel=1e-5)
+        assert frechet_distance(x, x[::-1]) == pytest.approx(0, abs=1e-9)
+        assert frechet_distance(x, x + np.float32(0.5)) == pytest.approx(20 * 0.25, rel=1e-5)
 
 
 def test_it_is_symmetric_and_does_not_depend_on_the_axes(sets):
     a, b = sets
     turn = np.linalg.qr(normal(20, 20))[0]
-    assert frechet(a, b) == pytest.approx(frechet(b, a)) == pytest.approx(frechet(a @ turn, b @ turn))
-    assert frechet(a, b) > 1
+    assert (
+        frechet_distance(a, b)
+        == pytest.approx(frechet_distance(b, a))
+        == pytest.approx(frechet_distance(a @ turn, b @ turn))
+    )
+    assert frechet_distance(a, b) > 1
 
 
 def test_frechet_is_that_of_the_matrix_root(sets):
     a, b = sets
     covariances = np.cov(a.T), np.cov(b.T)
     plain = np.square(a.mean(0) - b.mean(0)).sum() + sum(map(np.trace, covariances))
-    assert frechet(a, b) == pytest.approx(plain - 2 * np.trace(sqrtm(covariances[0] @ covariances[1]).real))
+    assert frechet_distance(a, b) == pytest.approx(plain - 2 * np.trace(sqrtm(covariances[0] @ covariances[1]).real))
 
 
 # ------------------------------------------------------------------------------------------------------------- kernel
@@ -76,7 +80,7 @@ def test_the_kernel_distance_is_that_of_plain_loops(sets):
         return np.mean(values)
 
     plain = mean(a, a, False) + mean(b, b, False) - 2 * mean(a, b, True)
-    found = kernel_distance(a, b, np.random.default_rng(0), subsets=3, size=1000)
+    found = kid(a, b, np.random.default_rng(0), subsets=3, size=1000)
     assert found.value == pytest.approx(plain)
     assert np.isnan(found.error)  # each subset is all rows
 
@@ -85,20 +89,20 @@ def test_halves_of_one_distribution_are_0_apart_within_the_error():
     rng, values = np.random.default_rng(0), []
     for seed in range(20):
         x = normal(400, 6, seed)
-        values.append(kernel_distance(x[:200], x[200:], rng, subsets=5, size=100).value)
+        values.append(kid(x[:200], x[200:], rng, subsets=5, size=100).value)
     assert abs(np.mean(values)) < 3 * np.std(values) / 20**0.5
     assert min(values) < 0
     x = normal(400, 6)
-    assert kernel_distance(x[:200], x[200:] + 0.5, rng, subsets=5, size=100).value > 5 * np.std(values)
+    assert kid(x[:200], x[200:] + 0.5, rng, subsets=5, size=100).value > 5 * np.std(values)
 
 
 def test_subsets_are_drawn_by_the_rng_and_give_an_error(sets):
     def drawn(seed):
-        return kernel_distance(*sets, np.random.default_rng(seed), subsets=10, size=50)
+        return kid(*sets, np.random.default_rng(seed), subsets=10, size=50)
 
     assert drawn(0) == drawn(0)
     assert drawn(0).value != drawn(1).value
-    whole = kernel_distance(sets[0][:260], sets[1], np.random.default_rng(0), subsets=1)
+    whole = kid(sets[0][:260], sets[1], np.random.default_rng(0), subsets=1)
     assert np.isnan(whole.error)
     assert abs(drawn(0).value - whole.value) < 5 * drawn(0).error
 
@@ -174,8 +178,8 @@ def test_nothing_depends_on_how_distances_are_cut_into_blocks(sets):
 @pytest.mark.parametrize(
     ("measure", "least"),
     [
-        (frechet, 2),
-        (lambda a, b: kernel_distance(a, b, np.random.default_rng(0)), 2),
+        (frechet_distance, 2),
+        (lambda a, b: kid(a, b, np.random.default_rng(0)), 2),
         (precision_recall, 4),
         (density_coverage, 6),
     ],
@@ -208,6 +212,6 @@ def test_torchmetrics_gives_the_same_fid_and_kid(sets):
     for metric in (fid, kid):
         for rows, real in ((sets[0][:260], True), (sets[1], False)):
             metric.update(torch.from_numpy(rows), real=real)
-    assert frechet(sets[0][:260], sets[1]) == pytest.approx(fid.compute().item(), rel=1e-9)
-    found = kernel_distance(sets[0][:260], sets[1], np.random.default_rng(0), subsets=2)
+    assert frechet_distance(sets[0][:260], sets[1]) == pytest.approx(fid.compute().item(), rel=1e-9)
+    found = kid(sets[0][:260], sets[1], np.random.default_rng(0), subsets=2)
     assert found.value == pytest.approx(kid.compute()[0].item(), rel=1e-9)

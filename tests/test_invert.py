@@ -9,14 +9,13 @@ from PIL import Image
 from test_evaluate import enlivened
 
 from wherewhat import cli
-from wherewhat.explore import invert as inverting
-from wherewhat.explore.canvas import to_image, to_pixels
-from wherewhat.explore.invert import PIXELS, invert
+from wherewhat.editing import invert as inverting
+from wherewhat.editing.invert import PIXELS, invert
 from wherewhat.metrics.distance import Pixels
 from wherewhat.metrics.images import psnr
-from wherewhat.nn.controls import Controls, Ring
-from wherewhat.nn.generator import Generator
-from wherewhat.runs import Run, build_generator
+from wherewhat.nn.controls import Controls, PolarPair
+from wherewhat.run.folder import Run
+from wherewhat.viz.canvas import to_image, to_pixels
 
 
 @pytest.fixture
@@ -26,13 +25,13 @@ def run(trained, tmp_path):
 
 @pytest.fixture
 def photos(run):
-    """Three images that the generator makes, far from what the recogniser says of them."""
+    """Three images that the generator makes, far from what the encoder says of them."""
     z = torch.tensor([[0.5, -1.0], [1.5, 0.8], [-1.2, 0.3]])
     return run.generator(z).image.clamp(-1, 1)
 
 
 class Says(torch.nn.Module):
-    """A recogniser that says the same whatever it is shown."""
+    """A encoder that says the same whatever it is shown."""
 
     def __init__(self, codes):
         super().__init__()
@@ -48,7 +47,7 @@ def error(images, photos):
 
 def test_without_descent_it_is_what_the_recogniser_says(run, photos):
     found = invert(run, photos, steps=0, distance=Pixels())
-    torch.testing.assert_close(found.codes, run.recogniser(photos))
+    torch.testing.assert_close(found.codes, run.encoder(photos))
     torch.testing.assert_close(found.image, run.generator(found.codes).image.clamp(-1, 1))
     assert found.generator is run.generator
     for before, after in zip(found.before, found.after, strict=True):
@@ -96,10 +95,10 @@ def test_tuning_that_only_harms_gives_the_generator_as_it_was(run, photos, monke
 
 
 def test_an_angle_is_found_across_its_seam(run):
-    ring = Controls.plain(2, (Ring(0, 1, (0.0, 0.0), 0.0, 1.0, 0.5),))
-    run.generator.controls = run.recogniser.controls = ring
+    pair = Controls.plain(2, (PolarPair(0, 1, (0.0, 0.0), 0.0, 1.0, 0.5),))
+    run.generator.controls = run.encoder.controls = pair
     photo = run.generator(torch.tensor([[1.9, 0.5]])).image.clamp(-1, 1)
-    run.recogniser = Says(torch.tensor([[-1.9, 0.5]]))
+    run.encoder = Says(torch.tensor([[-1.9, 0.5]]))
     found = invert(run, photo, steps=100, distance=Pixels())
     assert found.codes[0, 0] > 1.5  # not the long way round: descent on the angle itself would be stuck at −2
     assert found.after.psnr > 40
@@ -108,12 +107,12 @@ def test_an_angle_is_found_across_its_seam(run):
 def test_noise_is_found_too(tmp_path):
     run = Run(tmp_path, small("demo-gan"))
     torch.manual_seed(0)
-    generator = build_generator(run.config, Generator).eval().requires_grad_(False)
+    generator = build_generator(run.config).eval().requires_grad_(False)
     for stage in generator.stages:
         stage.noise_strength.fill_(0.5)
     noise = generator.draw_noise(2, torch.Generator().manual_seed(1))
     photos = generator(torch.zeros(2, 4), noise).image.clamp(-1, 1)
-    run.generator, run.recogniser = generator, Says(torch.zeros(2, 4))
+    run.generator, run.encoder = generator, Says(torch.zeros(2, 4))
     found = invert(run, photos, steps=60, distance=Pixels())
     assert len(found.noise) == len(noise) > 0
     kept = invert(run, photos, steps=3, distance=Pixels(), with_noise=False)

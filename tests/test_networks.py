@@ -8,8 +8,8 @@ import torch
 
 from wherewhat import losses
 from wherewhat.config import GeneratorConfig, StageConfig, TrunkConfig
+from wherewhat.nn.encoder import Encoder, Trunk
 from wherewhat.nn.generator import Generator, mean_masks
-from wherewhat.nn.trunk import Recogniser, Trunk
 
 SMALL = GeneratorConfig((StageConfig(8, 2, boxes=2), StageConfig(6, 0), StageConfig(6, 3, boxes=2)), constant=8)
 
@@ -72,7 +72,7 @@ def test_mean_masks_do_not_depend_on_how_many_are_made_at_once():
 
 @pytest.mark.parametrize("kind", ["residual", "strided"])
 def test_codes_do_not_depend_on_the_other_images(kind):
-    r = Recogniser(TrunkConfig((8, 8, 8), 16, kind), (32, 24), 3, 5).eval()
+    r = Encoder(TrunkConfig((8, 8, 8), 16, kind), (32, 24), 3, 5).eval()
     images = torch.randn(6, 3, 32, 24)
     torch.testing.assert_close(r(images)[2:3], r(images[2:3]), atol=1e-5, rtol=1e-4)
 
@@ -87,18 +87,18 @@ def test_simplicity_reads_the_moved_latent_from_each_image_and_the_rest_from_bot
     z = torch.tensor([[1.0, 2.0]])
     moved = torch.tensor([[True, False]])
     z_moved = torch.tensor([[4.0, 2.0]])
-    right = losses.simplicity(z, z_moved, z, z_moved, moved)
+    right = losses.perceptual_simplicity_loss(z, z_moved, z, z_moved, moved)
     assert right == 0
     # opposite errors of the latent that stayed cancel in the mean of both readings, those of the moved one do not
     off = torch.tensor([[0.0, 0.5]])
-    assert losses.simplicity(z, z_moved, z + off, z_moved - off, moved) == 0
+    assert losses.perceptual_simplicity_loss(z, z_moved, z + off, z_moved - off, moved) == 0
     off = torch.tensor([[0.5, 0.0]])
-    assert losses.simplicity(z, z_moved, z + off, z_moved - off, moved) == pytest.approx(0.25)
-    assert losses.simplicity(z, z_moved, z + 1, z_moved + 1, moved) == pytest.approx(2.0)
+    assert losses.perceptual_simplicity_loss(z, z_moved, z + off, z_moved - off, moved) == pytest.approx(0.25)
+    assert losses.perceptual_simplicity_loss(z, z_moved, z + 1, z_moved + 1, moved) == pytest.approx(2.0)
 
 
 def test_information_is_the_summed_squared_error():
-    assert losses.information(torch.zeros(3, 2), torch.full((3, 2), 2.0)) == 8
+    assert losses.infogan_loss(torch.zeros(3, 2), torch.full((3, 2), 2.0)) == 8
 
 
 def test_the_divergence_is_that_of_torch():
@@ -106,7 +106,7 @@ def test_the_divergence_is_that_of_torch():
     theirs = torch.distributions.kl_divergence(
         torch.distributions.Normal(mean, (log_variance / 2).exp()), torch.distributions.Normal(0.0, 1.0)
     )
-    torch.testing.assert_close(losses.divergence(mean, log_variance), theirs.sum(1).mean())
+    torch.testing.assert_close(losses.kl_normal(mean, log_variance), theirs.sum(1).mean())
 
 
 def test_the_flat_divergence_is_that_of_its_integral():
@@ -120,32 +120,34 @@ def test_the_flat_divergence_is_that_of_its_integral():
     assert torch.trapezoid(z**2 * log_prior.exp(), z).item() == pytest.approx(1)
     log_posterior = posterior.log_prob(z)
     theirs = torch.trapezoid(log_posterior.exp() * (log_posterior - log_prior), z)
-    torch.testing.assert_close(losses.flat_divergence(mean, log_variance), theirs.sum(1).mean(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        losses.kl_generalized_normal(mean, log_variance), theirs.sum(1).mean(), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_turning_independent_codes_costs_flat_divergence_alone():
     codes = torch.rand(20_000, 2) * 3.2 - 1.6
     turned = codes @ torch.tensor([[1.0, 1.0], [-1.0, 1.0]]) / math.sqrt(2)
     log_variance = torch.full_like(codes, -4.0)
-    assert losses.flat_divergence(turned, log_variance) > losses.flat_divergence(codes, log_variance) + 0.2
-    torch.testing.assert_close(losses.divergence(turned, log_variance), losses.divergence(codes, log_variance))
+    assert losses.kl_generalized_normal(turned, log_variance) > losses.kl_generalized_normal(codes, log_variance) + 0.2
+    torch.testing.assert_close(losses.kl_normal(turned, log_variance), losses.kl_normal(codes, log_variance))
 
 
 def test_the_likelihood_is_that_of_torch():
     image, target = torch.randn(2, 3, 1, 4, 4)
-    told = -torch.distributions.Normal(image, 0.4).log_prob(target).sum((1, 2, 3)).mean()
+    progress = -torch.distributions.Normal(image, 0.4).log_prob(target).sum((1, 2, 3)).mean()
     same = -torch.distributions.Normal(target, 0.4).log_prob(target).sum((1, 2, 3)).mean()
-    torch.testing.assert_close(losses.gaussian(image, target, 0.4), told - same, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(losses.gaussian_nll(image, target, 0.4), progress - same, atol=1e-4, rtol=1e-4)
 
 
 def test_r1_of_a_linear_critic_is_half_its_squared_slope():
     weight, images = torch.randn(3 * 4 * 4), torch.randn(5, 3, 4, 4).requires_grad_()
     logits = (images.flatten(1) @ weight)[:, None]
-    torch.testing.assert_close(losses.r1(logits, images), weight.square().sum() / 2)
+    torch.testing.assert_close(losses.r1_penalty(logits, images), weight.square().sum() / 2)
 
 
 def test_adversarial_losses_at_an_undecided_critic():
     undecided = torch.zeros(4, 1)
-    torch.testing.assert_close(losses.fooling(undecided), torch.tensor(2.0).log())
-    torch.testing.assert_close(losses.telling(undecided, undecided), 2 * torch.tensor(2.0).log())
-    assert losses.telling(undecided + 5, undecided - 5) < 0.1
+    torch.testing.assert_close(losses.generator_loss(undecided), torch.tensor(2.0).log())
+    torch.testing.assert_close(losses.discriminator_loss(undecided, undecided), 2 * torch.tensor(2.0).log())
+    assert losses.discriminator_loss(undecided + 5, undecided - 5) < 0.1

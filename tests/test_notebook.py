@@ -13,9 +13,9 @@ from test_evaluate import enlivened
 
 import wherewhat
 from wherewhat.errors import UserError
-from wherewhat.evaluate import evaluate
-from wherewhat.explore.draw import draw_traversals
-from wherewhat.runs import Run
+from wherewhat.evaluation.evaluate import evaluate
+from wherewhat.run.folder import Run
+from wherewhat.viz.draw import draw_traversals
 
 formatters = pytest.importorskip("IPython.core.formatters")
 
@@ -49,8 +49,8 @@ def cells(run):
 def test_a_run_shows_its_active_sliders_longest_first(run):
     run.rename(0, "<b>smile</b> & more")
     head, *rows = cells(run)
-    assert head[0] == "slider"
-    assert [row[0] for row in rows] == [f"z{d.latent}" for d in run.dimensions if d.active]
+    assert head[0] == "control"
+    assert [row[0] for row in rows] == [f"z{d.index}" for d in run.control_table if d.active]
     assert dict(map(tuple, (row[:2] for row in rows)))["z0"] == "<b>smile</b> & more"
     assert page(run).find("p/b").text == str(run.path)
     assert page(run).find("img") is None

@@ -60,7 +60,7 @@ def test_paint_is_the_loop_of_the_paper(n, layout):
     inputs = [t.float().requires_grad_() for t in inputs]
     inputs[0] = inputs[0].detach().contiguous(memory_format=layout).requires_grad_()
     weight = torch.randn_like(inputs[0])
-    ours, theirs = ops.paint(*inputs), loop_of_the_paper(*inputs)
+    ours, theirs = ops.masked_adain(*inputs), loop_of_the_paper(*inputs)
     torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-4)
     for a, b in zip(torch.autograd.grad((ours * weight).sum(), inputs),
                     torch.autograd.grad((theirs * weight).sum(), inputs), strict=True):  # fmt: skip
@@ -69,7 +69,7 @@ def test_paint_is_the_loop_of_the_paper(n, layout):
 
 def test_paint_in_bf16_is_near_the_loop_in_fp32():
     inputs = some()
-    ours = ops.paint(inputs[0].bfloat16(), *inputs[1:])
+    ours = ops.masked_adain(inputs[0].bfloat16(), *inputs[1:])
     assert ours.dtype == torch.bfloat16
     theirs = loop_of_the_paper(*inputs)
     assert (ours.float() - theirs).norm() / theirs.norm() < 0.01
@@ -77,7 +77,7 @@ def test_paint_in_bf16_is_near_the_loop_in_fp32():
 
 def test_a_closed_mask_is_the_identity():
     x, masks, scale, shift = some()
-    torch.testing.assert_close(ops.paint(x, torch.zeros_like(masks), scale, shift), x)
+    torch.testing.assert_close(ops.masked_adain(x, torch.zeros_like(masks), scale, shift), x)
 
 
 def test_a_latent_changes_nothing_outside_its_mask():
@@ -85,19 +85,19 @@ def test_a_latent_changes_nothing_outside_its_mask():
     masks[:, 1, :3] = 0
     moved = shift.clone()
     moved[:, 1] += 5
-    change = (ops.paint(x, masks, scale, moved) - ops.paint(x, masks, scale, shift)).abs().amax(1)
+    change = (ops.masked_adain(x, masks, scale, moved) - ops.masked_adain(x, masks, scale, shift)).abs().amax(1)
     assert (change[:, :3] == 0).all()
     assert (change[:, 3:] > 0).all()
 
 
 def test_what_shows_of_all_layers_and_the_ground_is_one():
-    seen, ground = ops.layers(torch.rand(2, 6, 3, 3))
+    seen, ground = ops.composite(torch.rand(2, 6, 3, 3))
     torch.testing.assert_close(seen.sum(1) + ground, torch.ones(2, 3, 3))
 
 
 def test_restyle_of_one_latent_is_paint_with_an_open_mask():
     x, masks, scale, shift = some(n=1)
-    torch.testing.assert_close(ops.restyle(x, scale, shift), ops.paint(x, torch.ones_like(masks), scale, shift))
+    torch.testing.assert_close(ops.adain(x, scale, shift), ops.masked_adain(x, torch.ones_like(masks), scale, shift))
 
 
 def test_groups_of_minibatch_std_are_neighbours():
@@ -119,4 +119,4 @@ def test_minibatch_std_takes_any_batch():
 
 def test_doubling_keeps_a_flat_image_flat():
     for mode in ("nearest", "bilinear"):
-        assert (ops.double(torch.ones(1, 2, 3, 4), mode) == torch.ones(1, 2, 6, 8)).all()
+        assert (ops.upsample_2x(torch.ones(1, 2, 3, 4), mode) == torch.ones(1, 2, 6, 8)).all()

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from wherewhat.config import OptimiserConfig
-from wherewhat.train.optimisers import Muon, Optimiser, is_matrix, orthogonal
+from wherewhat.config import OptimizerConfig
+from wherewhat.train.optimizers import Muon, Optimizer, is_matrix, orthogonal
 
-MUON = OptimiserConfig(rate=0.01, kind="muon")
+MUON = OptimizerConfig(rate=0.01, kind="muon")
 
 
 @pytest.mark.parametrize("shape", [(64, 576), (576, 64), (256, 300), (32, 32)])
@@ -38,34 +38,34 @@ def small() -> nn.Sequential:
 
 def test_every_parameter_is_moved_by_exactly_one() -> None:
     network = small()
-    optimiser = Optimiser([network], MUON)
-    moved = [p for part in optimiser.parts for group in part.param_groups for p in group["params"]]
+    optimizer = Optimizer([network], MUON)
+    moved = [p for part in optimizer.parts for group in part.param_groups for p in group["params"]]
     assert sorted(map(id, moved)) == sorted(map(id, network.parameters()))
-    by_muon = [p for part in optimiser.parts if isinstance(part, Muon) for p in part.param_groups[0]["params"]]
+    by_muon = [p for part in optimizer.parts if isinstance(part, Muon) for p in part.param_groups[0]["params"]]
     assert [id(p) for p in by_muon] == [id(p) for p in network.parameters() if is_matrix(p)]
     assert {id(network[0].weight), id(network[1].weight)} == set(map(id, by_muon))
-    assert len(Optimiser([network], replace(MUON, kind="adam")).parts) == 1
+    assert len(Optimizer([network], replace(MUON, kind="adam")).parts) == 1
 
 
-def descend(network: nn.Sequential, optimiser: Optimiser, steps: int) -> float:
+def descend(network: nn.Sequential, optimizer: Optimizer, steps: int) -> float:
     torch.manual_seed(2)
     images, target = torch.randn(8, 3, 8, 8), torch.randn(8, 5)
     for _ in range(steps):
-        optimiser.forget()
+        optimizer.zero_grad()
         loss = (network(images) - target).square().mean()
         loss.backward()
-        optimiser.step(0.01)
+        optimizer.step(0.01)
     return loss.item()
 
 
 def test_a_loss_falls_and_a_copy_goes_on_alike() -> None:
     network, twin = small(), small()
-    optimiser, other = Optimiser([network], MUON), Optimiser([twin], MUON)
-    first, later = descend(network, optimiser, 1), descend(network, optimiser, 30)
+    optimizer, other = Optimizer([network], MUON), Optimizer([twin], MUON)
+    first, later = descend(network, optimizer, 1), descend(network, optimizer, 30)
     assert later < first / 10
     twin.load_state_dict(network.state_dict())
-    other.load_state_dict(copy.deepcopy(optimiser.state_dict()))
-    descend(network, optimiser, 3)
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    descend(network, optimizer, 3)
     descend(twin, other, 3)
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), twin.parameters(), strict=True))
 
@@ -73,8 +73,8 @@ def test_a_loss_falls_and_a_copy_goes_on_alike() -> None:
 def test_the_small_demo_of_the_tests_has_matrices_for_muon() -> None:
     from conftest import small as small_recipe
 
-    from wherewhat.nn.trunk import Recogniser
-    from wherewhat.runs import build_recogniser
+    from wherewhat.families.family import build_encoder
+    from wherewhat.nn.encoder import Encoder
 
-    recogniser = build_recogniser(small_recipe("demo"), Recogniser)
-    assert any(is_matrix(p) for p in recogniser.parameters())
+    encoder = build_encoder(small_recipe("demo"), Encoder)
+    assert any(is_matrix(p) for p in encoder.parameters())

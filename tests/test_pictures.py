@@ -1,4 +1,4 @@
-"""Pictures: what they show, where, on which scale; that files decode; sheets of data sets."""
+"""ImagesOf: what they show, where, on which scale; that files decode; sheets of data sets."""
 
 import json
 import re
@@ -17,16 +17,15 @@ from test_evaluate import enlivened
 
 from wherewhat.data.factors import Factors
 from wherewhat.errors import UserError
-from wherewhat.evaluate import evaluate
-from wherewhat.explore import canvas, draw, traverse
-from wherewhat.explore.canvas import Canvas, save_moving, save_still, to_tiles
-from wherewhat.explore.draw import draw_factor_map, draw_traversals, starting_point
-from wherewhat.explore.sheet import sheet
-from wherewhat.explore.traverse import LABEL, Slider, factor_map, single_masks, sliders, swing, traversals
-from wherewhat.nn.controls import Controls, Ring
-from wherewhat.nn.generator import Generator
+from wherewhat.evaluation.evaluate import evaluate
+from wherewhat.nn.controls import Controls, PolarPair
 from wherewhat.recipes import find
-from wherewhat.runs import Dimension, Run, build_generator, draw_prior
+from wherewhat.run.folder import ControlSummary, Run
+from wherewhat.viz import canvas, draw
+from wherewhat.viz.canvas import Canvas, save_moving, save_still, to_tiles
+from wherewhat.viz.draw import draw_factor_map, draw_traversals, starting_point
+from wherewhat.viz.sheet import sheet
+from wherewhat.viz.traversals import LABEL, ControlLabel, factor_map, single_masks, swing, traversals
 
 
 def places(picture, tile, tolerance=2):
@@ -55,17 +54,17 @@ def colour(value):
 def film(path, size):
     """Frames of a film and how many it has a second, by the decoder itself."""
     words = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", path, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
-    told = subprocess.run(words, capture_output=True, check=True)
-    log = told.stderr.decode()
+    progress = subprocess.run(words, capture_output=True, check=True)
+    log = progress.stderr.decode()
     assert f"{size[0]}x{size[1]}" in log
-    frames = np.frombuffer(told.stdout, np.uint8).reshape(-1, size[1], size[0], 3)
+    frames = np.frombuffer(progress.stdout, np.uint8).reshape(-1, size[1], size[0], 3)
     return frames, float(re.search(r"([\d.]+) fps", log)[1])
 
 
 @pytest.fixture(scope="module")
 def generator():
     torch.manual_seed(0)
-    made = build_generator(small("rooms", (16, 24)), Generator)
+    made = build_generator(small("rooms", (16, 24)))
     with torch.no_grad():
         for stage in made.stages:
             stage.style.mul_(3)
@@ -82,7 +81,7 @@ def scored(trained, tmp_path_factory):
     """A run whose two latents change the image visibly, with its TPL measured: z1 is longer than z0."""
     run = enlivened(trained, tmp_path_factory.mktemp("lively") / "run")
     evaluate(run, ["tpl"], "fast", distance="pixels", threshold=0.01)
-    assert [d.latent for d in run.dimensions if d.active] == [1, 0]
+    assert [d.index for d in run.control_table if d.active] == [1, 0]
     return run
 
 
@@ -92,7 +91,7 @@ def run(scored, tmp_path):
 
 
 BASE = torch.tensor([0.5, -0.4, 1.0, 0.2])
-PLAIN = [Slider(i, f"z{i}") for i in (2, 0, 3, 1)]
+PLAIN = [ControlLabel(i, f"z{i}") for i in (2, 0, 3, 1)]
 
 
 def image_at(generator, latent, value):
@@ -107,9 +106,9 @@ def image_at(generator, latent, value):
 def test_rows_come_in_the_order_given_and_columns_from_minus_to_plus_reach(generator, masks):
     picture = traversals(generator, PLAIN, BASE, masks, steps=5, reach=3.0)
     tops, mask_columns = [], []
-    for slider in PLAIN:
-        spots = [the_place(picture, image_at(generator, slider.latent, v)) for v in (-3.0, -1.5, 0.0, 1.5, 3.0)]
-        (top, column) = the_place(picture, canvas.heat(masks[slider.latent], (64, 96)))
+    for control in PLAIN:
+        spots = [the_place(picture, image_at(generator, control.index, v)) for v in (-3.0, -1.5, 0.0, 1.5, 3.0)]
+        (top, column) = the_place(picture, canvas.heat(masks[control.index], (64, 96)))
         assert {y for y, _ in spots} == {top}
         distances = np.diff([column] + [x for _, x in spots])
         assert distances[1:].tolist() == [distances[1]] * 4
@@ -122,17 +121,17 @@ def test_rows_come_in_the_order_given_and_columns_from_minus_to_plus_reach(gener
 
 def test_the_middle_column_is_the_base_point_with_that_latent_at_0(generator, masks):
     picture = traversals(generator, PLAIN, BASE, masks)
-    for slider in PLAIN:
-        row = [x for y, x in places(picture, image_at(generator, slider.latent, 0.0))]
-        first = the_place(picture, image_at(generator, slider.latent, -2.0))[1]
-        last = the_place(picture, image_at(generator, slider.latent, 2.0))[1]
+    for control in PLAIN:
+        row = [x for y, x in places(picture, image_at(generator, control.index, 0.0))]
+        first = the_place(picture, image_at(generator, control.index, -2.0))[1]
+        last = the_place(picture, image_at(generator, control.index, 2.0))[1]
         assert row == [(first + last) // 2]
 
 
 def test_the_base_point_is_left_as_it_was(generator, masks):
     before = BASE.clone()
     traversals(generator, PLAIN, BASE, masks, steps=2)
-    swing(generator, BASE, Slider(1, "z1"), 4, 2.0)
+    swing(generator, BASE, ControlLabel(1, "z1"), 4, 2.0)
     assert torch.equal(before, BASE)
 
 
@@ -144,7 +143,7 @@ def test_masks_are_drawn_on_a_scale_from_0_to_1_whatever_the_others_are(generato
     top, _ = the_place(picture, image_at(generator, 2, -2.0))
     half = picture[top : top + 64, LABEL : LABEL + 96]
     assert (half == colour(0.5)).all()
-    moving = traverse.moving_traversals(generator, PLAIN[:2], BASE, masks, frames=2)
+    moving = traversals.moving_traversals(generator, PLAIN[:2], BASE, masks, frames=2)
     assert all(len(places(frame, half)) == 1 for frame in moving)
 
 
@@ -161,15 +160,15 @@ def test_masks_of_single_images_stand_beside_them(generator):
     masks = made.masks_at(16, 24).numpy()
     for i in range(2):
         top, left = the_place(picture, to_tiles(made.image)[i])
-        for k, slider in enumerate(PLAIN, 1):
+        for k, control in enumerate(PLAIN, 1):
             x = left + k * (96 + canvas.GAP)
             tile = np.asarray(picture)[top : top + 64, x : x + 96]
-            assert (tile == canvas.heat(masks[i, slider.latent], (64, 96))).all()
+            assert (tile == canvas.heat(masks[i, control.index], (64, 96))).all()
 
 
 def test_a_swing_is_a_loop_that_starts_at_minus_reach(generator):
     for frames in (2, 3, 8, 9, 32):
-        images = swing(generator, BASE, Slider(1, "z1"), frames, 2.5)
+        images = swing(generator, BASE, ControlLabel(1, "z1"), frames, 2.5)
         assert len(images) == frames
         for k in range(1, frames):
             torch.testing.assert_close(images[k], images[frames - k], atol=2e-5, rtol=0)
@@ -182,9 +181,9 @@ def test_a_swing_is_a_loop_that_starts_at_minus_reach(generator):
 
 
 def test_an_angle_swings_all_the_way_round(generator):
-    generator.controls = Controls.plain(len(BASE), (Ring(1, 2, (0.0, 0.0), 0.4, 1.0, 0.5),))
+    generator.controls = Controls.plain(len(BASE), (PolarPair(1, 2, (0.0, 0.0), 0.4, 1.0, 0.5),))
     try:
-        images = swing(generator, BASE, Slider(1, "z1", turns=True), 8, 2.5)
+        images = swing(generator, BASE, ControlLabel(1, "z1", is_angle=True), 8, 2.5)
         ends = BASE.repeat(2, 1)
         ends[:, 1] = torch.tensor([-2.0, 2.0])
         torch.testing.assert_close(generator(ends).image[0], generator(ends).image[1], atol=1e-5, rtol=0)
@@ -196,7 +195,7 @@ def test_an_angle_swings_all_the_way_round(generator):
 
 def test_draws_are_those_of_the_prior():
     config = find("demo")
-    for prior, reach in (("flat", 3**0.5), ("uniform", 2.0), ("normal", None)):
+    for prior, reach in (("generalized_normal", 3**0.5), ("uniform", 2.0), ("normal", None)):
         drawn = draw_prior(replace(config, prior=prior), 4_000, 0)
         assert drawn.shape == (4_000, 12) and (drawn == draw_prior(replace(config, prior=prior), 4_000, 0)).all()
         if reach:
@@ -206,13 +205,13 @@ def test_draws_are_those_of_the_prior():
     assert (draw_prior(config, 3, 1) != draw_prior(config, 3, 2)).all()
 
 
-@pytest.mark.parametrize("prior", ["flat", "normal"])
+@pytest.mark.parametrize("prior", ["generalized_normal", "normal"])
 def test_angles_are_drawn_all_the_way_round(run, prior):
     """Within the ±√3 of a flat prior an eighth of a circle would never be seen."""
     run.config = replace(run.config, prior=prior)
-    codes = run.config.generator.codes
-    ring = Ring(1, 0, (0.0, 0.0), 0.0, 1.0, 0.2)
-    run.generator.controls = Controls.plain(codes, (ring,))
+    codes = run.config.generator.latents
+    pair = PolarPair(1, 0, (0.0, 0.0), 0.0, 1.0, 0.2)
+    run.generator.controls = Controls.plain(codes, (pair,))
     drawn = run.draw(4_000, 0)
     assert np.histogram(drawn[:, 1], 8, (-2, 2))[0].min() > 400
     assert (np.delete(drawn, 1, 1) == np.delete(draw_prior(run.config, 4_000, 0), 1, 1)).all()
@@ -228,7 +227,7 @@ def test_transparent_pixels_show_the_paper():
     assert (clear == 255).all()
     assert (abs(half.astype(int) - 127) <= 1).all()
     assert (solid == 0).all()
-    picture = traverse.samples([("clear", images[:1])])
+    picture = traversals.samples([("clear", images[:1])])
     assert places(picture, clear)
 
 
@@ -258,7 +257,7 @@ def test_sides_are_even_for_video(size):
 
 def test_long_words_are_fitted_into_their_column():
     sheet = Canvas(200, 40)
-    sheet.fitted(10, 5, "an unreasonably long name of a slider, and more of it " * 3, 120, 15)
+    sheet.fitted(10, 5, "an unreasonably long name of a control, and more of it " * 3, 120, 15)
     dark = np.asarray(sheet.image).min(2) < 128
     assert dark[:, 10:130].any()
     assert not dark[:, 131:].any()
@@ -267,12 +266,12 @@ def test_long_words_are_fitted_into_their_column():
 # ----------------------------------------------------------------------------------------------------- names and words
 
 
-def dimension(latent, **more):
-    return Dimension(latent, 1.234, 0.056, True, 0.1, 0.9, 0.25, 1.0, **more)
+def control(latent, **more):
+    return ControlSummary(latent, 1.234, 0.056, True, 0.1, 0.9, 0.25, 1.0, **more)
 
 
 def test_sliders_tell_name_factor_length_and_place():
-    known, unknown = sliders([dimension(3, factor="hue", share=0.87), dimension(1)])
+    known, unknown = control_labels([control(3, factor="hue", share=0.87), control(1)])
     assert (known.latent, known.title) == (3, "z3  hue")
     assert known.lines == ("hue 87% · TPL 1.23 ± 0.06", "top right, 25% of the image")
     assert (unknown.latent, unknown.title) == (1, "z1")
@@ -280,14 +279,14 @@ def test_sliders_tell_name_factor_length_and_place():
 
 
 def test_the_users_names_go_before_matched_factors():
-    named = sliders([dimension(3, factor="hue", share=0.9), dimension(1), dimension(0)], {3: "sky", 1: "smile"})
+    named = control_labels([control(3, factor="hue", share=0.9), control(1), control(0)], {3: "sky", 1: "smile"})
     assert [s.title for s in named] == ["z3  sky", "z1  smile", "z0"]
 
 
 def test_names_of_a_run_appear_in_its_pictures(run, tmp_path, monkeypatch):
     shown = []
-    real = traverse.sliders
-    monkeypatch.setattr(draw.traverse, "sliders", lambda *a: shown.append(real(*a)) or shown[-1])
+    real = traversals.controls
+    monkeypatch.setattr(draw.traverse, "controls", lambda *a: shown.append(real(*a)) or shown[-1])
     before = np.asarray(Image.open(draw_traversals(run, tmp_path / "before.png")))
     (run.path / "names.json").write_text(json.dumps({"1": "the light"}))
     after = np.asarray(Image.open(draw_traversals(run, tmp_path / "after.png")))
@@ -321,7 +320,7 @@ def test_traversals_of_an_autoencoder_start_from_an_image_of_the_data(run):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(draw, "open_data", lambda config: One())
         start = starting_point(run, 0, "cpu")
-    torch.testing.assert_close(start, run.recogniser(torch.from_numpy(image).float() / 127.5 - 1)[0])
+    torch.testing.assert_close(start, run.encoder(torch.from_numpy(image).float() / 127.5 - 1)[0])
     one, same, other = (starting_point(run, seed, "cpu") for seed in (0, 0, 1))
     assert torch.equal(one, same)
     assert (one - other).abs().max() > 0.01
@@ -334,7 +333,7 @@ def test_they_start_from_the_prior_for_a_gan_and_where_the_data_are_gone(run, fa
     config = small("demo" if family == "autoencoder" else "demo-gan")
     run.config = replace(config, data=replace(config.data, source=source))
     starts = torch.stack([starting_point(run, seed, "cpu") for seed in range(50)])
-    assert starts.shape[1] == config.generator.codes
+    assert starts.shape[1] == config.generator.latents
     assert 0.8 < starts.std() < 1.2
     assert torch.equal(starting_point(run, 7, "cpu"), starts[7])
 
@@ -356,8 +355,10 @@ def test_inactive_dimensions_are_drawn_on_demand_or_if_there_are_no_others(run, 
             return picture.height
 
     both = rows()
-    evaluate(run, ["tpl"], "fast", distance="pixels", threshold=(run.dimensions[0].tpl + run.dimensions[1].tpl) / 2)
-    assert [d.active for d in run.dimensions] == [True, False]
+    evaluate(
+        run, ["tpl"], "fast", distance="pixels", threshold=(run.control_table[0].tpl + run.control_table[1].tpl) / 2
+    )
+    assert [d.active for d in run.control_table] == [True, False]
     assert rows() < both
     assert rows(inactive=True) == both
     evaluate(run, ["tpl"], "fast", distance="pixels", threshold=1e6)
@@ -416,7 +417,7 @@ def test_a_still_of_frames_is_the_first(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.tiff", "a", "a.jpg", ".png"])
-def test_another_ending_is_told_before_anything_is_drawn(run, tmp_path, monkeypatch, name):
+def test_another_ending_is_reported_before_anything_is_drawn(run, tmp_path, monkeypatch, name):
     monkeypatch.setattr(draw, "mean_masks", None)
     with pytest.raises(UserError, match=r"must end in .png, .gif, .mp4"):
         draw_traversals(run, tmp_path / "new" / name)
@@ -427,12 +428,12 @@ def test_another_ending_is_told_before_anything_is_drawn(run, tmp_path, monkeypa
     ("options", "words"),
     [({"steps": 1}, "--steps 1"), ({"reach": 0.0}, "--reach 0"), ({"reach": float("nan")}, "--reach nan")],
 )
-def test_sweeps_that_lead_nowhere_are_told(run, tmp_path, options, words):
+def test_sweeps_that_lead_nowhere_are_reported(run, tmp_path, options, words):
     with pytest.raises(UserError, match=words):
         draw_traversals(run, tmp_path / "a.png", **options)
 
 
-def test_a_picture_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path, monkeypatch):
+def test_a_picture_that_cannot_be_written_is_reported_and_leaves_nothing(tmp_path, monkeypatch):
     picture = Image.new("RGB", (4, 4))
     (tmp_path / "file").write_text("a file where the folder should be")
     with pytest.raises(UserError, match=r"cannot write .*a.png"):
@@ -463,13 +464,13 @@ def blues(picture, value):
 def test_a_factor_map_shows_the_sliders_rows_on_a_fixed_scale():
     matrix = np.array([[0.0, 0.5], [0.9, 0.0], [0.0, 0.0]])
     names = ["hue", "size"]
-    one = factor_map(matrix, [Slider(0, "z0"), Slider(2, "z2")], names, "title")
-    other = factor_map(matrix, [Slider(0, "z0"), Slider(1, "z1")], names, "title")
+    one = factor_map(matrix, [ControlLabel(0, "z0"), ControlLabel(2, "z2")], names, "title")
+    other = factor_map(matrix, [ControlLabel(0, "z0"), ControlLabel(1, "z1")], names, "title")
     cell = blues(one, 0.5)
     assert cell > 1000
     assert abs(blues(other, 0.5) - cell) < 200  # the same colour, although a larger value is beside it
     assert blues(one, 0.9) < 200 < 1000 < blues(other, 0.9)
-    upside_down = factor_map(matrix, [Slider(1, "z1"), Slider(0, "z0")], names, "title")
+    upside_down = factor_map(matrix, [ControlLabel(1, "z1"), ControlLabel(0, "z0")], names, "title")
     assert (np.asarray(upside_down) != np.asarray(other)).any()
 
 
@@ -481,7 +482,7 @@ def test_the_factor_map_of_a_run_is_shares_of_each_factor(run, monkeypatch):
     path = draw_factor_map(run, row)
     matrix, shown, names, title = seen[0]
     assert matrix.tolist() == [[0.25, 0], [0.75, 0]]
-    assert [s.latent for s in shown] == [1, 0]
+    assert [s.index for s in shown] == [1, 0]
     assert names == ["hue", "size"]
     assert "fast" in title
     assert path == run.path / "pictures" / "factors.png"

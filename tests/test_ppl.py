@@ -57,12 +57,12 @@ def test_a_generator_of_one_image_has_no_length_and_a_faster_one_has_more():
 
 
 def test_batches_and_progress_change_nothing():
-    told = []
+    progress = []
     whole = path_length(wavy, pairs(50), Pixels(), batch=64)
-    cut = path_length(wavy, pairs(50), Pixels(), batch=7, progress=told.append)
+    cut = path_length(wavy, pairs(50), Pixels(), batch=7, progress=progress.append)
     np.testing.assert_allclose(cut.lengths, whole.lengths, rtol=1e-5)
-    assert told == sorted(told)
-    assert 0 <= min(told) <= max(told) < 1
+    assert progress == sorted(progress)
+    assert 0 <= min(progress) <= max(progress) < 1
     assert path_length(wavy, pairs(50), Pixels(), seed=1).value != whole.value
 
 

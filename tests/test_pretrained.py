@@ -10,20 +10,20 @@ from wherewhat import cli, runs
 from wherewhat.config import with_settings
 from wherewhat.data import open_data
 from wherewhat.errors import UserError
-from wherewhat.nn.controls import Controls, Ring
+from wherewhat.nn.controls import Controls, PolarPair
 from wherewhat.recipes import find
-from wherewhat.runs import Run, pack
+from wherewhat.run.folder import Run
 from wherewhat.train.loop import train
 
 
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory):
-    """A tiny run with a ring, and a package folder that ships it as `tiny`."""
+    """A tiny run with a pair, and a package folder that ships it as `tiny`."""
     home = tmp_path_factory.mktemp("shipped")
     config = with_settings(find("demo"), ["images=64", "batch=8", "every.pictures=1000000"])
     run = train(config, str(home / "run"), "cpu", quiet=True)
-    run.generator.controls = run.recogniser.controls = Controls.plain(12, (Ring(0, 1, (0.1, 0.2), 0.3, 1.0, 0.5),))
-    run.save(64, run.generator, run.recogniser, {"images": 64})
+    run.generator.controls = run.encoder.controls = Controls.plain(12, (PolarPair(0, 1, (0.1, 0.2), 0.3, 1.0, 0.5),))
+    run.save(64, run.generator, run.encoder, {"images": 64})
     (run.path / "names.json").write_text('{"3": "wall"}')
     pack(run, home / "pretrained" / "tiny", "rooms")
     return run, home / "pretrained"
@@ -40,12 +40,12 @@ def package(shipped, monkeypatch, tmp_path):
 def test_it_makes_the_same_images_and_codes(package):
     run, _ = package
     there = Run.open("pretrained:tiny")
-    z = torch.randn(4, run.config.generator.codes, generator=torch.Generator().manual_seed(0))
+    z = torch.randn(4, run.config.generator.latents, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(there.generator(z).image, run.generator(z).image, atol=0.02, rtol=0)
     images = torch.from_numpy(open_data(run.config.data).images(np.arange(4))).float() / 127.5 - 1
-    torch.testing.assert_close(there.recogniser(images), run.recogniser(images), atol=0.02, rtol=0)
-    assert there.generator.controls == run.generator.controls == there.recogniser.controls
-    assert there.images == run.images and there.names == {3: "wall"}
+    torch.testing.assert_close(there.encoder(images), run.encoder(images), atol=0.02, rtol=0)
+    assert there.generator.controls == run.generator.controls == there.encoder.controls
+    assert there.images == run.images_seen and there.names == {3: "wall"}
 
 
 def test_it_is_less_than_half_as_large(package):
@@ -79,7 +79,7 @@ def test_data_somewhere_else_can_be_named(package, capsys):
         (folder / "config.json").write_text(runs.to_json(config))
 
 
-def test_an_unknown_name_is_told_with_the_nearest(package):
+def test_an_unknown_name_is_reported_with_the_nearest(package):
     with pytest.raises(UserError, match="did you mean tiny"):
         Run.open("pretrained:tinny")
 
@@ -88,7 +88,7 @@ def test_what_the_package_ships_can_be_opened():
     for name in runs.pretrained():
         folder = runs.PACKED / name
         run = Run.open(folder)
-        image, masks = run.generator(torch.zeros(1, run.config.generator.codes))
+        image, masks = run.generator(torch.zeros(1, run.config.generator.latents))
         assert image.shape[2:] == run.config.size and len(masks) > 0
         assert (folder / "README.md").is_file()
         assert sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) < 4_200_000

@@ -7,18 +7,18 @@ import pytest
 import torch
 from test_evaluate import Few, enlivened
 
-from wherewhat import evaluate as scores
-from wherewhat import quality
 from wherewhat.config import to_json
 from wherewhat.data import open_data
 from wherewhat.data.batches import draw_index
 from wherewhat.errors import UserError
-from wherewhat.evaluate import evaluate
+from wherewhat.evaluation import evaluate as scores
+from wherewhat.evaluation import quality
+from wherewhat.evaluation.evaluate import evaluate
 from wherewhat.metrics.distance import Pixels
-from wherewhat.metrics.features import density_coverage, frechet, kernel_distance, precision_recall
+from wherewhat.metrics.features import density_coverage, frechet_distance, kid, precision_recall
 from wherewhat.metrics.images import psnr, ssim
 from wherewhat.metrics.ppl import path_length
-from wherewhat.runs import Run
+from wherewhat.run.folder import Run
 
 COUNT = 100
 
@@ -57,8 +57,8 @@ def test_scores_are_those_of_the_functions_on_the_images_of_the_run(run):
     real = Thumbnails()(torch.from_numpy(data.images(draw_index(data, COUNT, 0)))).numpy()
     images = run.generator(torch.from_numpy(run.draw(COUNT, [0, 1]))).image.clamp(-1, 1)
     fake = Thumbnails()(((images + 1) * 127.5).round().to(torch.uint8)).numpy()
-    assert rows["fid"]["value"] == pytest.approx(frechet(real, fake), rel=1e-4)
-    assert rows["kid"]["value"] == pytest.approx(kernel_distance(real, fake, np.random.default_rng(0)).value, rel=1e-4)
+    assert rows["fid"]["value"] == pytest.approx(frechet_distance(real, fake), rel=1e-4)
+    assert rows["kid"]["value"] == pytest.approx(kid(real, fake, np.random.default_rng(0)).value, rel=1e-4)
     assert (rows["precision"]["value"], rows["recall"]["value"]) == precision_recall(real, fake)
     assert (rows["density"]["value"], rows["coverage"]["value"]) == density_coverage(real, fake)
     assert rows["fid"]["value"] > 0.01
@@ -73,7 +73,7 @@ def test_reconstructions_are_compared_with_their_images(run, monkeypatch):
     rows = measure(run, "reconstruction")
     data = open_data(run.config.data)
     real = torch.from_numpy(data.images(draw_index(data, 20, 0))).float() / 127.5 - 1
-    again = run.generator(run.recogniser(real)).image.clamp(-1, 1)
+    again = run.generator(run.encoder(real)).image.clamp(-1, 1)
     assert list(rows) == ["psnr", "ssim"]  # pixels are not LPIPS
     assert rows["psnr"]["value"] == pytest.approx(psnr(again, real).mean().item(), rel=1e-5)
     assert rows["ssim"]["value"] == pytest.approx(ssim(again, real).mean().item(), rel=1e-5)
@@ -164,13 +164,13 @@ def test_a_run_without_an_encoder_has_no_reconstructions(run):
         measure(Run(run.path, config), "reconstruction")
 
 
-def test_unknown_metrics_are_told_with_the_nearest():
+def test_unknown_metrics_are_reported_with_the_nearest():
     with pytest.raises(UserError, match=r"no metric quallity; did you mean quality\?"):
         scores.choose(["quallity"], "dlib", None)
     assert scores.choose(["mig", "quality"], "dlib", None)[0] == ["mig", *quality.METRICS]
 
 
-def test_what_cannot_be_measured_is_told_before_anything_is(run, monkeypatch):
+def test_what_cannot_be_measured_is_reported_before_anything_is(run, monkeypatch):
     from wherewhat.metrics.backbones import load_backbone
 
     monkeypatch.setattr(quality, "load_backbone", load_backbone)

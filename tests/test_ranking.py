@@ -1,4 +1,4 @@
-"""Orders without labels: what they reward, how agreement is told, and the command."""
+"""Orders without labels: what they reward, how agreement is progress, and the command."""
 
 import json
 from dataclasses import replace
@@ -12,11 +12,11 @@ from PIL import Image
 
 from wherewhat import cli
 from wherewhat.errors import UserError
-from wherewhat.explore.order import draw_order
+from wherewhat.evaluation.rank import rank
 from wherewhat.metrics.ranking import agreement, centrality, spearman, udr
-from wherewhat.rank import rank
-from wherewhat.runs import Run
+from wherewhat.run.folder import Run
 from wherewhat.train.loop import train
+from wherewhat.viz.plots import draw_order
 
 RNG = np.random.default_rng(0)
 SOURCES = RNG.uniform(-1, 1, (1_000, 4))
@@ -85,15 +85,15 @@ def trained(tmp_path_factory):
         rows = [{"metric": "tpl", "value": 5.0 - seed, "options": options, "details": details}]
         rows += [{"metric": "dci", "value": 0.1 * seed, "options": {}}]
         for row in rows:
-            run.log_metric({"images": run.images, **row})
+            run.log_metric({"images": run.images_seen, **row})
         runs.append(run)
     return runs
 
 
-def test_short_traversals_come_first_and_agreement_is_told(trained) -> None:
+def test_short_traversals_come_first_and_agreement_is_reported(trained) -> None:
     found = rank(trained)
     assert [r.run.config.seed for r in found.ranked] == [4, 3, 2, 1, 0]
-    assert set(found.agreements) == {"dci"}  # too few runs of one number of active dimensions
+    assert set(found.agreements) == {"dci"}  # too few runs of one number of active controls
     assert found.agreements["dci"].spearman == pytest.approx(1) and found.agreements["dci"].regret == 0
 
 
@@ -123,11 +123,11 @@ def test_axis_scores_are_measured_once_and_kept(trained, monkeypatch) -> None:
     }
     for run in trained:
         table = [named, {**named, "latent": 1}]
-        run.log_metric({"images": run.images, "metric": "dimensions", "value": 2, "options": {}, "details": table})
+        run.log_metric({"images": run.images_seen, "metric": "controls", "value": 2, "options": {}, "details": table})
     found = rank(trained, "axis", distance="pixels")
     values = [r.value for r in found.ranked]
     assert values == sorted(values, reverse=True) and set(found.ranked[0].run.latest("axis")["details"]) == {"0,1"}
-    monkeypatch.setattr("wherewhat.rank.rotate", None)  # never asked again
+    monkeypatch.setattr("wherewhat.evaluation.rank.rotate", None)  # never asked again
     assert [r.value for r in rank(trained, "axis", distance="pixels").ranked] == values
     with pytest.raises((TypeError, UserError)):  # but of another distance it is asked
         rank(trained, "axis", distance="vgg")
@@ -149,8 +149,8 @@ def test_what_does_not_compare_is_refused(trained, tmp_path) -> None:
 def test_the_command_prints_a_table_a_pick_and_json(trained, capsys) -> None:
     paths = [str(run.path) for run in trained]
     cli.main(["rank", *paths])
-    told = capsys.readouterr().out
-    assert "picked:" in told and "Spearman +1.00" in told
+    progress = capsys.readouterr().out
+    assert "picked:" in progress and "Spearman +1.00" in progress
     cli.main(["rank", *paths, "--by", "loss", "--json"])
     record = json.loads(capsys.readouterr().out)
     assert len(record["ranked"]) == 5 and record["by"] == "loss"
@@ -190,7 +190,7 @@ def test_a_model_that_mixes_is_read_worse_and_comes_last(trained) -> None:
         config = replace(run.config, generator=small("demo").generator)
         stages = (replace(config.generator.stages[0], codes=2),)
         runs.append(Run(run.path, replace(config, generator=replace(config.generator, stages=stages))))
-        runs[-1].__dict__["generator"] = runs[-1].__dict__["recogniser"] = Reader(mixed)
+        runs[-1].__dict__["generator"] = runs[-1].__dict__["encoder"] = Reader(mixed)
     found = rank(runs, "centrality")
     assert {r.run.path.name for r in found.ranked[:3]} == {"s0", "s2", "s4"}
     assert found.ranked[2].value > found.ranked[3].value + 0.1

@@ -17,14 +17,14 @@ from test_evaluate import enlivened
 
 from wherewhat import cli
 from wherewhat.errors import UserError
-from wherewhat.evaluate import evaluate
-from wherewhat.explore import canvas, draw
-from wherewhat.explore import report as pages
-from wherewhat.explore.report import FRAMES, HEIGHT, SHOWN, STILLS, WIDTH, bare, chart, report, short, thinned, title
+from wherewhat.evaluation.evaluate import evaluate
+from wherewhat.evaluation.where import where
 from wherewhat.nn.generator import mean_masks
-from wherewhat.runs import Run
+from wherewhat.run.folder import Run
 from wherewhat.train.loop import train
-from wherewhat.where import where
+from wherewhat.viz import canvas, draw
+from wherewhat.viz import report as pages
+from wherewhat.viz.report import FRAMES, HEIGHT, SHOWN, STILLS, WIDTH, bare, chart, report, short, thinned, title
 
 NASTY = '<script>alert("1")</script> & <b>wall</b>'
 
@@ -46,7 +46,7 @@ class Page(HTMLParser):
             self.words.append(words)
 
     def pictures(self, described):
-        """Pictures whose alternative text begins so."""
+        """ImagesOf whose alternative text begins so."""
         addresses = [a["src"] for tag, a in self.tags if tag == "img" and a["alt"].startswith(described)]
         return [Image.open(io.BytesIO(b64decode(a.removeprefix("data:image/webp;base64,")))) for a in addresses]
 
@@ -202,10 +202,10 @@ def test_the_latest_score_of_the_last_checkpoint_is_shown_with_its_protocol_and_
 
 
 def test_dimensions_are_a_table_longest_first(page, scored):
-    first, second = scored.dimensions
-    assert (first.latent, second.latent) == (1, 0)
-    table = page.text.partition("All dimensions")[2]
-    for d in scored.dimensions:
+    first, second = scored.controls
+    assert (first.index, second.latent) == (1, 0)
+    table = page.text.partition("All controls")[2]
+    for d in scored.controls:
         where = f"{d.place} ({d.row:.2f}, {d.column:.2f}), {d.area:.0%}"
         said = f"{where} {d.factor} {d.share:.0%} {d.tpl:.3f} ± {d.tpl_error:.3f}"
         assert said in table
@@ -265,7 +265,7 @@ def test_long_curves_are_averaged_and_counts_are_short():
 # ------------------------------------------------------------------------------------------------------ what is missing
 
 
-def test_what_is_missing_is_told_with_its_command(trained, tmp_path, drawn, monkeypatch):
+def test_what_is_missing_is_reported_with_its_command(trained, tmp_path, drawn, monkeypatch):
     def unusable(*_):
         raise UserError("no weights")
 
@@ -287,7 +287,7 @@ def test_a_distance_that_was_asked_for_must_work(run):
 
 
 def test_one_active_dimension_has_no_pair_to_turn(run, drawn):
-    lengths = [d.tpl for d in run.dimensions]
+    lengths = [d.tpl for d in run.control_table]
     evaluate(run, ["tpl"], "fast", distance="pixels", threshold=sum(lengths) / 2)
     assert "no pair to turn" in drawn(run).text
 
@@ -321,7 +321,7 @@ def test_the_command_measures_dimensions_first_and_prints_the_path(trained, tmp_
     folder = shutil.copytree(trained, tmp_path / "run")
     cli.main(["report", str(folder), "--distance", "pixels", "--device", "cpu"])
     assert capsys.readouterr().out == f"{folder / 'report.html'}\n"
-    assert Run.open(folder).dimensions
+    assert Run.open(folder).controls
 
 
 def test_in_a_browser_it_asks_for_nothing_fits_a_phone_and_all_pictures_show(run):

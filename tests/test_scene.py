@@ -16,16 +16,15 @@ import torch
 from PIL import Image
 
 from wherewhat import runs
+from wherewhat.app.scene import THUMBS, Scene, png
 from wherewhat.cli import main
+from wherewhat.editing.invert import PIXELS
 from wherewhat.errors import UserError
-from wherewhat.explore import app
-from wherewhat.explore.invert import PIXELS
-from wherewhat.explore.scene import THUMBS, Scene, png
-from wherewhat.nn.controls import Controls, Ring
-from wherewhat.runs import Run
+from wherewhat.nn.controls import Controls, PolarPair
+from wherewhat.run.folder import Run
 
 MOUTH = 15
-"""a dimension of the run faces with a small mask"""
+"""a control of the run faces with a small mask"""
 
 
 def as_png(array):
@@ -123,7 +122,7 @@ def test_without_the_data_the_page_opens_with_a_draw(scene):
     [(b"", "not an image"), (b"text", "not an image"), (bomb(), "too many pixels"), (bomb(8_100), "too many pixels"),
      (as_png(np.random.default_rng(0).integers(0, 255, (9, 9, 3), np.uint8))[:90], r"\S")],
 )  # fmt: skip
-def test_what_is_no_picture_is_told(content, said, scene):
+def test_what_is_no_picture_is_reported(content, said, scene):
     with pytest.raises(UserError, match=rf"^x\.png cannot be read as a picture: {said}"):
         scene.photograph(content, "x.png")
 
@@ -201,13 +200,13 @@ def test_a_loop_swings_there_and_back(scene):
 
 def test_angles_go_once_round(trained, tmp_path):
     run = Run.open(shutil.copytree(trained, tmp_path / "run"))
-    ring = Controls.plain(run.config.generator.codes, (Ring(0, 1, (0.0, 0.0), 0.3, 1.0, 0.5),))
-    run.save(64, run.generator, run.recogniser, {"images": 64})
-    (run.checkpoints()[-1] / "controls.json").write_text(json.dumps(ring.to_json()))
+    pair = Controls.plain(run.config.generator.latents, (PolarPair(0, 1, (0.0, 0.0), 0.3, 1.0, 0.5),))
+    run.save(64, run.generator, run.encoder, {"images": 64})
+    (run.checkpoints()[-1] / "controls.json").write_text(json.dumps(pair.to_json()))
     run = Run.open(run.path)
     with pytest.raises(UserError, match="wherewhat evaluate"):
         Scene(run, "run")
-    from wherewhat.evaluate import evaluate
+    from wherewhat.evaluation.evaluate import evaluate
 
     evaluate(run, ["tpl"], "fast", distance="pixels")
     scene = Scene(run, "run")
@@ -222,10 +221,10 @@ def test_an_earlier_checkpoint_is_opened_by_name(trained, tmp_path):
     run = Run.open(path)
     assert run.checkpoint is None, "a folder may have an @ in its name"
     first = run.checkpoints()[-1]
-    run.save(5000, run.generator, run.recogniser, {"images": 5000})
+    run.save(5000, run.generator, run.encoder, {"images": 5000})
     before = Run.open(f"{path}@{first.name}")
     assert before.images < 5000 == Run.open(path).images
-    assert before.dimensions is None and before.path == path
+    assert before.controls is None and before.path == path
     assert before.generator is not run.generator
     with pytest.raises(UserError, match="has no checkpoint 000006k; did you mean 000005k"):
         Run.open(f"{path}@000006k")
@@ -241,7 +240,7 @@ def test_other_machines_need_a_password(scene, tmp_path, capsys):
 
 
 def test_importing_wherewhat_does_not_load_gradio():
-    code = "import sys, wherewhat.explore.app, wherewhat.cli; assert not {'gradio', 'fastapi'} & set(sys.modules)"
+    code = "import sys, wherewhat.app.server, wherewhat.cli; assert not {'gradio', 'fastapi'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
 
 

@@ -12,11 +12,11 @@ from test_evaluate import enlivened
 
 from wherewhat import cli
 from wherewhat.data.files import open_files
+from wherewhat.editing import synthesize as making
+from wherewhat.editing.synthesize import Plan, synthesize
 from wherewhat.errors import UserError
-from wherewhat.explore import synthesize as making
-from wherewhat.explore.canvas import to_pixels
-from wherewhat.explore.synthesize import Plan, synthesize
-from wherewhat.runs import Run
+from wherewhat.run.folder import Run
+from wherewhat.viz.canvas import to_pixels
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_what_is_not_varied_is_drawn_or_held(run):
 def test_the_card_says_how_to_make_it_again(run, tmp_path):
     folder = synthesize(run, Plan((1,), 3, seed=5, spread=0.5, base=np.zeros(2, np.float32)), tmp_path / "made")
     card = json.loads((folder / "card.json").read_text())
-    told = {
+    progress = {
         "run": str(run.path),
         "seed": 5,
         "count": 3,
@@ -108,7 +108,7 @@ def test_the_card_says_how_to_make_it_again(run, tmp_path):
         "varied": {"hair's height": 1},
         "others": [0, 0],
     }
-    assert told.items() <= card.items()
+    assert progress.items() <= card.items()
     assert card["commit"] == run.about["commit"]
 
 
@@ -159,7 +159,7 @@ def test_the_verb_finds_names_and_holds_a_picture(run, tmp_path, capsys):
     assert capsys.readouterr().out.strip() == str(folder)
     pixels = torch.from_numpy(image(photo)).permute(2, 0, 1)[None].float() / 127.5 - 1
     held = json.loads((folder / "card.json").read_text())["others"]
-    assert held == pytest.approx(run.recogniser(pixels)[0].tolist(), abs=1e-4)
+    assert held == pytest.approx(run.encoder(pixels)[0].tolist(), abs=1e-4)
     for wrong in (["--n", "0"], ["--spread", "0"], ["--seed", "-1"], []):
         with pytest.raises(SystemExit) as exit:
             cli.main([*words, *wrong])

@@ -9,11 +9,10 @@ import torch
 from conftest import small
 
 from wherewhat.errors import UserError
-from wherewhat.evaluate import Pictures
+from wherewhat.evaluation.evaluate import ImagesOf
+from wherewhat.families.family import build_generator
 from wherewhat.metrics.distance import Pixels
 from wherewhat.metrics.tpl import PROTOCOLS, TplProtocol, check_images, find_protocol, rotate, sweep, tpl, tpl_score
-from wherewhat.nn.generator import Generator
-from wherewhat.runs import build_generator
 
 FEW = TplProtocol(points=9, bases=5)
 
@@ -21,7 +20,7 @@ FEW = TplProtocol(points=9, bases=5)
 @pytest.fixture
 def generator():
     torch.manual_seed(0)
-    made = build_generator(small("rooms", (16, 24)), Generator)
+    made = build_generator(small("rooms", (16, 24)))
     with torch.no_grad():
         for stage in made.stages:
             stage.style.mul_(3)
@@ -49,7 +48,7 @@ class Manhattan:
 
 
 def test_tpl_does_not_depend_on_batch_size(generator):
-    results = [tpl(Pictures(generator), 4, Pixels(), FEW, batch=batch) for batch in (7, 64, 1000)]
+    results = [tpl(ImagesOf(generator), 4, Pixels(), FEW, batch=batch) for batch in (7, 64, 1000)]
     assert results[0].per_latent.min() > 1e-4
     for other in results[1:]:
         np.testing.assert_allclose(other.per_latent, results[0].per_latent, rtol=1e-5)
@@ -71,7 +70,7 @@ def test_tpl_is_a_plain_double_loop(generator):
                 if before is not None:
                     lengths[t, i] += float(((image - before) ** 2).mean())
                 before = image
-    result = tpl(Pictures(generator), 4, Pixels(), FEW, threshold=0.0, seed=3)
+    result = tpl(ImagesOf(generator), 4, Pixels(), FEW, threshold=0.0, seed=3)
     np.testing.assert_allclose(result.per_latent, lengths.mean(0), rtol=1e-4)
     np.testing.assert_allclose(result.per_latent_error, lengths.std(0, ddof=1) / np.sqrt(FEW.bases), rtol=1e-3)
     assert result.score == pytest.approx(lengths.sum(1).mean(), rel=1e-4)
@@ -80,7 +79,7 @@ def test_tpl_is_a_plain_double_loop(generator):
 def test_a_dimension_that_changes_nothing_has_no_length_and_is_inactive(generator):
     with torch.no_grad():
         generator.stages[0].style[1] = 0
-    result = tpl(Pictures(generator), 4, Pixels(), FEW, threshold=0.0)
+    result = tpl(ImagesOf(generator), 4, Pixels(), FEW, threshold=0.0)
     assert result.per_latent[1] == 0
     assert result.active.tolist() == [True, False, True, True]
 
@@ -104,7 +103,7 @@ def test_any_distance_can_be_used(points):
 
 
 def test_any_function_of_latents_can_be_measured():
-    """It sees latents of all dimensions and no gradients; its images are grey here, in double precision, from NumPy."""
+    """It sees latents of all controls and no gradients; its images are grey here, in double precision, from NumPy."""
     seen = []
 
     def generate(z):
@@ -125,11 +124,11 @@ def test_lpips_measures_the_same_sweeps(generator):
     from wherewhat.metrics.distance import Lpips
 
     network = Lpips(random_weights("vgg"))
-    result = tpl(Pictures(generator), 4, network, TplProtocol(3, 2), seed=1, batch=5)
+    result = tpl(ImagesOf(generator), 4, network, TplProtocol(3, 2), seed=1, batch=5)
     bases = torch.from_numpy(np.random.default_rng(1).standard_normal((2, 4), np.float32))
     pairs = []
     for base in bases:
-        images = Pictures(generator)(sweep(base, 2, 3)).detach()
+        images = ImagesOf(generator)(sweep(base, 2, 3)).detach()
         pairs.append(float(network(images[:1], images[1:2]) + network(images[1:2], images[2:])))
     assert result.per_latent[2] == pytest.approx(np.mean(pairs), rel=1e-4)
     assert result.options["network"] == "vgg"
@@ -144,7 +143,7 @@ def test_a_sweep_goes_from_minus_4_to_4_and_moves_one_latent():
 
 
 def test_another_seed_measures_other_base_points(generator):
-    one, same, other = (tpl(Pictures(generator), 4, Pixels(), FEW, seed=seed).per_latent for seed in (0, 0, 1))
+    one, same, other = (tpl(ImagesOf(generator), 4, Pixels(), FEW, seed=seed).per_latent for seed in (0, 0, 1))
     assert (one == same).all()
     assert (one != other).any()
 
@@ -185,12 +184,12 @@ def test_base_points_are_added_until_the_error_is_small_enough():
     assert tpl(ramp([1.0, 0.5]), 2, Pixels(), protocol, until=0.01).options["bases"] == 10
 
 
-def test_progress_is_told_and_grows():
-    told = []
-    tpl(ramp([1.0, 0.0, 0.5]), 3, Pixels(), FEW, batch=18, progress=told.append)
-    assert len(told) == 3
-    assert told == sorted(told)
-    assert 0 < told[0] < told[-1] <= 1
+def test_progress_is_reported_and_grows():
+    progress = []
+    tpl(ramp([1.0, 0.0, 0.5]), 3, Pixels(), FEW, batch=18, progress=progress.append)
+    assert len(progress) == 3
+    assert progress == sorted(progress)
+    assert 0 < progress[0] < progress[-1] <= 1
 
 
 # ------------------------------------------------------------------------------------------------- segments to score
@@ -273,7 +272,7 @@ def test_options_tell_everything_that_changes_the_number():
 
 
 @pytest.mark.parametrize(("name", "nearest"), [("smal", "small"), ("hugh", "huge")])
-def test_an_unknown_protocol_is_told_with_the_nearest(name, nearest):
+def test_an_unknown_protocol_is_reported_with_the_nearest(name, nearest):
     with pytest.raises(UserError, match=f"no TPL protocol {name}; did you mean {nearest}"):
         find_protocol(name)
     with pytest.raises(UserError, match="there is: small, medium, large, huge, dlib"):

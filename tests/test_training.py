@@ -11,16 +11,16 @@ import torch
 from conftest import small
 from safetensors.torch import load_file
 
-from wherewhat.config import AutoencoderConfig, EveryConfig, to_json, with_settings
+from wherewhat.config import AutoencoderConfig, to_json, with_settings
 from wherewhat.errors import UserError
+from wherewhat.families.autoencoder import beta_schedule
 from wherewhat.machine import pick_device
 from wherewhat.metrics.distance import Pixels
 from wherewhat.nn.controls import Controls
 from wherewhat.recipes import RECIPES
-from wherewhat.runs import Run
+from wherewhat.run.folder import Run
 from wherewhat.train import loop
 from wherewhat.train.loop import train
-from wherewhat.train.step import beta_now
 
 FAMILIES = ["demo", "demo-gan"]
 
@@ -46,13 +46,13 @@ def without_clock(rows):
 def test_every_recipe_takes_a_step(name, tmp_path):
     config = small(name, images=16)
     run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
-    assert run.images == 16
+    assert run.images_seen == 16
     assert run.about["state"] == "done"
     rows = run.rows("train")
     assert rows[-1]["images"] == 16
-    image, masks = run.generator(torch.zeros(2, config.generator.codes))
+    image, masks = run.generator(torch.zeros(2, config.generator.latents))
     assert image.shape == (2, config.data.channels, 16, 16)
-    assert run.recogniser(image).shape == (2, config.generator.codes)
+    assert run.encoder(image).shape == (2, config.generator.latents)
     assert all(m.shape[:2] == (2, 2) for m in masks)
 
 
@@ -103,8 +103,8 @@ def test_two_processes_take_the_steps_of_one(name, tmp_path):
     (tmp_path / "script.py").write_text(script)
     for count in (1, 2):
         words = [sys.executable, tmp_path / "script.py", tmp_path / "config.json", tmp_path / f"of{count}", str(count)]
-        told = subprocess.run(words, capture_output=True, text=True, timeout=120)
-        assert told.returncode == 0, told.stderr[-3000:]
+        progress = subprocess.run(words, capture_output=True, text=True, timeout=120)
+        assert progress.returncode == 0, progress.stderr[-3000:]
     one, two = (Run.open(tmp_path / f"of{count}") for count in (1, 2))
     assert_same(weights(one), weights(two), tolerance=2e-5)
     for a, b in zip(one.rows("train"), two.rows("train"), strict=True):
@@ -125,14 +125,14 @@ def test_controls_are_found_where_training_stops_and_belong_to_their_weights(tmp
         saved.append((images, generator.controls))
         return save(self, images, generator, *others)
 
-    monkeypatch.setattr("wherewhat.train.loop.find_controls", find)
+    monkeypatch.setattr("wherewhat.train.loop.fit_controls", find)
     monkeypatch.setattr(Run, "save", keep)
     config = small("demo", images=64)
     run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
-    assert asked == [(10_000, "components")]
+    assert asked == [(10_000, "ica")]
     assert saved == [(32, None), (64, turned)]
     found = run.generator.controls
-    assert found == run.recogniser.controls == turned
+    assert found == run.encoder.controls == turned
     z = torch.randn(3, 2)
     image = run.generator(z).image
     run.generator.controls = None
@@ -173,20 +173,20 @@ def test_the_batch_size_changes_no_schedule(tmp_path):
     rates = []
     for batch in (8, 16):
         config = replace(small("demo", images=64), batch=batch)
-        config = replace(config, optimiser=replace(config.optimiser, warmup=128, half_life=64))
+        config = replace(config, optimizer=replace(config.optimizer, warmup=128, half_life=64))
         run = train(config, str(tmp_path / str(batch)), "cpu", quiet=True)
-        rates.append(run.resume_point()["optimiser"]["parts"][0]["param_groups"][0]["lr"])
+        rates.append(run.resume_point()["optimizer"]["parts"][0]["param_groups"][0]["lr"])
         assert [row["images"] for row in run.rows("train")] == [16, 32, 48, 64]
     assert rates[0] == pytest.approx(rates[1])
-    assert rates[0] == pytest.approx(config.optimiser.rate / 2 / 2)  # half of the warm-up, one half-life
+    assert rates[0] == pytest.approx(config.optimizer.lr / 2 / 2)  # half of the warm-up, one half-life
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path, monkeypatch):
     config = small("demo", images=96)
-    real_step = loop.step
+    real_step = loop.train_step
 
     def interrupting(state, real):
-        if state.images == 40:
+        if state.images_seen == 40:
             os.kill(os.getpid(), signal.SIGINT)
         return real_step(state, real)
 
@@ -194,7 +194,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         train(config, str(tmp_path / "run"), "cpu", quiet=True)
     run = Run.open(tmp_path / "run")
-    assert run.images == 48
+    assert run.images_seen == 48
     assert run.about["state"] == "stopped"
     monkeypatch.setattr(loop, "step", real_step)
     run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
@@ -204,11 +204,11 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path, monkeypatch):
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
     config = small("demo", images=96)
-    real_step = loop.step
+    real_step = loop.train_step
 
     def spoiling(state, real):
         row = real_step(state, real)
-        if state.images > 40:
+        if state.images_seen > 40:
             with torch.no_grad():
                 state.generator.constant.fill_(float("nan"))
         return row
@@ -217,7 +217,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_p
     with pytest.raises(UserError, match=r"not finite.*32 images is intact.*learning rate"):
         train(config, str(tmp_path / "run"), "cpu", quiet=True)
     run = Run.open(tmp_path / "run")
-    assert run.images == 32
+    assert run.images_seen == 32
     assert run.about["state"] == "failed"
     assert all(torch.isfinite(w).all() for w in weights(run).values())
 
@@ -225,10 +225,10 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_p
 def test_minutes_stop_a_training_that_can_go_on(tmp_path):
     config = small("demo", images=10_000)
     run = train(config, str(tmp_path / "run"), "cpu", minutes=0.01, quiet=True)
-    seen = run.images
+    seen = run.images_seen
     assert 0 < seen < 10_000
     run = train(config, str(tmp_path / "run"), "cpu", minutes=0.03, quiet=True)
-    assert run.images > seen
+    assert run.images_seen > seen
 
 
 def test_another_configuration_is_refused_with_the_difference(tmp_path):
@@ -248,7 +248,7 @@ def test_a_full_folder_that_is_no_run_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("file", ["resume.pt", "generator.safetensors"])
-def test_a_truncated_checkpoint_is_told(tmp_path, file):
+def test_a_truncated_checkpoint_is_reported(tmp_path, file):
     config = small("demo", images=64)
     run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
     broken = run.checkpoints()[-1] / file
@@ -274,7 +274,7 @@ def test_removing_a_truncated_checkpoint_goes_on_from_the_one_before(tmp_path):
     assert_same(weights(train(config, str(tmp_path / "run"), "cpu", quiet=True)), whole)
 
 
-def test_a_foreign_checkpoint_is_told(tmp_path):
+def test_a_foreign_checkpoint_is_reported(tmp_path):
     import shutil
 
     ours = train(small("demo", images=16), str(tmp_path / "ours"), "cpu", quiet=True)
@@ -301,11 +301,11 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_nothing_half_written(tmp_pat
     with pytest.raises(UserError, match=r"No space left on device.*intact"):
         train(config, str(tmp_path / "run"), "cpu", quiet=True)
     run = Run.open(tmp_path / "run")
-    assert run.images == 32
+    assert run.images_seen == 32
     assert [p.name for p in (run.path / "checkpoints").iterdir()] == [run.checkpoints()[-1].name]
 
 
-def test_no_permission_to_write_is_told(tmp_path):
+def test_no_permission_to_write_is_reported(tmp_path):
     (tmp_path / "file").write_text("a file where the folder should be")
     with pytest.raises(UserError, match="cannot write"):
         train(small("demo"), str(tmp_path / "file" / "run"), "cpu", quiet=True)
@@ -320,7 +320,7 @@ def test_devices():
             pick_device("cuda")
 
 
-def test_a_batch_that_cannot_be_shared_is_told(monkeypatch):
+def test_a_batch_that_cannot_be_shared_is_reported(monkeypatch):
     class Three:
         world_size = 3
 
@@ -363,27 +363,27 @@ def test_a_uniform_prior_stays_within_two(tmp_path):
 
 
 def test_the_watching_recogniser_of_a_plain_gan_changes_no_image(tmp_path):
-    """Without simplicity and information the images of a training do not depend on the recogniser at all."""
+    """Without simplicity and information the images of a training do not depend on the encoder at all."""
     config = small("rooms-gan", images=32)
     runs = []
     for hidden in (16, 24):
-        other = replace(config, recogniser=replace(config.recogniser, hidden=hidden))
+        other = replace(config, encoder=replace(config.encoder, hidden=hidden))
         state = loop.State(other, loop.launch(other, "cpu", 1))
-        if runs:  # the same networks but for the recogniser, whatever order they were drawn in
+        if runs:  # the same networks but for the encoder, whatever order they were drawn in
             state.generator.load_state_dict(runs[0][0])
             state.discriminator.load_state_dict(runs[0][1])
         start = [{k: v.clone() for k, v in m.state_dict().items()} for m in (state.generator, state.discriminator)]
         images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         for _ in range(3):
-            loop.step(state, images)
+            loop.train_step(state, images)
         runs.append((*start, state.generator.state_dict()))
     assert_same(runs[0][2], runs[1][2])
 
 
 def test_beta_falls_by_a_factor_and_then_stays():
-    c = AutoencoderConfig(beta=4.0, beta_start=64.0, beta_fall=1_000)
-    assert [beta_now(c, images) for images in (0, 500, 1_000, 9_000)] == pytest.approx([64, 16, 4, 4])
-    assert beta_now(AutoencoderConfig(beta=4.0), 0) == 4
-    for changed in ("beta=0", "beta_fall=0", "beta_start=-1"):
+    c = AutoencoderConfig(beta=4.0, beta_init=64.0, beta_anneal_images=1_000)
+    assert [beta_schedule(c, images) for images in (0, 500, 1_000, 9_000)] == pytest.approx([64, 16, 4, 4])
+    assert beta_schedule(AutoencoderConfig(beta=4.0), 0) == 4
+    for changed in ("beta=0", "beta_anneal_images=0", "beta_init=-1"):
         config = with_settings(small("sprites-ae"), [f"autoencoder.{changed}"])
         assert any("it falls by a factor" in problem for problem in config.problems())

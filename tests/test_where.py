@@ -12,13 +12,13 @@ from conftest import small
 
 from wherewhat import cli
 from wherewhat.data import open_data
-from wherewhat.data.worlds import region
+from wherewhat.data.synthetic.worlds import region
 from wherewhat.errors import UserError
+from wherewhat.evaluation.where import where
 from wherewhat.metrics.distance import Pixels
 from wherewhat.metrics.where import changed, consistency, covered, iou, perceived, sharpness
-from wherewhat.runs import Run
+from wherewhat.run.folder import Run
 from wherewhat.train.loop import train
-from wherewhat.where import where
 
 LEFT = np.arange(8) < 4
 
@@ -64,7 +64,7 @@ def test_the_place_that_is_perceived_is_where_a_sweep_changes() -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     run = train(small("demo", (64, 64), images=16), str(tmp_path_factory.mktemp("where") / "run"), "cpu", quiet=True)
-    dimension = {
+    control = {
         "latent": 1,
         "tpl": 1.0,
         "tpl_error": 0.1,
@@ -74,8 +74,8 @@ def trained(tmp_path_factory):
         "area": 1.0,
         "peak": 1.0,
     }
-    table = [{**dimension, "factor": "floor hue", "share": 0.9}, {**dimension, "latent": 0, "active": False}]
-    run.log_metric({"images": run.images, "metric": "dimensions", "value": 1, "options": {}, "details": table})
+    table = [{**control, "factor": "floor hue", "share": 0.9}, {**control, "latent": 0, "active": False}]
+    run.log_metric({"images": run.images_seen, "metric": "controls", "value": 1, "options": {}, "details": table})
     return run.path
 
 
@@ -104,7 +104,7 @@ def test_a_control_that_acts_on_its_factor_alone_overlaps_fully(trained, tmp_pat
     floor = data.factors.names.index("floor hue")
     run.__dict__["generator"] = Painter(np.stack([region(data, int(i), floor) for i in index]))
     (place,) = where(run, 6, distance="pixels")
-    assert place.latent == 1 and place.factor == "floor hue"
+    assert place.control == 1 and place.factor == "floor hue"
     assert (place.mask_change, place.change_truth, place.mask_truth, place.sharpness) == (1, 1, 1, 1)
     assert place.area == place.share_changed
     assert 0.1 < place.share_changed < 0.7

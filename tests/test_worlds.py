@@ -7,7 +7,7 @@ from wherewhat.config import DataConfig
 from wherewhat.data import open_data
 from wherewhat.data.batches import batches, order
 from wherewhat.data.factors import Factors
-from wherewhat.data.worlds import Rooms, Sprites, region
+from wherewhat.data.synthetic.worlds import Rooms, Sprites, region
 
 
 @pytest.fixture(scope="module")
@@ -130,10 +130,10 @@ def test_batches_resume_by_images_seen_and_processes_share_them(sprites):
 
 def test_mirroring_flips_about_half_and_is_shared_alike(sprites):
     plain = next(batches(sprites, 64, seed=0))
-    flipped = next(batches(sprites, 64, seed=0, mirror=True))
+    flipped = next(batches(sprites, 64, seed=0, hflip=True))
     same = (plain == flipped).all((1, 2, 3))
     mirrored = (plain[..., ::-1] == flipped).all((1, 2, 3))
     assert (same | mirrored).all()
     assert 16 < mirrored.sum() < 48
-    halves = [next(batches(sprites, 64, seed=0, mirror=True, rank=r, world=2)) for r in range(2)]
+    halves = [next(batches(sprites, 64, seed=0, hflip=True, rank=r, world=2)) for r in range(2)]
     assert (np.concatenate(halves) == flipped).all()

@@ -2,8 +2,8 @@
 
 run = wherewhat.open_run("runs/demo")
 image, masks = run.generator(z)
-codes = run.recogniser(images)
-wherewhat.tpl(lambda z: run.generator(z).image, run.config.generator.codes, wherewhat.load_distance("alex"))
+codes = run.encoder(images)
+wherewhat.tpl(lambda z: run.generator(z).image, run.config.generator.latents, wherewhat.load_distance("alex"))
 wherewhat.metrics.factors.mig(codes, factors, rng)
 """
 
@@ -11,10 +11,10 @@ from importlib import import_module
 from typing import Any
 
 _PLACES = {
-    "open_run": ("wherewhat.runs", "open_run"),
-    "traverse": ("wherewhat.explore.notebook", "traverse"),
-    "open_photos": ("wherewhat.explore.edit", "open_photos"),
-    "invert": ("wherewhat.explore.invert", "invert"),
+    "open_run": ("wherewhat.run.folder", "open_run"),
+    "traverse": ("wherewhat.viz.notebook", "traverse"),
+    "open_photos": ("wherewhat.editing.edit", "open_photos"),
+    "invert": ("wherewhat.editing.invert", "invert"),
     "tpl": ("wherewhat.metrics.tpl", "tpl"),
     "load_distance": ("wherewhat.metrics.distance", "load_distance"),
     "find_recipe": ("wherewhat.recipes", "find"),

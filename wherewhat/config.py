@@ -1,28 +1,36 @@
-"""Every setting of a training: frozen dataclasses, all problems told at once, JSON both ways.  No torch here."""
+"""Every setting of a training: frozen dataclasses, all problems reported at once, JSON both ways.  No torch here."""
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt
 
 from wherewhat.errors import UserError, did_you_mean
 
-FORMAT = 1
+FORMAT = 2
+
+Positive = Annotated[int, Gt(0)]
+NotNegative = Annotated[int, Ge(0)]
+PositiveFloat = Annotated[float, Gt(0)]
+AtLeastZero = Annotated[float, Ge(0)]
 
 
 @dataclass(frozen=True)
 class StageConfig:
-    """One resolution of the generator: it doubles the sides, paints the latents it owns, convolves."""
+    """One resolution of the generator: it doubles height and width, applies the latents it owns, convolves."""
 
-    width: int
+    channels: Positive
     """channels of its convolutions"""
-    codes: int = 5
-    """latent dimensions it owns, each with its own mask"""
-    boxes: int = 4
+    latents: NotNegative = 5
+    """latents it owns, each with its own mask"""
+    boxes: Positive = 4
     """soft rectangles averaged into one mask"""
-    convs: int = 1
-    """3×3 convolutions after the painting"""
+    convs: NotNegative = 1
+    """3×3 convolutions after the styles are applied"""
 
 
 @dataclass(frozen=True)
@@ -30,41 +38,44 @@ class GeneratorConfig:
     """From latents to an image: a learned constant, then stages, then colours."""
 
     stages: tuple[StageConfig, ...]
-    constant: int = 512
+    constant_channels: Positive = 512
     """channels of the learned constant"""
-    mask: Literal["boxes", "softmax", "none", "start"] = "boxes"
-    """where a latent may act: averaged soft boxes; a spatial softmax; everywhere; everywhere and not by painting, but
-    through two dense layers in place of the constant (the plain decoder most autoencoders have)"""
+    mask: Literal["boxes", "softmax", "none"] = "boxes"
+    """where a latent may act: averaged soft boxes; a spatial softmax; everywhere"""
+    decoder: Literal["stages", "dense"] = "stages"
+    """how latents enter: as styles of the stages that own them; or all through two dense layers before the first stage,
+    without masks, as in the plain decoder of most autoencoders"""
     noise: bool = True
     """per-pixel noise of learned strength after the last two convolutions of a stage"""
     upsample: Literal["nearest", "bilinear"] = "bilinear"
     residual: bool = True
-    """1×1 shortcut around the convolution before the painting and the first one after it"""
-    equalised: bool = True
+    """1×1 shortcut around the convolution before the styles and the first one after them"""
+    equalized: bool = True
     """weights are drawn from N(0, 1) and scaled by their fan-in at run time"""
     head: Literal["rgb", "double"] = "rgb"
     """rgb: 1×1 convolution at the last stage's resolution; double: 4×4 transposed convolution to twice that"""
 
     @property
-    def codes(self) -> int:
-        """Latent dimensions in all."""
-        return sum(stage.codes for stage in self.stages)
+    def latents(self) -> int:
+        """Number of latents in all stages."""
+        return sum(stage.latents for stage in self.stages)
 
     @property
     def doublings(self) -> int:
-        """How often the sides of the constant are doubled on the way to the image."""
+        """How often height and width of the constant are doubled on the way to the image."""
         return len(self.stages) + (self.head == "double")
 
 
 @dataclass(frozen=True)
 class TrunkConfig:
-    """From an image to a vector: discriminator, recogniser, encoder.  Each width halves the sides."""
+    """From an image to a vector: encoder and discriminator.  Each entry of channels halves height and width."""
 
-    widths: tuple[int, ...]
-    hidden: int = 512
+    channels: tuple[Positive, ...]
+    hidden: Positive = 512
+    """units of the dense layer before the last"""
     kind: Literal["residual", "strided"] = "residual"
     """residual: StyleGAN2's discriminator blocks; strided: plain 4×4 convolutions of stride 2"""
-    equalised: bool = True
+    equalized: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,170 +84,164 @@ class DataConfig:
 
     source: str = "rooms"
     """a world made here (rooms, sprites), or the path of a folder, a zip, dSprites' npz, 3D Shapes' h5"""
-    height: int = 64
-    width: int = 64
-    channels: int = 3
+    height: Positive = 64
+    width: Positive = 64
+    channels: Literal[1, 3, 4] = 3
     """1 grey, 3 colour, 4 colour and transparency"""
     fit: Literal["crop", "pad"] = "crop"
     """how images of another aspect ratio are fitted"""
-    mirror: bool = False
-    """show every second image mirrored, at random"""
+    hflip: bool = False
+    """mirror images left to right with probability ½"""
 
 
 @dataclass(frozen=True)
 class GanConfig:
-    """Weights of the adversarial objective: plain GAN with both zero, InfoGAN with information, PS with simplicity."""
+    """Weights of the adversarial objective: a plain GAN if both weights are 0, InfoGAN or perceptual simplicity (PS)."""
 
     discriminator: TrunkConfig
-    simplicity: float = 0.0
+    simplicity_weight: AtLeastZero = 0.0
     """λ of the perceptual simplicity loss (section 3.2 of the paper)"""
-    information: float = 0.0
+    infogan_weight: AtLeastZero = 0.0
     """λ of InfoGAN's loss, (z − Q(G(z)))²"""
-    step: float = 6.0
-    """size of the step ε on one latent: its standard deviation, or its value if fixed"""
-    step_kind: Literal["normal", "fixed"] = "normal"
-    r1: float = 10.0
+    perturbation_std: float = 6.0
+    """size of the perturbation ε of one latent: its standard deviation, or its value if it is fixed"""
+    perturbation: Literal["normal", "fixed"] = "normal"
+    r1_gamma: AtLeastZero = 10.0
     """γ of the R1 penalty on real images"""
-    r1_every: int = 16
-    """optimiser steps between penalties; the penalty is scaled up by as much"""
+    r1_interval: Positive = 16
+    """optimizer steps from one penalty to the next; the penalty is multiplied by as much"""
 
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """Weights of the constricted autoencoder's objective: the recogniser is the encoder, the generator the decoder."""
+    """Weights of the constricted autoencoder's objective; the generator is its decoder."""
 
-    sigma: float = 0.4
+    sigma: PositiveFloat = 0.4
     """standard deviation of the Gaussian likelihood, for images in [−1, 1]"""
-    beta: float = 5.0
+    beta: AtLeastZero = 5.0
     """weight of the KL divergence to the prior"""
-    beta_start: float = 0.0
-    """the same at the start, from where it falls by the same factor with each image; 0: it is beta throughout.  What is
-    worth most nats is found first and alone"""
-    beta_fall: int = 0
-    """images over which it falls"""
-    perceptual: float = 0.0
-    """weight of LPIPS-AlexNet between image and reconstruction, in nats: small things count as people see them"""
-    controls: Literal["latents", "rings", "components"] = "components"
-    """what is moved once training is over: the latents; with those on a circle read as angle and radius; the same of
+    beta_init: AtLeastZero = 0.0
+    """its value at the start, from which it decays exponentially to beta; 0: it is beta throughout.  Variations that are
+    worth most nats are then learnt first"""
+    beta_anneal_images: NotNegative = 0
+    """images over which it decays"""
+    lpips_weight: AtLeastZero = 0.0
+    """weight of LPIPS-AlexNet between image and reconstruction, in nats"""
+    controls: Literal["latents", "polar", "ica"] = "ica"
+    """what a user moves after training: the latents; latents, with pairs on a circle in polar coordinates; the same of
     their independent components"""
 
 
 @dataclass(frozen=True)
-class OptimiserConfig:
-    """What moves the weights, and their running average."""
+class VaeConfig:
+    """Objective of a variational autoencoder of the literature: families/vae.py has their table."""
 
-    kind: Literal["adam", "muon"] = "adam"
-    """muon: matrices move by momentum made orthogonal, the rest by Adam"""
-    rate: float = 0.002
-    betas: tuple[float, float] = (0.0, 0.99)
-    warmup: int = 0
-    """images over which the learning rate grows from zero"""
-    half_life: int = 0
-    """images after which the learning rate has halved; 0: it stays"""
-    clip: float = 0.0
-    """largest gradient norm; 0: no limit"""
-    average_half_life: int = 10_000
-    """images after which a weight counts half in the running average"""
+    objective: str = "beta_vae"
+    """a name in families.vae.OBJECTIVES"""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """weights of its terms that are not as published, by name"""
+    sigma: PositiveFloat = 0.4
+    """standard deviation of the Gaussian likelihood, for images in [−1, 1]"""
 
 
 @dataclass(frozen=True)
-class EveryConfig:
-    """Images seen between …"""
+class OptimizerConfig:
+    """How weights are updated, and their exponential moving average (EMA)."""
 
-    report: int = 2_000
-    """… rows of train.jsonl"""
-    pictures: int = 50_000
-    """… pictures and quick scores"""
-    save: int = 50_000
-    """… checkpoints"""
+    kind: Literal["adam", "muon"] = "adam"
+    """muon: matrices are updated by orthogonalized momentum, all other parameters by Adam"""
+    lr: PositiveFloat = 0.002
+    betas: tuple[float, float] = (0.0, 0.99)
+    warmup_images: NotNegative = 0
+    """images over which the learning rate grows linearly from zero"""
+    lr_halflife: NotNegative = 0
+    """images after which the learning rate has halved; 0: it does not decay"""
+    grad_clip: AtLeastZero = 0.0
+    """largest norm of the gradient; 0: no limit"""
+    ema_halflife: Positive = 10_000
+    """images after which a weight counts half in the average"""
 
 
 @dataclass(frozen=True)
 class Config:
-    """One training, complete.  Exactly one of `gan` and `autoencoder` is set: it names the family."""
+    """One training, complete.  Exactly one of `gan`, `autoencoder` and `vae` is set: it names the family."""
 
     recipe: str
     data: DataConfig
     generator: GeneratorConfig
-    recogniser: TrunkConfig
+    encoder: TrunkConfig
     gan: GanConfig | None = None
     autoencoder: AutoencoderConfig | None = None
-    prior: Literal["normal", "uniform", "flat"] = "normal"
-    """distribution of each latent: N(0, 1); uniform on [−2, 2] (GANs); nearly uniform with soft ends, of unit variance
-    (autoencoders), which unlike the normal one is not the same from every side"""
-    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    every: EveryConfig = field(default_factory=EveryConfig)
-    images: int = 1_000_000
-    """images seen in all"""
-    batch: int = 32
-    """images a step, over all processes"""
+    vae: VaeConfig | None = None
+    prior: Literal["normal", "uniform", "generalized_normal"] = "normal"
+    """distribution of each latent: N(0, 1); uniform on [−2, 2] (GANs); generalized normal of exponent 8 (autoencoders),
+    which is nearly uniform, has unit variance, and unlike N(0, 1) is not invariant under rotation"""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    log_every: Positive = 2_000
+    """images from one row of train.jsonl to the next"""
+    preview_every: Positive = 50_000
+    """images from one set of pictures and quick scores to the next"""
+    checkpoint_every: Positive = 50_000
+    """images from one checkpoint to the next"""
+    total_images: Positive = 1_000_000
+    """images seen by the whole training"""
+    batch: Positive = 32
+    """images an optimizer step, over all processes"""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where the processor multiplies it natively, else fp32"""
-    seed: int = 0
+    seed: NotNegative = 0
 
     @property
-    def start(self) -> tuple[int, int]:
-        """Rows and columns of the learned constant."""
-        times = 2**self.generator.doublings
-        return self.data.height // times, self.data.width // times
+    def constant_size(self) -> tuple[int, int]:
+        """Height and width of the learned constant."""
+        factor = 2**self.generator.doublings
+        return self.data.height // factor, self.data.width // factor
 
     @property
     def size(self) -> tuple[int, int]:
-        """Rows and columns of an image."""
+        """Height and width of an image."""
         return self.data.height, self.data.width
 
+    @property
+    def latents(self) -> int:
+        """Number of latents."""
+        return self.generator.latents
+
     def problems(self) -> list[str]:
-        """Every relation between settings that does not hold, in words."""
-        found = []
+        """Every setting out of its bounds and every relation between settings that does not hold, in words."""
+        return _out_of_bounds(dataclasses.asdict(self)) + list(self._contradictions())
+
+    def _contradictions(self) -> Iterator[str]:
         if not self.data.source:
-            found.append(f"recipe {self.recipe} brings no images: give a folder, a zip or a file with --data")
-        times = 2**self.generator.doublings
-        for side, name in ((self.data.height, "height"), (self.data.width, "width")):
-            if side <= 0 or side % times:
-                found.append(
-                    f"data.{name} is {side}; {len(self.generator.stages)} stages make multiples of {times}: "
+            yield f"recipe {self.recipe} brings no images: give a folder, a zip or a file with --data"
+        factor = 2**self.generator.doublings
+        for name in ("height", "width"):
+            side = getattr(self.data, name)
+            if side % factor:
+                yield (
+                    f"data.{name} is {side}; {len(self.generator.stages)} stages make multiples of {factor}: "
                     "choose another resolution with --resolution"
                 )
-        shortest = min(self.size)
-        for name, trunk in (
-            ("recogniser", self.recogniser),
-            ("gan.discriminator", self.gan and self.gan.discriminator),
-        ):
-            if trunk and shortest >> len(trunk.widths) < 1:
-                found.append(f"{name}.widths has {len(trunk.widths)} entries, too many halvings for {self.size}")
-        if self.generator.codes == 0:
-            found.append("generator.stages own no latent dimension: give at least one stage codes > 0")
-        if (self.gan is None) == (self.autoencoder is None):
-            found.append("exactly one of gan and autoencoder must be set")
-        if self.autoencoder and self.prior == "uniform":
-            found.append("prior is uniform, which no autoencoder's divergence is finite to: prior = flat or normal")
-        if self.gan and self.prior == "flat":
-            found.append("prior is flat, which is the autoencoder's: prior = normal or uniform")
-        if self.data.channels not in (1, 3, 4):
-            found.append(f"data.channels is {self.data.channels}: 1 (grey), 3 (colour) or 4 (with transparency)")
-        for i, stage in enumerate(self.generator.stages):
-            for name, least in (("width", 1), ("codes", 0), ("boxes", 1), ("convs", 0)):
-                if getattr(stage, name) < least:
-                    found.append(f"generator.stages.{i}.{name} is {getattr(stage, name)}: it must be {least} or more")
-        if self.seed < 0:
-            found.append(f"seed is {self.seed}: it must be 0 or more")
-        if self.gan and self.gan.r1_every < 1:
-            found.append(f"gan.r1_every is {self.gan.r1_every}: it must be 1 or more")
-        positive = {"images": self.images, "batch": self.batch, "optimiser.rate": self.optimiser.rate}
-        positive |= {f"every.{name}": value for name, value in dataclasses.asdict(self.every).items()}
-        found += [f"{name} is {value}: it must be positive" for name, value in positive.items() if not value > 0]
-        if self.autoencoder and self.autoencoder.perceptual and shortest < 32:
-            found.append(
-                f"autoencoder.perceptual compares images of 32 pixels or more; these have {shortest}: set it to 0"
-            )
-        if self.autoencoder and self.autoencoder.sigma <= 0:
-            found.append(f"autoencoder.sigma is {self.autoencoder.sigma}: it must be positive")
-        if (c := self.autoencoder) and c.beta_start and min(c.beta, c.beta_start, c.beta_fall) <= 0:
-            found.append(
-                f"autoencoder.beta_start is {c.beta_start}, beta {c.beta} and beta_fall {c.beta_fall}: it falls by a "
-                "factor, so all three must be positive"
-            )
-        return found
+        trunks = {"encoder": self.encoder, "gan.discriminator": self.gan and self.gan.discriminator}
+        for name, trunk in trunks.items():
+            if trunk and min(self.size) < 2 ** len(trunk.channels):
+                yield f"{name}.channels has {len(trunk.channels)} entries, too many halvings for {self.size}"
+        if self.latents == 0:
+            yield "generator.stages own no latent: give at least one stage latents > 0"
+        if sum(family is not None for family in (self.gan, self.autoencoder, self.vae)) != 1:
+            yield "exactly one of gan, autoencoder and vae must be set"
+        if self.gan and self.prior == "generalized_normal":
+            yield "prior is generalized_normal, which a GAN cannot sample: prior = normal or uniform"
+        if not self.gan and self.prior == "uniform":
+            yield "prior is uniform, to which the KL divergence of a Gaussian is infinite: prior = generalized_normal or normal"
+        if c := self.autoencoder:
+            if c.lpips_weight and min(self.size) < 32:
+                yield f"autoencoder.lpips_weight needs images of 32 pixels or more; these have {min(self.size)}: set it to 0"
+            if c.beta_init and min(c.beta, c.beta_init, c.beta_anneal_images) <= 0:
+                yield (
+                    f"autoencoder.beta_init is {c.beta_init}, beta {c.beta} and beta_anneal_images {c.beta_anneal_images}: "
+                    "it decays exponentially, so all three must be positive"
+                )
 
     def checked(self, where: str = "the configuration") -> "Config":
         """Itself.  Raises UserError with all problems at once."""
@@ -256,26 +261,85 @@ def to_json(config: Config) -> str:
 
 
 def from_json(text: str, where: str) -> Config:
-    """The configuration written by to_json.  Raises UserError naming every problem; `where` is the file's name."""
+    """The configuration written by to_json, by this or an earlier version.  Raises UserError naming every problem;
+    `where` is the file's name."""
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{where} is not JSON: {error}") from None
-    if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
+    if not isinstance(values, dict) or (version := values.pop("format", None)) not in (1, FORMAT):
         raise UserError(f"{where} is not a wherewhat configuration of format {FORMAT}")
-    return _typed(values, where).checked(where)
+    return _typed(from_format_1(values) if version == 1 else values, where).checked(where)
+
+
+RENAMED = {
+    "recogniser": "encoder", "optimiser": "optimizer", "images": "total_images", "widths": "channels",
+    "equalised": "equalized", "codes": "latents", "constant": "constant_channels", "mirror": "hflip",
+    "simplicity": "simplicity_weight", "information": "infogan_weight", "step": "perturbation_std",
+    "step_kind": "perturbation", "r1": "r1_gamma", "r1_every": "r1_interval", "beta_start": "beta_init",
+    "beta_fall": "beta_anneal_images", "perceptual": "lpips_weight", "rate": "lr", "warmup": "warmup_images",
+    "half_life": "lr_halflife", "clip": "grad_clip", "average_half_life": "ema_halflife",
+}  # fmt: skip
+"""names of settings in format 1 → names now"""
+
+
+def from_format_1(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings as format 1 had them, under the names and values of today.  What is not as expected is left as it is,
+    for the checks that follow to name."""
+
+    def renamed(node: Any) -> Any:
+        if isinstance(node, list):
+            return [renamed(item) for item in node]
+        return {RENAMED.get(k, k): renamed(v) for k, v in node.items()} if isinstance(node, dict) else node
+
+    values = renamed(values)
+    for row, kind in (("report", "log"), ("pictures", "preview"), ("save", "checkpoint")):
+        if isinstance(every := values.get("every"), dict) and row in every:
+            values[f"{kind}_every"] = every.pop(row)
+    if values.get("every") == {}:
+        del values["every"]
+    if values.get("prior") == "flat":
+        values["prior"] = "generalized_normal"
+    generator, autoencoder = values.get("generator"), values.get("autoencoder")
+    if isinstance(generator, dict):
+        for stage in generator.get("stages") or []:
+            if isinstance(stage, dict) and "width" in stage:
+                stage["channels"] = stage.pop("width")
+        if generator.get("mask") == "start":
+            generator |= {"mask": "none", "decoder": "dense"}
+    if isinstance(autoencoder, dict):
+        new = {"rings": "polar", "components": "ica"}
+        autoencoder["controls"] = new.get(str(autoencoder.get("controls")), autoencoder.get("controls", "ica"))
+    return values
 
 
 def _typed(values: dict[str, Any], where: str) -> Config:
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
-    for kind in _KINDS:
-        kind.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)  # type: ignore[union-attr]
     try:
-        return TypeAdapter(Config).validate_json(json.dumps(values))
+        return _adapter().validate_json(json.dumps(values))
     except ValidationError as error:
         lines = [f"  {_explain(problem)}" for problem in error.errors()]
         raise UserError(f"{plural(len(lines), 'problem')} in {where}\n" + "\n".join(lines)) from None
+
+
+def _out_of_bounds(values: dict[str, Any]) -> list[str]:
+    from pydantic import ValidationError
+
+    try:
+        _adapter().validate_python(values)
+    except ValidationError as error:
+        return [_explain(problem) for problem in error.errors()]
+    return []
+
+
+@cache
+def _adapter() -> Any:
+    from pydantic import ConfigDict, TypeAdapter
+
+    for kind in _KINDS:
+        kind.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)  # type: ignore[union-attr]
+    return TypeAdapter(Config)
 
 
 def _explain(problem: Any) -> str:
@@ -338,6 +402,6 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
 
 
 _KINDS = (
-    StageConfig, GeneratorConfig, TrunkConfig, DataConfig, GanConfig, AutoencoderConfig, OptimiserConfig, EveryConfig,
+    StageConfig, GeneratorConfig, TrunkConfig, DataConfig, GanConfig, AutoencoderConfig, VaeConfig, OptimizerConfig,
     Config,
 )  # fmt: skip

@@ -1,4 +1,7 @@
-"""Losses: tensors in, a scalar out, the mean over the batch.  b batch, z latents.  The caller weighs and logs."""
+"""Losses: tensors in, a scalar out, the mean over the batch.  b batch, z latents, c channels, h w space.
+
+The caller weighs and logs them.
+"""
 
 import math
 
@@ -8,56 +11,58 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-def fooling(fake: Float[Tensor, "b 1"]) -> Float[Tensor, ""]:
-    """Generator's side of the non-saturating logistic loss, −log sigmoid(D(G(z))) (Goodfellow et al. 2014)."""
+def generator_loss(fake: Float[Tensor, "b 1"]) -> Float[Tensor, ""]:
+    """Non-saturating logistic loss of the generator, −log sigmoid(D(G(z))) (Goodfellow et al. 2014)."""
     return F.softplus(-fake).mean()
 
 
-def telling(real: Float[Tensor, "b 1"], fake: Float[Tensor, "b 1"]) -> Float[Tensor, ""]:
-    """Discriminator's side of the logistic loss."""
+def discriminator_loss(real: Float[Tensor, "b 1"], fake: Float[Tensor, "b 1"]) -> Float[Tensor, ""]:
+    """Logistic loss of the discriminator, −log sigmoid(D(x)) − log(1 − sigmoid(D(G(z)))), from logits."""
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
-def r1(real: Float[Tensor, "b 1"], images: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
-    """½ ‖∂D/∂x‖² at real images x (Mescheder et al. 2018); `real` are their logits, `images` must require gradients."""
+def r1_penalty(real: Float[Tensor, "b 1"], images: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
+    """½ ‖∂D/∂x‖² at real images x (Mescheder et al. 2018).  `real` are their logits; `images` must require gradients."""
     (slope,) = torch.autograd.grad(real.sum(), images, create_graph=True)
     return slope.float().square().sum((1, 2, 3)).mean() / 2
 
 
-def simplicity(
+def perceptual_simplicity_loss(
     z: Float[Tensor, "b z"],
-    z_moved: Float[Tensor, "b z"],
-    read: Float[Tensor, "b z"],
-    read_moved: Float[Tensor, "b z"],
-    moved: Bool[Tensor, "b z"],
+    z_perturbed: Float[Tensor, "b z"],
+    codes: Float[Tensor, "b z"],
+    codes_perturbed: Float[Tensor, "b z"],
+    perturbed: Bool[Tensor, "b z"],
 ) -> Float[Tensor, ""]:
-    """Perceptual simplicity (section 3.2): the latent that moved is read from each image by itself, the others from the
-    mean of the two readings."""
-    shared = (read + read_moved) / 2
-    error = torch.where(moved, read, shared) - z
-    error_moved = torch.where(moved, read_moved, shared) - z_moved
-    return (error.square().sum(1) + error_moved.square().sum(1)).mean() / 2
+    """Perceptual simplicity (section 3.2): ½ Σ (z − ẑ)² + ½ Σ (z′ − ẑ′)².  The perturbed latent is predicted from each
+    image by itself, all others by the mean of the codes of the two images."""
+    shared = (codes + codes_perturbed) / 2
+    error = torch.where(perturbed, codes, shared) - z
+    error_perturbed = torch.where(perturbed, codes_perturbed, shared) - z_perturbed
+    return (error.square().sum(1) + error_perturbed.square().sum(1)).mean() / 2
 
 
-def information(z: Float[Tensor, "b z"], read: Float[Tensor, "b z"]) -> Float[Tensor, ""]:
-    """InfoGAN (Chen et al. 2016) for latents read with fixed variance: (z − Q(G(z)))², summed over latents."""
-    return (z - read).square().sum(1).mean()
+def infogan_loss(z: Float[Tensor, "b z"], codes: Float[Tensor, "b z"]) -> Float[Tensor, ""]:
+    """InfoGAN (Chen et al. 2016) for a Gaussian Q of fixed variance: Σ (z − Q(G(z)))² over latents."""
+    return (z - codes).square().sum(1).mean()
 
 
-def gaussian(image: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor, ""]:
+def gaussian_nll(image: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor, ""]:
     """−log N(target; image, σ²) up to a constant, summed over pixels: nats an image."""
     return (image - target).square().sum((1, 2, 3)).mean() / (2 * sigma**2)
 
 
-def divergence(mean: Float[Tensor, "b z"], log_variance: Float[Tensor, "b z"]) -> Float[Tensor, ""]:
+def kl_normal(mean: Float[Tensor, "b z"], log_variance: Float[Tensor, "b z"]) -> Float[Tensor, ""]:
     """KL(N(mean, variance) ‖ N(0, 1)), summed over latents: nats an image (Kingma & Welling 2014)."""
     return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
 
 
-def flat_divergence(mean: Float[Tensor, "b z"], log_variance: Float[Tensor, "b z"]) -> Float[Tensor, ""]:
-    """KL(N(mean, variance) ‖ p), summed over latents: nats an image.  p(z) ∝ exp(−(z/a)⁸) is nearly uniform within
-    ±1.5 and of unit variance.  A product of normal densities is the same from every side; a product of these is not, so
-    it costs divergence to turn latents into each other."""
+def kl_generalized_normal(mean: Float[Tensor, "b z"], log_variance: Float[Tensor, "b z"]) -> Float[Tensor, ""]:
+    """KL(N(mean, variance) ‖ p), summed over latents: nats an image, for p(z) ∝ exp(−(z/a)⁸) of unit variance.
+
+    p is nearly uniform within ±1.5.  A product of normal densities is invariant under rotation; a product of these is
+    not, so rotating latents into each other raises the divergence.
+    """
     m, v = mean.square(), log_variance.exp()
     eighth = m**4 + 28 * m**3 * v + 210 * m**2 * v**2 + 420 * m * v**3 + 105 * v**4  # E[z⁸] of the posterior
     a = math.sqrt(math.gamma(1 / 8) / math.gamma(3 / 8))

@@ -21,6 +21,16 @@ def pick_device(device: str) -> str:
     return device
 
 
+def resolve_precision(precision: str, device: str) -> str:
+    """fp32 or bf16; auto is bf16 where the processor of this device (cpu, cuda, mps) multiplies it natively."""
+    if precision != "auto":
+        return precision
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return "bf16" if device == "cpu" and native() else "fp32"
+
+
 def keep_memory() -> None:
     """Where the C library is glibc: keep freed blocks of up to 1 GB for what is allocated next.  It would give each
     large array back to the system and fault every page in anew: a seventh of a training step, a third of DCI."""

@@ -7,10 +7,9 @@ from wherewhat.config import (
     AutoencoderConfig,
     Config,
     DataConfig,
-    EveryConfig,
     GanConfig,
     GeneratorConfig,
-    OptimiserConfig,
+    OptimizerConfig,
     StageConfig,
     TrunkConfig,
 )
@@ -22,12 +21,15 @@ def celeba() -> Config:
     trunk = TrunkConfig((64, 128, 256, 512, 512))
     return Config(
         recipe="celeba",
-        data=DataConfig("", 128, 128, mirror=True),
-        generator=GeneratorConfig(tuple(StageConfig(width, codes=5, convs=3) for width in (512, 512, 512, 256, 128))),
-        recogniser=trunk,
-        gan=GanConfig(trunk, simplicity=0.01, step=6.0, r1=100.0),
-        every=EveryConfig(report=2_000, pictures=500_000, save=500_000),
-        images=25_000_000,
+        data=DataConfig("", 128, 128, hflip=True),
+        generator=GeneratorConfig(
+            tuple(StageConfig(channels, latents=5, convs=3) for channels in (512, 512, 512, 256, 128))
+        ),
+        encoder=trunk,
+        gan=GanConfig(trunk, simplicity_weight=0.01, r1_gamma=100.0),
+        preview_every=500_000,
+        checkpoint_every=500_000,
+        total_images=25_000_000,
         batch=8,
     )
 
@@ -35,14 +37,14 @@ def celeba() -> Config:
 def ffhq() -> Config:
     """The paper's FFHQ faces at 512²: CelebA's stages with two more; 36 latents, 6 in each of the first six."""
     base = celeba()
-    owning = (StageConfig(width, codes=6, convs=3) for width in (512, 512, 512, 256, 128, 64))
-    stages = (*owning, StageConfig(64, codes=0, convs=3))
+    owning = (StageConfig(channels, latents=6, convs=3) for channels in (512, 512, 512, 256, 128, 64))
+    stages = (*owning, StageConfig(64, latents=0, convs=3))
     trunk = TrunkConfig((64, 64, 64, 128, 256, 512, 512))
     return replace(
         _named(base, "ffhq"),
         data=replace(base.data, height=512, width=512),
         generator=replace(base.generator, stages=stages),
-        recogniser=trunk,
+        encoder=trunk,
         gan=_gan(base, discriminator=trunk),
     )
 
@@ -55,7 +57,7 @@ def shoes() -> Config:
 def clevr() -> Config:
     """PS-SC GAN on CLEVR-like scenes at 128²: simple things in a plain room, never mirrored."""
     base = _named(celeba(), "clevr")
-    return replace(base, data=replace(base.data, mirror=False))
+    return replace(base, data=replace(base.data, hflip=False))
 
 
 def rooms() -> Config:
@@ -64,11 +66,14 @@ def rooms() -> Config:
     return Config(
         recipe="rooms",
         data=DataConfig("rooms", 64, 64, 3),
-        generator=GeneratorConfig(tuple(StageConfig(width, codes=3) for width in (256, 256, 128, 64)), constant=256),
-        recogniser=trunk,
-        gan=GanConfig(trunk, simplicity=0.05, step=6.0, r1=5.0),
-        every=EveryConfig(report=3_200, pictures=100_000, save=50_000),
-        images=2_000_000,
+        generator=GeneratorConfig(
+            tuple(StageConfig(channels, latents=3) for channels in (256, 256, 128, 64)), constant_channels=256
+        ),
+        encoder=trunk,
+        gan=GanConfig(trunk, simplicity_weight=0.05, r1_gamma=5.0),
+        log_every=3_200,
+        preview_every=100_000,
+        total_images=2_000_000,
         batch=32,
     )
 
@@ -84,11 +89,13 @@ def demo_gan() -> Config:
     return replace(
         _named(base, "demo-gan"),
         data=DataConfig("rooms", 32, 32, 3),
-        generator=GeneratorConfig(tuple(StageConfig(32, codes=4) for _ in range(3)), constant=32),
-        recogniser=trunk,
+        generator=GeneratorConfig(tuple(StageConfig(32, latents=4) for _ in range(3)), constant_channels=32),
+        encoder=trunk,
         gan=_gan(base, discriminator=trunk),
-        every=EveryConfig(report=1_280, pictures=40_000, save=20_000),
-        images=120_000,
+        log_every=1_280,
+        preview_every=40_000,
+        checkpoint_every=20_000,
+        total_images=120_000,
     )
 
 
@@ -98,51 +105,52 @@ def demo() -> Config:
         recipe="demo",
         data=DataConfig("rooms", 64, 64, 3),
         generator=GeneratorConfig(
-            stages=tuple(StageConfig(width, codes=4) for width in (64, 48, 32)),
-            constant=64,
+            stages=tuple(StageConfig(channels, latents=4) for channels in (64, 48, 32)),
+            constant_channels=64,
             noise=False,
             upsample="nearest",
             residual=False,
-            equalised=False,
+            equalized=False,
             head="double",
         ),
-        recogniser=TrunkConfig((32, 32, 64, 64), hidden=256, kind="strided", equalised=False),
-        autoencoder=AutoencoderConfig(sigma=0.4, beta=5.0),
-        prior="flat",
-        optimiser=OptimiserConfig(
+        encoder=TrunkConfig((32, 32, 64, 64), hidden=256, kind="strided", equalized=False),
+        autoencoder=AutoencoderConfig(),
+        prior="generalized_normal",
+        optimizer=OptimizerConfig(
             kind="muon",
-            rate=2e-3,
             betas=(0.9, 0.99),
-            warmup=12_800,
-            half_life=150_000,
-            clip=500.0,
-            average_half_life=5_000,
+            warmup_images=12_800,
+            lr_halflife=150_000,
+            grad_clip=500.0,
+            ema_halflife=5_000,
         ),
-        every=EveryConfig(report=1_280, pictures=100_000, save=32_000),
-        images=400_000,
+        log_every=1_280,
+        preview_every=100_000,
+        checkpoint_every=32_000,
+        total_images=400_000,
         batch=32,
     )
 
 
 def rooms_ae() -> Config:
     """Constricted autoencoder on rooms at 64² with time to finish: three quarters of an hour on two CPU cores."""
-    return _longer(demo(), "rooms-ae", images=1_600_000)
+    return _longer(demo(), "rooms-ae", total_images=1_600_000)
 
 
 def sprites_ae() -> Config:
-    """Constricted autoencoder on the world sprites at 64², its β falling: places first, then sizes and shapes."""
-    base = _longer(demo(), "sprites-ae", images=400_000)
+    """Constricted autoencoder on the world sprites at 64², β annealed: positions first, then sizes and shapes."""
+    base = _longer(demo(), "sprites-ae", total_images=400_000)
     return replace(
         base,
         data=DataConfig("sprites", 64, 64, 1),
-        autoencoder=AutoencoderConfig(sigma=0.4, beta=5.0, beta_start=100.0, beta_fall=300_000),
+        autoencoder=AutoencoderConfig(beta_init=100.0, beta_anneal_images=300_000),
     )
 
 
 def folder_ae() -> Config:
     """Constricted autoencoder on your own pictures of one kind of thing, at 64²: 18 latents."""
-    base = _longer(demo(), "folder-ae", images=800_000)
-    generator = replace(base.generator, stages=tuple(replace(stage, codes=6) for stage in base.generator.stages))
+    base = _longer(demo(), "folder-ae", total_images=800_000)
+    generator = replace(base.generator, stages=tuple(replace(stage, latents=6) for stage in base.generator.stages))
     return replace(
         base,
         data=DataConfig("", 64, 64),
@@ -153,27 +161,28 @@ def folder_ae() -> Config:
 
 def faces() -> Config:
     """Constricted autoencoder on cartoon faces at 64²: folder-ae for twenty minutes (wherewhat data make faces)."""
-    return replace(_longer(folder_ae(), "faces", images=400_000), data=DataConfig("faces", 64, 64))
+    return replace(_longer(folder_ae(), "faces", total_images=400_000), data=DataConfig("faces", 64, 64))
 
 
-def _longer(base: Config, name: str, images: int) -> Config:
+def _longer(base: Config, name: str, total_images: int) -> Config:
     """The same with another number of images, and a learning rate that falls as much on the way."""
-    half_life = base.optimiser.half_life * images // base.images
-    return replace(_named(base, name), images=images, optimiser=replace(base.optimiser, half_life=half_life))
+    halflife = base.optimizer.lr_halflife * total_images // base.total_images
+    optimizer = replace(base.optimizer, lr_halflife=halflife)
+    return replace(_named(base, name), total_images=total_images, optimizer=optimizer)
 
 
 # The paper's ablation: which of simplicity (PS) and constriction (SC) does what.
 
 
 def without_both(config: Config) -> Config:
-    """Plain GAN on the same stages: no masks, no reading back."""
-    return _ablation(config, "none", simplicity=0.0)
+    """Plain GAN on the same stages: no masks, no encoder loss."""
+    return _ablation(config, "none", simplicity_weight=0.0)
 
 
 def with_information(config: Config) -> Config:
-    """InfoGAN on the same stages: latents are read back, without pairs and without masks."""
+    """InfoGAN on the same stages: an encoder predicts the latents, without pairs and without masks."""
     assert config.gan is not None
-    return _ablation(config, "none", simplicity=0.0, information=config.gan.simplicity)
+    return _ablation(config, "none", simplicity_weight=0.0, infogan_weight=config.gan.simplicity_weight)
 
 
 def with_simplicity(config: Config) -> Config:
@@ -182,8 +191,8 @@ def with_simplicity(config: Config) -> Config:
 
 
 def with_constriction(config: Config) -> Config:
-    """Spatial constriction alone: masks, no reading back."""
-    return _ablation(config, "boxes", simplicity=0.0)
+    """Spatial constriction alone: masks, no encoder loss."""
+    return _ablation(config, "boxes", simplicity_weight=0.0)
 
 
 def _ablation(config: Config, mask: str, **weights: float) -> Config:
@@ -236,12 +245,12 @@ def at_resolution(config: Config, height: int, width: int) -> Config:
         raise UserError(f"resolution {height}x{width} leaves no stage for recipe {config.recipe}: choose a larger one")
     stages = list(generator.stages[:count])
     while len(stages) < count:
-        stages.append(replace(stages[-1], width=max(16, stages[-1].width // 2), codes=0))
+        stages.append(replace(stages[-1], channels=max(16, stages[-1].channels // 2), latents=0))
     changed = replace(
         config,
         data=replace(config.data, height=height, width=width),
         generator=replace(generator, stages=tuple(stages)),
-        recogniser=_halving(config.recogniser, doublings),
+        encoder=_halving(config.encoder, doublings),
     )
     if config.gan:
         changed = replace(changed, gan=_gan(config, discriminator=_halving(config.gan.discriminator, doublings)))
@@ -249,9 +258,9 @@ def at_resolution(config: Config, height: int, width: int) -> Config:
 
 
 def _halving(trunk: TrunkConfig, times: int) -> TrunkConfig:
-    more = times - len(trunk.widths)
-    widths = (trunk.widths[0],) * more + trunk.widths if more > 0 else trunk.widths[-times:]
-    return replace(trunk, widths=widths)
+    more = times - len(trunk.channels)
+    channels = (trunk.channels[0],) * more + trunk.channels if more > 0 else trunk.channels[-times:]
+    return replace(trunk, channels=channels)
 
 
 def find_doublings(height: int, width: int) -> int:

@@ -10,7 +10,7 @@ from wherewhat.cli.options import OutFile, at_least, sides
 
 def data_list() -> None:
     """The worlds made here, and the kinds of files that can be opened."""
-    from wherewhat.data.worlds import WORLDS
+    from wherewhat.data.synthetic.worlds import WORLDS
 
     for name, world in WORLDS.items():
         f = world.factors
@@ -35,8 +35,8 @@ def data_show(
     """
     from wherewhat.config import DataConfig
     from wherewhat.data import open_data
-    from wherewhat.data.worlds import WORLDS
-    from wherewhat.explore.sheet import sheet
+    from wherewhat.data.synthetic.worlds import WORLDS
+    from wherewhat.viz.sheet import sheet
 
     own = WORLDS[source].channels if source in WORLDS else 3
     opened = open_data(DataConfig(source, *sides(resolution), channels=channels or own))
@@ -61,7 +61,7 @@ def data_make(
         side: pixels of a side
         seed: of the factors drawn
     """
-    from wherewhat.data.faces import make
+    from wherewhat.data.synthetic.faces import make
 
     at_least(1, count=count, side=side)
     at_least(0, seed=seed)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from wherewhat.cli.options import Device, Json, OutFile, RunPath, Told, at_least, opened_run
+from wherewhat.cli.options import Device, Json, OutFile, ProgressBar, RunPath, at_least, opened_run
 from wherewhat.cli.tables import show_inversions
 from wherewhat.errors import UserError
 
 if TYPE_CHECKING:
-    from wherewhat.explore.invert import Inversion
-    from wherewhat.runs import Run
+    from wherewhat.editing.invert import Inversion
+    from wherewhat.run.folder import Run
 
 Photos = Annotated[Positional[tuple[Path, ...]], arg(metavar="PHOTO …")]
 Folder = Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")]
@@ -31,27 +31,27 @@ def invert(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Find the codes that make photographs: the recogniser first, then descent on codes and noise.
+    """Find the codes that make photographs: the encoder first, then descent on codes and noise.
 
     Args:
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
         photos: pictures of any size; they are cropped and shrunk as the run's data were
-        steps: of descent for each photograph; 0: what the recogniser says
+        steps: of descent for each photograph; 0: what the encoder says
         tune: steps of descent on a copy of the generator, for all photographs together; 100 are many
         out: the picture (.png) of photographs and what was found; inverted.png among the run's pictures if not given
         distance: what is descended beside pixels: alex, vgg, pixels, or the path of LPIPS weights
         device: where to compute
         as_json: codes and scores as JSON on standard output
     """
-    from wherewhat.explore.canvas import check_kind, save_still
-    from wherewhat.explore.edit import compared, open_photos
+    from wherewhat.editing.edit import compared, open_photos
+    from wherewhat.viz.canvas import check_kind, save_still
 
     opened = opened_run(run)
     path = out or opened.picture("inverted.png")
     check_kind(path)
     found = _inverted(opened, photos, steps, tune, distance, device)
     rows = _score_rows(photos, found, distance)
-    columns = [("photograph", open_photos(opened, photos)), ("recogniser", found.start)]
+    columns = [("photograph", open_photos(opened, photos)), ("encoder", found.start)]
     columns += [("after descent", found.image)] if steps or tune else []
     words = [[f"{name} {row['before'][name]:.3f} → {row['after'][name]:.3f}" for name in row["after"]] for row in rows]
     save_still(compared([p.name for p in photos], columns, words), path)
@@ -76,25 +76,25 @@ def edit(
     distance: str = "alex",
     device: Device = "auto",
 ) -> None:
-    """Edit photographs: move dimensions, put them somewhere, or take them over from another picture.
+    """Edit photographs: move controls, put them somewhere, or take them over from another picture.
 
     Args:
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
         photos: pictures of any size; they are cropped and shrunk as the run's data were
-        set: smile=+2 and smile=-1 move a dimension, smile=2 and smile==-1 put it there; may be repeated
-        from_: other.png:hair takes a dimension over, other.png:hair,glasses several; may be repeated
+        set: smile=+2 and smile=-1 move a control, smile=2 and smile==-1 put it there; may be repeated
+        from_: other.png:hair takes a control over, other.png:hair,glasses several; may be repeated
         onto_photo: add what the edit changes to the photograph itself, which keeps what the generator cannot draw
         out: the picture (.png) of photographs, reconstructions and edits; edited.png among the run's pictures if not
             given
         save: a folder for the edits alone, each under its photograph's name (with --onto-photo at its resolution)
-        steps: of descent on codes before the edit; 0: what the recogniser says, without LPIPS weights
+        steps: of descent on codes before the edit; 0: what the encoder says, without LPIPS weights
         tune: steps of descent on a copy of the generator, for all photographs together; 100 are many
         distance: what is descended beside pixels: alex, vgg, pixels, or the path of LPIPS weights
         device: where to compute
     """
-    from wherewhat.explore import edit as edits
-    from wherewhat.explore import names
-    from wherewhat.explore.canvas import check_kind, save_still, to_image, to_pixels
+    from wherewhat.editing import edit as edits
+    from wherewhat.run import names
+    from wherewhat.viz.canvas import check_kind, save_still, to_image, to_pixels
 
     opened = opened_run(run)
     path = out or opened.picture("edited.png")
@@ -116,7 +116,7 @@ def edit(
     if onto_photo:
         columns.append(("on the photograph", edits.onto(columns[0][1], found.image.cpu(), edited.cpu())))
     known = names.shown(opened)
-    moved = sorted({c.latent for c in changes} | {latent for _, latents in sources for latent in latents})
+    moved = sorted({c.control for c in changes} | {latent for _, latents in sources for latent in latents})
     words = [[f"{known[k]}: {found.codes[i, k]:+.2f} → {codes[i, k]:+.2f}" for k in moved] for i in range(len(photos))]
     print(save_still(edits.compared([p.name for p in photos], columns, words), path))
     for i, photo in enumerate(photos if save else ()):
@@ -132,7 +132,7 @@ def transfer(
     photos: Photos,
     /,
     from_: Annotated[tuple[Path, ...], arg(name="from", metavar="PICTURE …")],
-    dims: Annotated[str, arg(metavar="NAME,…")],
+    controls: Annotated[str, arg(metavar="NAME,…")],
     out: OutFile = None,
     steps: int = 100,
     distance: str = "alex",
@@ -144,22 +144,22 @@ def transfer(
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
         photos: pictures of any size; they are cropped and shrunk as the run's data were
         from_: pictures whose attributes are taken over
-        dims: the dimensions taken over, by number or name, with commas between
+        controls: the controls taken over, by number or name, with commas between
         out: the picture (.png); transfer.png among the run's pictures if not given
-        steps: of descent on codes first; 0: what the recogniser says, without LPIPS weights
+        steps: of descent on codes first; 0: what the encoder says, without LPIPS weights
         distance: what is descended beside pixels: alex, vgg, pixels, or the path of LPIPS weights
         device: where to compute
     """
     import torch
 
-    from wherewhat.explore import edit as edits
-    from wherewhat.explore import names
-    from wherewhat.explore.canvas import check_kind, save_still
+    from wherewhat.editing import edit as edits
+    from wherewhat.run import names
+    from wherewhat.viz.canvas import check_kind, save_still
 
     opened = opened_run(run)
     path = out or opened.picture("transfer.png")
     check_kind(path)
-    latents = edits.find_dimensions(opened, dims)
+    latents = edits.find_controls(opened, controls)
     distance = distance if steps else "pixels"  # nothing is compared
     found, sources = (_inverted(opened, pictures, steps, 0, distance, device) for pictures in (photos, from_))
     made = [found.generator(edits.taken(found.codes, codes, latents), found.noise).image for codes in sources.codes]
@@ -180,21 +180,21 @@ def synthesize(
     seed: int = 0,
     device: Device = "auto",
 ) -> None:
-    """Make a data set that labels itself: images, codes and labels of the dimensions varied, and their masks.
+    """Make a data set that labels itself: images, codes and labels of the controls varied, and their masks.
 
     Args:
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
-        vary: the dimensions that are labelled, by number or name, with commas between
+        vary: the controls that are labelled, by number or name, with commas between
         n: number of images
         out: a new folder; the folder synthetic of the run if not given
-        hold: a picture as which all other dimensions stay; they are drawn too if not given
+        hold: a picture as which all other controls stay; they are drawn too if not given
         spread: codes are drawn from the prior and multiplied by this; less is tamer
         seed: of everything drawn
         device: where to compute
     """
-    from wherewhat.explore.edit import find_dimensions
-    from wherewhat.explore.synthesize import Plan
-    from wherewhat.explore.synthesize import synthesize as make
+    from wherewhat.editing.edit import find_controls
+    from wherewhat.editing.synthesize import Plan
+    from wherewhat.editing.synthesize import synthesize as make
     from wherewhat.machine import pick_device
 
     at_least(0, seed=seed)
@@ -203,21 +203,21 @@ def synthesize(
         raise UserError(f"--spread {spread:g}: give a positive number")
     opened, where = opened_run(run), pick_device(device)
     base = None if hold is None else _inverted(opened, [hold], 0, 0, "pixels", device).codes[0].cpu().numpy()
-    with Told(False) as told:
-        plan = Plan(tuple(dict.fromkeys(find_dimensions(opened, vary))), n, seed, spread, base)
-        print(make(opened, plan, out or opened.path / "synthetic", where, told))
+    with ProgressBar(False) as progress:
+        plan = Plan(tuple(dict.fromkeys(find_controls(opened, vary))), n, seed, spread, base)
+        print(make(opened, plan, out or opened.path / "synthetic", where, progress))
 
 
 def export(run: RunPath, /, onnx: bool = False, out: Folder = None) -> None:
-    """Write generator and recogniser for use without PyTorch, compared with it before they count as written.
+    """Write generator and encoder for use without PyTorch, compared with it before they count as written.
 
     Args:
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
         onnx: as ONNX files, for batches of any size
         out: where to; the folder onnx of the run if not given
     """
-    from wherewhat.explore.export import BATCHES, OPSET
-    from wherewhat.explore.export import export as write
+    from wherewhat.editing.export import BATCHES, OPSET
+    from wherewhat.editing.export import export as write
 
     if not onnx:
         raise UserError("say as what: there is --onnx")
@@ -229,28 +229,30 @@ def export(run: RunPath, /, onnx: bool = False, out: Folder = None) -> None:
 
 def _inverted(run: "Run", photos: Sequence[Path], steps: int, tune: int, distance: str, device: str) -> "Inversion":
     """The photographs' codes."""
-    from wherewhat.explore.edit import open_photos
-    from wherewhat.explore.invert import invert as find
+    from wherewhat.editing.edit import open_photos
+    from wherewhat.editing.invert import invert as find
     from wherewhat.machine import pick_device
     from wherewhat.metrics.distance import load_distance
 
     at_least(0, steps=steps, tune=tune)
     where = pick_device(device)
     perceptual = load_distance(distance, where)
-    with Told(False) as told:
-        return find(run, open_photos(run, photos), steps, tune=tune, distance=perceptual, device=where, told=told)
+    with ProgressBar(False) as progress:
+        return find(
+            run, open_photos(run, photos), steps, tune=tune, distance=perceptual, device=where, progress=progress
+        )
 
 
 def _score_rows(photos: Sequence[Path], found: "Inversion", distance: str) -> list[dict[str, Any]]:
     """A row a photograph: its codes, and scores before and after descent."""
     label = "pixels" if distance == "pixels" else "LPIPS"
-    told = [dict(zip(("PSNR", "SSIM", label), (s.tolist() for s in scores), strict=True))
+    progress = [dict(zip(("PSNR", "SSIM", label), (s.tolist() for s in scores), strict=True))
             for scores in (found.before, found.after)]  # fmt: skip
     return [
         {
             "photo": str(photo),
             "codes": found.codes[i].tolist(),
-            **{when: {k: v[i] for k, v in t.items()} for when, t in zip(("before", "after"), told, strict=True)},
+            **{when: {k: v[i] for k, v in t.items()} for when, t in zip(("before", "after"), progress, strict=True)},
         }
         for i, photo in enumerate(photos)
     ]

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from wherewhat.cli.options import Device, OutFile, RunPath, Text, Told, at_least, numbers, opened_run
+from wherewhat.cli.options import Device, OutFile, ProgressBar, RunPath, Text, at_least, numbers, opened_run
 from wherewhat.errors import UserError
 
 if TYPE_CHECKING:
-    from wherewhat.runs import Run
+    from wherewhat.run.folder import Run
 
 
 def traverse(
@@ -20,7 +20,7 @@ def traverse(
     /,
     data: Text = None,
     out: OutFile = None,
-    dims: Annotated[str | None, arg(metavar="3,7,…", help_behavior_hint="")] = None,
+    controls: Annotated[str | None, arg(metavar="3,7,…", help_behavior_hint="")] = None,
     steps: int = 9,
     reach: float = 2.0,
     seed: int = 0,
@@ -28,27 +28,27 @@ def traverse(
     distance: str = "alex",
     device: Device = "auto",
 ) -> None:
-    """Draw what each dimension changes and where: a row a dimension, longest TPL first, its mean mask beside it.
+    """Draw what each control changes and where: a row a control, longest TPL first, its mean mask beside it.
 
     Args:
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
         data: where the images are that rows start from, if not where they were
         out: a name ending in .png, .gif or .mp4; the run's pictures folder if not given
-        dims: comma-separated latent dimensions, in the order wanted; the active ones if not given
+        controls: comma-separated latent controls, in the order wanted; the active ones if not given
         steps: images a row
         reach: from −reach to +reach
         seed: of the image the rows start from
-        inactive: inactive dimensions too
+        inactive: inactive controls too
         distance: for the TPL, if the run was not evaluated yet: alex, vgg, pixels, or a path
         device: where to compute
     """
-    from wherewhat.explore.draw import draw_traversals
     from wherewhat.machine import pick_device
+    from wherewhat.viz.draw import draw_traversals
 
     at_least(0, seed=seed)
     opened, where = opened_run(run, data), pick_device(device)
     measure(opened, distance, where)
-    chosen = None if dims is None else numbers(dims, opened.config.generator.codes)
+    chosen = None if controls is None else numbers(controls, opened.config.generator.latents)
     print(draw_traversals(opened, out, chosen, steps, reach, seed, inactive, where))
 
 
@@ -61,7 +61,7 @@ def report(
     distance: Text = None,
     device: Device = "auto",
 ) -> None:
-    """Write a page about a run: scores, dimensions that move, masks, curves.  One HTML file that needs no network.
+    """Write a page about a run: scores, controls that move, masks, curves.  One HTML file that needs no network.
 
     Args:
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
@@ -71,14 +71,14 @@ def report(
         distance: of the rotation curves, and of the TPL if the run was not evaluated yet: alex, vgg, pixels, or a path
         device: where to compute
     """
-    from wherewhat.explore.report import report as write
     from wherewhat.machine import pick_device
+    from wherewhat.viz.report import report as write
 
     at_least(0, seed=seed)
     opened, where = opened_run(run, data), pick_device(device)
     measure(opened, distance or "alex", where)
-    with Told(False) as told:
-        path = write(opened, out, seed, distance, where, told)
+    with ProgressBar(False) as progress:
+        path = write(opened, out, seed, distance, where, progress)
     print(path)
 
 
@@ -92,7 +92,7 @@ def explore(
     distance: str = "alex",
     device: Device = "auto",
 ) -> None:
-    """Open a web page of sliders: move them, see where they act, name them, edit photographs, compare runs.
+    """Open a web page of controls: move them, see where they act, name them, edit photographs, compare runs.
 
     Args:
         runs: run folders, or pretrained:NAME; RUN@000320k is an earlier checkpoint of one
@@ -103,8 +103,8 @@ def explore(
         distance: for the TPL, if a run was not evaluated yet: alex, vgg, pixels, or a path
         device: where to compute
     """
-    from wherewhat.explore.app import serve
-    from wherewhat.explore.scene import Scene
+    from wherewhat.app.scene import Scene
+    from wherewhat.app.server import serve
     from wherewhat.machine import pick_device
 
     if not runs:
@@ -122,9 +122,9 @@ def explore(
 
 
 def measure(run: "Run", distance: str, device: str) -> None:
-    """TPL, if the run has none yet: which dimensions are active, and in what order."""
-    from wherewhat.evaluate import evaluate as score
+    """TPL, if the run has none yet: which controls are active, and in what order."""
+    from wherewhat.evaluation.evaluate import evaluate as score
 
-    if run.dimensions is None:
-        with Told(False) as told:
-            score(run, ["tpl"], "fast", None, distance, device=device, told=told)
+    if run.control_table is None:
+        with ProgressBar(False) as progress:
+            score(run, ["tpl"], "fast", None, distance, device=device, progress=progress)

@@ -10,9 +10,9 @@ from wherewhat.cli.options import (
     Device,
     Json,
     OutFile,
+    ProgressBar,
     RunPath,
     Text,
-    Told,
     at_least,
     load_callable,
     opened_run,
@@ -56,7 +56,7 @@ def evaluate(
         protocol: dlib (the published sample counts) or fast
         tpl: small, medium, large, huge or dlib; small goes with fast, medium with dlib
         distance: alex, vgg (the paper's), pixels, or the path of LPIPS weights
-        threshold: a dimension is active above this TPL
+        threshold: a control is active above this TPL
         until: as in 1%: measure TPL at no more base points than that standard error takes
         codes: how many latents module:callable takes
         features: the network of fid and its like: alex, vgg, inception (slow; get it with wherewhat weights
@@ -67,7 +67,7 @@ def evaluate(
         again: measure anew what was measured before
         as_json: rows as JSON on standard output
     """
-    from wherewhat import evaluate as scores
+    from wherewhat.evaluation import evaluate as scores
     from wherewhat.machine import pick_device
 
     at_least(0, seed=seed)
@@ -76,10 +76,10 @@ def evaluate(
     names = None if metrics is None else [name.strip() for name in metrics.split(",")]
     share, opened = None if until is None else percent("--until", until), None
     _, protocol, tpl = scores.choose(names, protocol, tpl)
-    with Told(as_json) as told:
+    with ProgressBar(as_json) as progress:
         if target.endswith(".npz"):
             arrays = read_codes(Path(target))
-            rows = scores.evaluate_codes(*arrays, names, protocol, seed, told)
+            rows = scores.evaluate_codes(*arrays, names, protocol, seed, progress)
         elif ":" in target and not target.startswith("pretrained:") and not Path(target).exists():
             generate = load_callable(target)
             if codes is None:
@@ -87,11 +87,11 @@ def evaluate(
             if names not in (None, ["tpl"]):
                 raise UserError(f"of {target}, a generator, only tpl can be measured: leave --metrics out")
             where = pick_device(device)
-            rows = scores.evaluate_generator(generate, codes, tpl, distance, threshold, seed, where, told, share)
+            rows = scores.evaluate_generator(generate, codes, tpl, distance, threshold, seed, where, progress, share)
         else:
             opened = opened_run(Path(target), data)
             rows = scores.evaluate(
-                opened, names, protocol, tpl, distance, threshold, seed, pick_device(device), told, share, again,
+                opened, names, protocol, tpl, distance, threshold, seed, pick_device(device), progress, share, again,
                 features, count,
             )  # fmt: skip
     if as_json:
@@ -112,19 +112,19 @@ def where(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Measure where each dimension acts: what its sweep changes, against its mask and the true place of its factor.
+    """Measure where each control acts: what its sweep changes, against its mask and the true place of its factor.
 
     Args:
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
         data: where the images are now, if not where they were
-        count: images around which dimensions are swept
+        count: images around which controls are swept
         distance: whose spatial map tells where changes are perceived: alex, vgg, pixels, or a path
         seed: of the images drawn
         device: where to compute
         as_json: rows as JSON on standard output
     """
+    from wherewhat.evaluation.where import where as places
     from wherewhat.machine import pick_device
-    from wherewhat.where import where as places
 
     at_least(0, seed=seed)
     at_least(1, count=count)
@@ -148,11 +148,11 @@ def rotate(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Turn sweeps from one dimension towards another: where dimensions are simple, sweeps along them are shortest.
+    """Turn sweeps from one control towards another: where controls are simple, sweeps along them are shortest.
 
     Args:
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
-        pair: two dimensions; all pairs of the six with the longest traversals if not given
+        pair: two controls; all pairs of the six with the longest traversals if not given
         out: the picture (.png); rotations.png among the run's pictures if not given
         angles: directions from 0 to 180 degrees: 5, 9, 13, 17, …
         protocol: points and base points of a sweep, as in TPL: small, medium, large, huge or dlib
@@ -163,21 +163,21 @@ def rotate(
     """
     from itertools import combinations
 
-    from wherewhat.explore.draw import draw_rotations
     from wherewhat.machine import pick_device
+    from wherewhat.viz.draw import draw_rotations
 
     at_least(0, seed=seed)
     opened, where = opened_run(run), pick_device(device)
-    with Told(as_json) as told:
-        if pair is None and opened.dimensions is None:
-            from wherewhat.evaluate import evaluate as score
+    with ProgressBar(as_json) as progress:
+        if pair is None and opened.control_table is None:
+            from wherewhat.evaluation.evaluate import evaluate as score
 
-            score(opened, ["tpl"], "fast", None, distance, device=where, told=told)
-        active = [d.latent for d in opened.dimensions or [] if d.active][:6]
+            score(opened, ["tpl"], "fast", None, distance, device=where, progress=progress)
+        active = [d.index for d in opened.control_table or [] if d.active][:6]
         pairs = [pair] if pair is not None else list(combinations(active, 2))
         if not pairs:
-            raise UserError(f"{opened.path} has fewer than two active dimensions: name two with --pair")
-        path, studies = draw_rotations(opened, pairs, out, angles, protocol, distance, seed, where, told)
+            raise UserError(f"{opened.path} has fewer than two active controls: name two with --pair")
+        path, studies = draw_rotations(opened, pairs, out, angles, protocol, distance, seed, where, progress)
     if as_json:
         print(json.dumps([
             {"pair": pair, "axis_score": s.axis_score, "degrees": s.degrees.tolist(), "lengths": s.lengths.tolist(),
@@ -204,7 +204,7 @@ def rank(
     Args:
         runs: run folders, or pretrained:NAME
         by: tpl: shortest traversals first; loss: of one autoencoder objective; udr: codes most like the others';
-            centrality: latents best read by the others, and theirs by it; axis: sweeps along dimensions much shorter
+            centrality: latents best read by the others, and theirs by it; axis: sweeps along controls much shorter
             than between them
         out: a picture (.png) of the order, and of its agreement with labels
         protocol: of the TPL, measured now where a run has none: small, medium, large, huge or dlib
@@ -212,12 +212,12 @@ def rank(
         device: where to compute
         as_json: JSON on standard output
     """
+    from wherewhat.evaluation.rank import rank as order
     from wherewhat.machine import pick_device
-    from wherewhat.rank import rank as order
 
     opened = [opened_run(path) for path in runs]
-    with Told(as_json) as told:
-        ranking = order(opened, by, protocol, distance, pick_device(device), told)
+    with ProgressBar(as_json) as progress:
+        ranking = order(opened, by, protocol, distance, pick_device(device), progress)
     if out is not None:
         draw_ranking(ranking, out)
     if as_json:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from wherewhat.runs import Run
+    from wherewhat.run.folder import Run
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 RunPath = Annotated[Positional[Path], arg(metavar="RUN")]
@@ -26,7 +26,7 @@ Json = Annotated[bool, arg(name="json")]
 
 def opened_run(path: Path, data: str | None = None) -> "Run":
     """The run of a folder or name; `data` takes the place of its images' source.  Raises UserError."""
-    from wherewhat.runs import Run
+    from wherewhat.run.folder import Run
 
     run = Run.open(path)
     if data is not None:
@@ -56,10 +56,10 @@ def sides(text: str) -> tuple[int, int]:
 
 
 def numbers(text: str, count: int) -> list[int]:
-    """Latent dimensions from 3,7 or z3,z7.  Raises UserError."""
+    """Latent controls from 3,7 or z3,z7.  Raises UserError."""
     parts = [part.strip().removeprefix("z") for part in text.split(",")]
     if not all(part.isdecimal() and int(part) < count for part in parts):
-        raise UserError(f"--dims {text}: write latent dimensions from 0 to {count - 1}, as in 3,7")
+        raise UserError(f"--controls {text}: write latent controls from 0 to {count - 1}, as in 3,7")
     return [int(part) for part in parts]
 
 
@@ -68,7 +68,7 @@ def say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-class Told:
+class ProgressBar:
     """A progress bar for evaluating: (what, share done) → a line on standard error."""
 
     def __init__(self, silent: bool) -> None:

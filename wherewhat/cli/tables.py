@@ -1,29 +1,29 @@
-"""What verbs print: tables of scores, dimensions, places and runs."""
+"""What verbs print: tables of scores, controls, places and runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wherewhat.rank import Ranking
-    from wherewhat.runs import Run
-    from wherewhat.where import Place
+    from wherewhat.evaluation.rank import Ranking
+    from wherewhat.evaluation.where import Place
+    from wherewhat.run.folder import Run
 
 
-def show_dimensions(run: "Run") -> None:
-    """The table of active dimensions: where, what, how much."""
+def show_controls(run: "Run") -> None:
+    """The table of active controls: where, what, how much."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(
-        "slider", "where: centre (row, column), area", "what: matched factor, share", "TPL", title=str(run.path)
+        "control", "where: centre (row, column), area", "what: matched factor, share", "TPL", title=str(run.path)
     )
-    dimensions = run.dimensions or []
-    for d in (d for d in dimensions if d.active):
+    controls = run.control_table or []
+    for d in (d for d in controls if d.active):
         where = f"{d.place} ({d.row:.2f}, {d.column:.2f}), {d.area:.0%}"
         what = f"{d.factor} {d.share:.0%}" if d.factor else "–"
-        table.add_row(f"z{d.latent}", where, what, f"{d.tpl:.2f} ± {d.tpl_error:.2f}")
-    idle = [f"z{d.latent}" for d in dimensions if not d.active]
+        table.add_row(f"z{d.index}", where, what, f"{d.tpl:.2f} ± {d.tpl_error:.2f}")
+    idle = [f"z{d.index}" for d in controls if not d.active]
     if idle:
         table.caption = f"inactive: {', '.join(idle)}"
     Console().print(table)
@@ -36,8 +36,8 @@ def show_scores(rows: list[dict[str, Any]]) -> None:
 
     table = Table("score", "value", "protocol", box=None)
     for row in rows:
-        if row["metric"] == "dimensions":
-            table.add_row("active dimensions", str(row["value"]), f"TPL above {row['options']['threshold']:g}")
+        if row["metric"] == "controls":
+            table.add_row("active controls", str(row["value"]), f"TPL above {row['options']['threshold']:g}")
             continue
         digits = 6 if row["metric"] == "kid" else 3
         error = row.get("details", {}).get("error")
@@ -54,19 +54,19 @@ def conditions(options: dict[str, Any]) -> str:
 
 
 def show_places(run: "Run", found: "Sequence[Place]") -> None:
-    """A line a dimension: how much of the image it changes, and three overlaps."""
+    """A line a control: how much of the image it changes, and three overlaps."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, title="area of mask and change; ∩: intersection over union, mean over images")
-    table.add_column("slider", no_wrap=True)
+    table.add_column("control", no_wrap=True)
     for head in ("mask", "sharp", "alike", "change", "mask ∩ change", "mask ∩ seen", "change ∩ truth", "mask ∩ truth"):
         table.add_column(head, justify="right")
     for p in found:
         numbers = (p.sharpness, p.consistency, p.mask_change, p.mask_perceived, p.change_truth, p.mask_truth)
-        told = [f"{v:.2f}" if v is not None else "–" for v in numbers]
-        name = f"z{p.latent} {run.names.get(p.latent) or p.factor or ''}".strip()
-        table.add_row(name, f"{p.area:.0%}", *told[:2], f"{p.share_changed:.0%}", *told[2:])
+        words = [f"{v:.2f}" if v is not None else "–" for v in numbers]
+        name = f"z{p.control} {run.names.get(p.control) or p.factor or ''}".strip()
+        table.add_row(name, f"{p.area:.0%}", *words[:2], f"{p.share_changed:.0%}", *words[2:])
     Console().print(table)
 
 
@@ -92,21 +92,23 @@ def show_ranking(ranking: "Ranking") -> None:
 
 def draw_ranking(ranking: "Ranking", out: Path) -> None:
     """The order as a picture, beside what labels say of it where all runs have them."""
-    from wherewhat.explore.canvas import save_still
-    from wherewhat.explore.order import draw_order
+    from wherewhat.viz.canvas import save_still
+    from wherewhat.viz.plots import draw_order
 
     ranked = ranking.ranked
-    told = {name: f"Spearman {a.spearman:+.2f} [{a.low:+.2f}, {a.high:+.2f}]" for name, a in ranking.agreements.items()}
+    agreements = {
+        name: f"Spearman {a.spearman:+.2f} [{a.low:+.2f}, {a.high:+.2f}]" for name, a in ranking.agreements.items()
+    }
     scores = {
         name: [r.scores[name] for r in ranked] for name in ranked[0].scores if all(name in r.scores for r in ranked)
     }
     numbers = [r.value for r in ranked], [r.error for r in ranked], [r.active for r in ranked]
-    save_still(draw_order([r.run.path.name for r in ranked], *numbers, ranking.by, scores, told), out)
+    save_still(draw_order([r.run.path.name for r in ranked], *numbers, ranking.by, scores, agreements), out)
 
 
 def draw_factor_maps(run: "Run", rows: list[dict[str, Any]]) -> list[Path]:
     """The importance matrix of DCI as a picture, if it was measured."""
-    from wherewhat.explore.draw import draw_factor_map
+    from wherewhat.viz.draw import draw_factor_map
 
     return [draw_factor_map(run, row) for row in rows if row["metric"] == "dci"]
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from wherewhat.cli.options import Device, Told, at_least, given, say, sides
-from wherewhat.cli.tables import draw_factor_maps, show_dimensions, show_scores
+from wherewhat.cli.options import Device, ProgressBar, at_least, given, say, sides
+from wherewhat.cli.tables import draw_factor_maps, show_controls, show_scores
 
 if TYPE_CHECKING:
     from wherewhat.config import Config
-    from wherewhat.runs import Run
+    from wherewhat.run.folder import Run
 
 _RECIPE = "(default: the recipe's)"
 RecipeText = Annotated[str | None, arg(metavar="TEXT", help_behavior_hint=_RECIPE)]
@@ -29,7 +29,7 @@ def train(
     resolution: RecipeText = None,
     channels: Annotated[Literal[1, 3, 4] | None, arg(metavar="{1,3,4}", help_behavior_hint=_RECIPE)] = None,
     fit: Annotated[Literal["crop", "pad"] | None, arg(metavar="{crop,pad}", help_behavior_hint=_RECIPE)] = None,
-    rate: RecipeFloat = None,
+    lr: RecipeFloat = None,
     seed: RecipeInt = None,
     device: Device = "auto",
     processes: int = 1,
@@ -51,7 +51,7 @@ def train(
         resolution: 64, or height x width as in 128x96: a side of 1 to 7 doubled a number of times
         channels: 1 grey, 3 colour, 4 colour and transparency
         fit: crop images to the aspect ratio, or pad them
-        rate: learning rate
+        lr: learning rate
         seed: decides everything that is drawn at random
         device: where to compute
         processes: processes on this machine, one a GPU (under torchrun: on all machines)
@@ -74,15 +74,15 @@ def train(
     config = replace(config, data=replace(config.data, **given(shape)))
     if resolution:
         config = at_resolution(config, *sides(resolution))
-    config = replace(config, **given({"images": images, "batch": batch, "seed": seed, "precision": precision}))
-    if rate is not None:
-        config = replace(config, optimiser=replace(config.optimiser, rate=rate))
+    config = replace(config, **given({"total_images": images, "batch": batch, "seed": seed, "precision": precision}))
+    if lr is not None:
+        config = replace(config, optimizer=replace(config.optimizer, lr=lr))
     config = with_settings(config, set)
     run = _train(config.checked(f"recipe {recipe}"), out, device, processes, minutes, quiet)
     from lightning_fabric.utilities import rank_zero_only
 
     if not quiet and not getattr(rank_zero_only, "rank", 0):  # one process tells
-        print(f"{run.path}: {run.images:,} images seen. Next: wherewhat evaluate {run.path}")
+        print(f"{run.path}: {run.images_seen:,} images seen. Next: wherewhat evaluate {run.path}")
 
 
 def _train(
@@ -105,7 +105,7 @@ def demo(
     device: Device = "cpu",
     seed: int = 0,
 ) -> None:
-    """Train `demo` on the world `rooms`, score it, draw its sliders, report.  Interrupted and run again, it goes on.
+    """Train `demo` on the world `rooms`, score it, draw its controls, report.  Interrupted and run again, it goes on.
 
     Args:
         out: the run's folder
@@ -114,30 +114,30 @@ def demo(
         device: where to compute
         seed: decides everything that is drawn at random
     """
-    from wherewhat import evaluate as scores
-    from wherewhat.explore.draw import draw_traversals
-    from wherewhat.explore.report import report
+    from wherewhat.evaluation import evaluate as scores
     from wherewhat.machine import pick_device
     from wherewhat.recipes import find
+    from wherewhat.viz.draw import draw_traversals
+    from wherewhat.viz.report import report
 
     at_least(0, seed=seed)
     config = replace(find("demo"), seed=seed, **given({"images": images}))
-    say(f"1/3  training demo on {config.data.source}: at most {config.images:,} images or {minutes:g} minutes")
+    say(f"1/3  training demo on {config.data.source}: at most {config.total_images:,} images or {minutes:g} minutes")
     run = _train(config.checked(), out, device, 1, minutes, quiet=False)
-    say(f"2/3  scoring {run.path} ({run.images:,} images seen)")
+    say(f"2/3  scoring {run.path} ({run.images_seen:,} images seen)")
     where = pick_device(device)
-    with Told(False) as told:
-        rows = scores.evaluate(run, DEMO_METRICS, "dlib", "small", device=where, told=told)
+    with ProgressBar(False) as progress:
+        rows = scores.evaluate(run, DEMO_METRICS, "dlib", "small", device=where, progress=progress)
     say("3/3  drawing")
     paths = [draw_traversals(run, run.picture(f"traversals{kind}"), device=where) for kind in (".png", ".gif")]
-    show_dimensions(run)
+    show_controls(run)
     show_scores(rows)
     paths += draw_factor_maps(run, rows)
-    print("Pictures")
-    for path in paths + sorted((run.path / "pictures").glob(f"{run.images // 1000:06d}k-*.png")):
+    print("ImagesOf")
+    for path in paths + sorted((run.path / "pictures").glob(f"{run.images_seen // 1000:06d}k-*.png")):
         print(f"  {path}")
-    with Told(False) as told:
-        page = report(run, device=where, told=told)
+    with ProgressBar(False) as progress:
+        page = report(run, device=where, progress=progress)
     print(f"All of it on one page\n  {page}")
 
 
@@ -152,7 +152,7 @@ def recipes() -> None:
     for name in WHOLE_NAMES:
         config, what = RECIPES[name]
         size = f"{config.data.height}×{config.data.width}"
-        table.add_row(name, what, f"{config.images:,}", size, str(config.generator.codes))
+        table.add_row(name, what, f"{config.total_images:,}", size, str(config.generator.latents))
     console = Console()
     console.print(table)
     console.print(f"\nAblations of {', '.join(ABLATED_NAMES)}, as in {ABLATED_NAMES[0]}-ps:")

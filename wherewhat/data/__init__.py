@@ -8,7 +8,7 @@ from jaxtyping import Integer, UInt8
 from wherewhat.config import DataConfig
 from wherewhat.data.batches import Images
 from wherewhat.data.files import open_files
-from wherewhat.data.worlds import WORLDS
+from wherewhat.data.synthetic.worlds import WORLDS
 from wherewhat.errors import UserError, did_you_mean
 
 

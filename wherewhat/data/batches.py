@@ -57,7 +57,7 @@ def _permutation(count: int, seed: int, epoch: int) -> Integer[np.ndarray, " n"]
 
 
 def batches(
-    data: Images, batch: int, seed: int, start: int = 0, rank: int = 0, world: int = 1, mirror: bool = False
+    data: Images, batch: int, seed: int, start: int = 0, rank: int = 0, world: int = 1, hflip: bool = False
 ) -> Iterator[UInt8[np.ndarray, "b c h w"]]:
     """This process's share (images rank·batch/world …) of each batch, from the one after `start` images seen.
 
@@ -68,7 +68,7 @@ def batches(
     def make(seen: int) -> UInt8[np.ndarray, "b c h w"]:
         first = seen + rank * share
         images = data.images(order(len(data), seed, first, share))
-        if mirror:
+        if hflip:
             flip = np.random.default_rng([seed, 1, seen]).random(batch)[rank * share :][:share] < 0.5
             images = np.where(flip[:, None, None, None], images[..., ::-1], images)
         return np.ascontiguousarray(images)

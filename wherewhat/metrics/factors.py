@@ -339,15 +339,15 @@ def explicitness(
     areas = []
     with threadpool_limits(1):
         for j in range(groups.factors):
-            told = []
+            progress = []
             for value in np.unique(factors[train, j]):
                 is_it, was_it = factors[train, j] == value, factors[test, j] == value
                 if was_it.any() and not was_it.all():
                     model = LogisticRegression(C=logistic_c, max_iter=1_000).fit(codes[train], is_it)
-                    told.append(roc_auc_score(was_it, model.decision_function(codes[test])))
-            if not told:
+                    progress.append(roc_auc_score(was_it, model.decision_function(codes[test])))
+            if not progress:
                 raise UserError(f"factors have one value in column {j} of the test rows: give more rows")
-            areas.append(float(np.mean(told)))
+            areas.append(float(np.mean(progress)))
     return Explicitness(float(np.mean(areas)), np.array(areas))
 
 
@@ -445,9 +445,9 @@ def infomec(
             model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=1_000)
             weight = compute_sample_weight("balanced", factors[:, j])
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # without a penalty, what can be told perfectly never converges
-                told = model.fit(_standard(codes), factors[:, j]).predict_proba(_standard(codes))
-            loss = log_loss(factors[:, j], told, sample_weight=weight)
+                warnings.simplefilter("ignore")  # without a penalty, what can be progress perfectly never converges
+                progress = model.fit(_standard(codes), factors[:, j]).predict_proba(_standard(codes))
+            loss = log_loss(factors[:, j], progress, sample_weight=weight)
             explained.append(1 - loss / np.log(groups.sizes[j]))
     kept = information[active]
     return InfoMEC(_dominance(kept), float(np.mean(explained)), _dominance(kept.T), information, active)

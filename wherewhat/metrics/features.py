@@ -17,7 +17,7 @@ ROUNDING = 1e-6
 """of distances, as a share of how far rows are spread"""
 
 
-def frechet(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> float:
+def frechet_distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> float:
     """Fréchet distance of the Gaussians with the means and covariances of two sets (Heusel et al. 2017; FID when the
     features are Inception's): 0 for equal sets.  Finite sets are too far apart: compare at equal counts only.
 
@@ -38,7 +38,7 @@ def _moments(x: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, " d"], Floa
     return mean, np.linalg.qr(x - mean, mode="r") / np.sqrt(len(x) - 1)
 
 
-class KernelDistance(NamedTuple):
+class KID(NamedTuple):
     """KID; below 0 by chance where the sets are alike."""
 
     value: float
@@ -48,13 +48,13 @@ class KernelDistance(NamedTuple):
     NaN for a single subset, or if each is all rows"""
 
 
-def kernel_distance(
+def kid(
     a: Float[np.ndarray, "n d"],
     b: Float[np.ndarray, "m d"],
     rng: np.random.Generator,
     subsets: int = 100,
     size: int = 1000,
-) -> KernelDistance:
+) -> KID:
     """Squared maximum mean discrepancy with the kernel (x·y/d + 1)³, unbiased (Bińkowski et al. 2018; KID when the
     features are Inception's), over random subsets of `size` rows of each; of all rows if there are fewer.
     Raises UserError for fewer than 2 rows."""
@@ -67,7 +67,7 @@ def kernel_distance(
         values.append(within / (size * (size - 1)) - 2 * _kernel(x, y).mean())
     varied = subsets > 1 and size < max(len(a), len(b))
     error = np.std(values, ddof=1) / np.sqrt(subsets) if varied else np.nan
-    return KernelDistance(float(np.mean(values)), float(error))
+    return KID(float(np.mean(values)), float(error))
 
 
 def _kernel(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "n m"]:

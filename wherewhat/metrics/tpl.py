@@ -28,7 +28,7 @@ class TplProtocol:
     points: int
     bases: int
     threshold: float = 0.1
-    """a dimension is active if its length is above this; the reference publishes .1, .3 and .5, dlib's study .01"""
+    """a control is active if its length is above this; the reference publishes .1, .3 and .5, dlib's study .01"""
 
 
 PROTOCOLS = {
@@ -50,10 +50,10 @@ class Distance(Protocol):
 
 
 class TPL(NamedTuple):
-    """Lengths of traversals; lower is better at the same number of active dimensions, so both are shown."""
+    """Lengths of traversals; lower is better at the same number of active controls, so both are shown."""
 
     score: float
-    """sum over active dimensions: the paper's TPL"""
+    """sum over active controls: the paper's TPL"""
     error: float
     """standard error of the score over base points"""
     active: Bool[np.ndarray, " z"]
@@ -65,7 +65,7 @@ class TPL(NamedTuple):
 def tpl_score(segments: Float[np.ndarray, "t z steps"], threshold: float, options: dict[str, Any] | None = None) -> TPL:
     """From distances between neighbours along each sweep to the score.
 
-    Lengths are sums along a sweep, averaged over base points; dimensions above the threshold are active.
+    Lengths are sums along a sweep, averaged over base points; controls above the threshold are active.
     """
     lengths = segments.sum(2)
     count = len(lengths)

@@ -36,7 +36,7 @@ def sharpness(mask: Float[np.ndarray, "h w"]) -> float:
 
 
 def consistency(masks: Float[np.ndarray, "n h w"]) -> float:
-    """How alike the places of one dimension are over n images: mean intersection over union with the place of the mean
+    """How alike the places of one control are over n images: mean intersection over union with the place of the mean
     mask; 1 if they are all the same."""
     middle = covered(masks.mean(0))
     return float(np.mean([iou(covered(mask), middle) for mask in masks]))

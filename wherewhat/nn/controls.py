@@ -1,9 +1,10 @@
 """Controls: what a user moves, made from the latents after training, without labels.
 
-A normal prior is the same from every side, so training may leave two variations of one place turned into each other,
-and an angle (a hue, an orientation) laid around a circle in two latents, since no single one can hold it without a
-jump.  Independent component analysis undoes the turn; polar coordinates make one control of the circle, whose middle,
-where no image is, is then never visited.  n images, z latents (and as many controls).
+Training may leave two variations rotated into each other, because a normal prior is invariant under rotation; and it lays
+an angle (a hue, an orientation) around a circle in two latents, because no single latent holds it without a jump.
+Independent component analysis (ICA) undoes the rotation.  Polar coordinates make one control of the circle.
+
+n images, z latents (and as many controls).
 """
 
 import math
@@ -17,31 +18,34 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-How = Literal["latents", "rings", "components"]
-GAIN = 0.3
-"""nats by which two latents must be less dependent in polar coordinates to be read as a ring"""
-THICKEST = 0.4
-"""standard deviation of the radius of a ring, of its mean: beyond, the radius says more than the angle"""
-REACH = 2.0
-"""a turn takes an angle from −REACH to +REACH, which look the same"""
-LEFT, LEAST_GAP = 0.1, 20.0
-"""nats of dependence left, at most, and fewer than half, for two latents on an open arc to be read as angle and radius;
-degrees of the opening, which is at least twice as wide as any other: between values that are few there are gaps too"""
-LEAST_SPREAD = 0.3
-"""codes whose standard deviation is below are of unused latents"""
+How = Literal["latents", "polar", "ica"]
+MIN_INFORMATION_GAIN = 0.3
+"""two latents become a polar pair if their mutual information falls by at least this many nats in polar coordinates"""
+MAX_RADIUS_SPREAD = 0.4
+"""largest standard deviation of the radius of a polar pair, relative to its mean: beyond it, the radius matters more
+than the angle"""
+ANGLE_RANGE = 2.0
+"""an angle goes from −ANGLE_RANGE to +ANGLE_RANGE; on a full circle both ends look the same"""
+MAX_ARC_INFORMATION = 0.1
+"""two latents on an open arc become a polar pair if at most this many nats of mutual information are left, and fewer than
+half of what there was"""
+MIN_GAP_DEGREES = 20.0
+"""least opening of an arc; it must also be twice as wide as any other gap, since values that are few leave gaps too"""
+MIN_CODE_STD = 0.3
+"""latents whose codes have a smaller standard deviation are unused"""
 
 
 @dataclass(frozen=True)
-class Ring:
+class PolarPair:
     """A pair of components and its polar coordinates."""
 
     angle: int
-    """component in whose place the angle stands"""
+    """component that the angle replaces"""
     radius: int
-    """component in whose place the radius stands"""
+    """component that the radius replaces"""
     centre: tuple[float, float]
     start: float
-    """direction, in radians, where a turn begins: where the fewest codes are"""
+    """direction, in radians, at which the angle is −ANGLE_RANGE: where the fewest codes are"""
     middle: float
     """mean radius of the codes"""
     spread: float
@@ -52,90 +56,94 @@ class Ring:
 
 @dataclass(frozen=True)
 class Controls:
-    """Latents are mixing · components + mean; pairs of components that are rings are given in polar coordinates."""
+    """Latents are mixing · components + mean; each polar pair of components is given as angle and radius."""
 
     mixing: tuple[tuple[float, ...], ...]
     """z × z; column k is how far each latent moves when component k moves by 1"""
     mean: tuple[float, ...]
-    rings: tuple[Ring, ...] = ()
+    polar_pairs: tuple[PolarPair, ...] = ()
 
     @classmethod
-    def plain(cls, latents: int, rings: tuple[Ring, ...] = ()) -> "Controls":
-        """Components are the latents themselves."""
-        return cls(tuple(tuple(row) for row in np.eye(latents).tolist()), (0.0,) * latents, rings)
+    def plain(cls, latents: int, polar_pairs: tuple[PolarPair, ...] = ()) -> "Controls":
+        """Components that are the latents themselves."""
+        return cls(tuple(tuple(row) for row in np.eye(latents).tolist()), (0.0,) * latents, polar_pairs)
 
-    def read(self, z: Float[Tensor, "*b z"]) -> Float[Tensor, "*b z"]:
+    def encode(self, z: Float[Tensor, "*b z"]) -> Float[Tensor, "*b z"]:
         """Latents to controls."""
         mixing, mean = self._tensors(z)
-        return fold(torch.linalg.solve(mixing, (z - mean)[..., None])[..., 0], self.rings)
+        return to_polar(torch.linalg.solve(mixing, (z - mean)[..., None])[..., 0], self.polar_pairs)
 
-    def write(self, controls: Float[Tensor, "*b z"]) -> Float[Tensor, "*b z"]:
-        """Controls to latents, the inverse of `read`."""
+    def decode(self, controls: Float[Tensor, "*b z"]) -> Float[Tensor, "*b z"]:
+        """Controls to latents, the inverse of `encode`."""
         mixing, mean = self._tensors(controls)
-        return (mixing @ unfold(controls, self.rings)[..., None])[..., 0] + mean
+        return (mixing @ from_polar(controls, self.polar_pairs)[..., None])[..., 0] + mean
 
     def shares(self) -> Float[np.ndarray, "controls z"]:
-        """How much of each latent's mask is part of each control's: 1 for the latent it moves most; a ring's angle and
-        radius have the larger of both components'."""
+        """How far each control moves each latent, relative to the latent that it moves most; the angle and the radius of a
+        polar pair have the larger of both components'."""
         moved = np.abs(np.array(self.mixing)).T
-        for ring in self.rings:
-            moved[[ring.angle, ring.radius]] = moved[[ring.angle, ring.radius]].max(0)
+        for pair in self.polar_pairs:
+            moved[[pair.angle, pair.radius]] = moved[[pair.angle, pair.radius]].max(0)
         return np.asarray(moved / moved.max(1, keepdims=True))
 
     @property
     def angles(self) -> tuple[int, ...]:
         """Controls that are angles which go all the way round."""
-        return tuple(ring.angle for ring in self.rings if ring.turn == 2 * math.pi)
+        return tuple(pair.angle for pair in self.polar_pairs if pair.turn == 2 * math.pi)
 
     def _tensors(self, like: Tensor) -> tuple[Tensor, Tensor]:
         wanted: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
         return torch.tensor(self.mixing, **wanted), torch.tensor(self.mean, **wanted)
 
     def to_json(self) -> dict[str, Any]:
-        """What from_json takes."""
+        """Plain values that from_json takes."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Controls":
-        """Raises KeyError, TypeError or ValueError if these are no controls."""
-        rings = tuple(Ring(**{**ring, "centre": tuple(ring["centre"])}) for ring in values["rings"])
-        found = cls(tuple(tuple(row) for row in values["mixing"]), tuple(values["mean"]), rings)
+        """Controls written by to_json, by this or an earlier version.  Raises KeyError, TypeError or ValueError if they
+        are none."""
+        pairs = values["rings" if "rings" in values else "polar_pairs"]  # rings: format 1
+        polar_pairs = tuple(PolarPair(**{**pair, "centre": tuple(pair["centre"])}) for pair in pairs)
+        found = cls(tuple(tuple(row) for row in values["mixing"]), tuple(values["mean"]), polar_pairs)
         if np.array(found.mixing, np.float64).shape != (len(found.mean),) * 2:
             raise ValueError("mixing is not square")
         return found
 
 
-def find_controls(codes: Float[np.ndarray, "n z"], how: How = "components") -> Controls | None:
-    """The controls that codes of some thousand images ask for; None if they are the latents as they are.
+def fit_controls(codes: Float[np.ndarray, "n z"], how: How = "ica") -> Controls | None:
+    """Controls fitted on the codes of some thousand images; None if they are the latents themselves.
 
-    latents: None.  rings: latents, but for the rings among them.  components: of these, the independent components of
-    all latents, and those of the latents in no ring, the controls with most rings, which do not come about by chance;
-    of equally many, those that depend least on each other.
+    latents: None.  polar: the latents, with polar pairs among them.  ica: the best of three candidates: those of
+    `polar`, the independent components of all latents, and the independent components of the latents in no polar pair.
+    The candidate with most polar pairs is taken, because such pairs do not come about by chance; of equally many, the one
+    whose controls depend least on each other.
     """
     if how == "latents":
         return None
     codes = codes.astype(np.float64)
-    plain = Controls.plain(codes.shape[1], find_rings(codes))
+    plain = Controls.plain(codes.shape[1], find_polar_pairs(codes))
     found = plain
-    if how == "components":
-        ringed = {k for ring in plain.rings for k in (ring.angle, ring.radius)}
-        straight = np.array([k not in ringed for k in range(codes.shape[1])])
-        candidates = [plain, unmix(codes, np.ones_like(straight)), unmix(codes, straight)]
-        found = min((c for c in candidates if c), key=lambda c: (-len(c.rings), dependence(c, codes)))
+    if how == "ica":
+        paired = {k for pair in plain.polar_pairs for k in (pair.angle, pair.radius)}
+        unpaired = np.array([k not in paired for k in range(codes.shape[1])])
+        candidates = [plain, fit_ica(codes, np.ones_like(unpaired)), fit_ica(codes, unpaired)]
+        found = min((c for c in candidates if c), key=lambda c: (-len(c.polar_pairs), total_correlation(c, codes)))
     return None if found == Controls.plain(codes.shape[1]) else found
 
 
-def unmix(codes: Float[np.ndarray, "n z"], which: Bool[np.ndarray, " z"], seed: int = 0) -> Controls | None:
+def fit_ica(codes: Float[np.ndarray, "n z"], which: Bool[np.ndarray, " z"], seed: int = 0) -> Controls | None:
     """Independent components of the used ones among these latents (FastICA, Hyvärinen & Oja 2000), of unit variance,
-    each in the place of the latent it moves most, and the rings among all components; None with fewer than two."""
+    each in the place of the latent it moves most, and the polar pairs among all components; None with fewer than two
+    latents in use."""
     from scipy.optimize import linear_sum_assignment
     from sklearn.decomposition import FastICA
 
-    used = np.flatnonzero(which & (codes.std(0) > LEAST_SPREAD))
+    used = np.flatnonzero(which & (codes.std(0) > MIN_CODE_STD))
     if len(used) < 2:
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # rings have no best direction: it need not converge
+        warnings.simplefilter("ignore")  # circles have no best direction: it need not converge
         ica = FastICA(whiten="unit-variance", random_state=seed, max_iter=500, tol=1e-4).fit(codes[:, used])
     latent, component = linear_sum_assignment(-np.abs(ica.mixing_))
     block = ica.mixing_[:, component] * np.sign(ica.mixing_[latent, component])
@@ -143,21 +151,21 @@ def unmix(codes: Float[np.ndarray, "n z"], which: Bool[np.ndarray, " z"], seed: 
     mixing[np.ix_(used, used)] = block
     mean[used] = ica.mean_
     components = np.linalg.solve(mixing, (codes - mean).T).T
-    return Controls(tuple(tuple(row) for row in mixing.tolist()), tuple(mean.tolist()), find_rings(components))
+    return Controls(tuple(tuple(row) for row in mixing.tolist()), tuple(mean.tolist()), find_polar_pairs(components))
 
 
-def dependence(controls: Controls, codes: Float[np.ndarray, "n z"]) -> float:
-    """Total correlation of the used components, rings as one, in nats, up to a number that depends on the codes alone:
-    the sum of their entropies, and what mixing adds to the entropy of all."""
+def total_correlation(controls: Controls, codes: Float[np.ndarray, "n z"]) -> float:
+    """Total correlation of the controls in use, each polar pair counted as one, in nats, up to a constant that depends on
+    the codes alone: the sum of their entropies and the log-determinant of the mixing."""
     mixing = np.array(controls.mixing)
     components = np.linalg.solve(mixing, (codes - np.array(controls.mean)).T).T
-    ringed = {k for ring in controls.rings for k in (ring.angle, ring.radius)}
-    alone = [k for k in np.flatnonzero(codes.std(0) > LEAST_SPREAD).tolist() if k not in ringed]
+    paired = {k for pair in controls.polar_pairs for k in (pair.angle, pair.radius)}
+    alone = [k for k in np.flatnonzero(codes.std(0) > MIN_CODE_STD).tolist() if k not in paired]
     total = float(np.linalg.slogdet(mixing)[1]) + sum(entropy(components[:, k]) for k in alone)
-    for ring in controls.rings:
-        angle, radius = _polar(components, ring.angle, ring.radius, ring.centre)
+    for pair in controls.polar_pairs:
+        angle, radius = _polar_coordinates(components, pair.angle, pair.radius, pair.centre)
         both = entropy(angle) + entropy(radius) - mutual_information(angle, radius)
-        total += both + float(np.log(radius).mean())  # the density in x and y is that in polar coordinates over r
+        total += both + float(np.log(radius).mean())  # the density in x and y is that in polar coordinates divided by r
     return total
 
 
@@ -168,76 +176,79 @@ def entropy(values: Float[np.ndarray, " n"], bins: int = 64) -> float:
     return float(np.log(edges[1] - edges[0]) - (p * np.log(p)).sum())
 
 
-# ---------------------------------------------------------------------------------------------------------------- rings
+# ---------------------------------------------------------------------------------------------------------- polar pairs
 
 
-def fold(components: Float[Tensor, "*b z"], rings: tuple[Ring, ...]) -> Float[Tensor, "*b z"]:
-    """In each ring the angle, −2 … 2, and the radius, standardised, take the place of the two components."""
+def to_polar(components: Float[Tensor, "*b z"], polar_pairs: tuple[PolarPair, ...]) -> Float[Tensor, "*b z"]:
+    """Components to controls: in each polar pair the angle, −2 … 2, and the standardised radius replace the two
+    components."""
     controls = list(components.unbind(-1))
-    for ring in rings:
-        x, y = components[..., ring.angle] - ring.centre[0], components[..., ring.radius] - ring.centre[1]
-        turned = torch.remainder(torch.atan2(y, x) - ring.start, 2 * math.pi)
-        opening = (2 * math.pi - ring.turn) / 2  # what lies in the gap of an arc belongs to the nearer end
-        turned = torch.where(turned > ring.turn + opening, turned - 2 * math.pi, turned)
-        controls[ring.angle] = (2 * turned / ring.turn - 1) * REACH
-        controls[ring.radius] = ((x * x + y * y).sqrt() - ring.middle) / ring.spread
+    for pair in polar_pairs:
+        x, y = components[..., pair.angle] - pair.centre[0], components[..., pair.radius] - pair.centre[1]
+        direction = torch.remainder(torch.atan2(y, x) - pair.start, 2 * math.pi)
+        half_gap = (2 * math.pi - pair.turn) / 2  # what lies in the gap of an arc belongs to the nearer end
+        direction = torch.where(direction > pair.turn + half_gap, direction - 2 * math.pi, direction)
+        controls[pair.angle] = (2 * direction / pair.turn - 1) * ANGLE_RANGE
+        controls[pair.radius] = ((x * x + y * y).sqrt() - pair.middle) / pair.spread
     return torch.stack(controls, -1)
 
 
-def unfold(controls: Float[Tensor, "*b z"], rings: tuple[Ring, ...]) -> Float[Tensor, "*b z"]:
-    """The inverse of `fold`.  Angles beyond ±2 stay there, on an arc at the middle of its gap; a radius never falls
-    below zero."""
+def from_polar(controls: Float[Tensor, "*b z"], polar_pairs: tuple[PolarPair, ...]) -> Float[Tensor, "*b z"]:
+    """Controls to components, the inverse of `to_polar`.  Angles are clamped to ±2 (on an arc: to the middle of its gap),
+    radii to at least 0."""
     components = list(controls.unbind(-1))
-    for ring in rings:
-        furthest = REACH * (2 * math.pi / ring.turn)
-        turn = controls[..., ring.angle].clamp(-furthest, furthest)
-        direction = (turn / REACH + 1) * ring.turn / 2 + ring.start
-        radius = (controls[..., ring.radius] * ring.spread + ring.middle).clamp(min=0)
-        components[ring.angle] = ring.centre[0] + radius * direction.cos()
-        components[ring.radius] = ring.centre[1] + radius * direction.sin()
+    for pair in polar_pairs:
+        furthest = ANGLE_RANGE * (2 * math.pi / pair.turn)
+        angle = controls[..., pair.angle].clamp(-furthest, furthest)
+        direction = (angle / ANGLE_RANGE + 1) * pair.turn / 2 + pair.start
+        radius = (controls[..., pair.radius] * pair.spread + pair.middle).clamp(min=0)
+        components[pair.angle] = pair.centre[0] + radius * direction.cos()
+        components[pair.radius] = pair.centre[1] + radius * direction.sin()
     return torch.stack(components, -1)
 
 
-def find_rings(codes: Float[np.ndarray, "n z"]) -> tuple[Ring, ...]:
-    """Pairs of latents that depend on each other much less as angle and radius than as they are (mutual information, in
-    equally filled bins); the clearest first, each latent in one ring at most, rings before arcs."""
-    used = np.flatnonzero(codes.std(0) > LEAST_SPREAD)
+def find_polar_pairs(codes: Float[np.ndarray, "n z"]) -> tuple[PolarPair, ...]:
+    """Pairs of latents whose mutual information is much smaller in polar coordinates.  The clearest come first, full
+    circles before arcs, and each latent is in one pair at most."""
+    used = np.flatnonzero(codes.std(0) > MIN_CODE_STD)
     pairs = list(combinations(used.tolist(), 2))
-    gains = {(i, j): _gain(codes[:, i], codes[:, j]) for i, j in pairs}
-    rings: list[Ring] = []
+    gains = {(i, j): _information_gain(codes[:, i], codes[:, j]) for i, j in pairs}
+    polar_pairs: list[PolarPair] = []
     for (i, j), gain in sorted(gains.items(), key=lambda item: -item[1]):
-        if gain > GAIN and not any({i, j} & {ring.angle, ring.radius} for ring in rings):
-            ring = _ring(codes, i, j, (float(codes[:, i].mean()), float(codes[:, j].mean())))
-            rings += [ring] if ring.spread < THICKEST * ring.middle else []
+        if gain > MIN_INFORMATION_GAIN and not any({i, j} & {pair.angle, pair.radius} for pair in polar_pairs):
+            pair = _polar_pair(codes, i, j, (float(codes[:, i].mean()), float(codes[:, j].mean())))
+            polar_pairs += [pair] if pair.spread < MAX_RADIUS_SPREAD * pair.middle else []
     arcs = [found for pair in pairs if (found := find_arc(codes, *pair))]
     for _, arc in sorted(arcs, key=lambda found: found[0]):
-        if not any({arc.angle, arc.radius} & {ring.angle, ring.radius} for ring in rings):
-            rings.append(arc)
-    return tuple(rings)
+        if not any({arc.angle, arc.radius} & {pair.angle, pair.radius} for pair in polar_pairs):
+            polar_pairs.append(arc)
+    return tuple(polar_pairs)
 
 
-def find_arc(codes: Float[np.ndarray, "n z"], i: int, j: int, bins: int = 8) -> tuple[float, Ring] | None:
-    """An arc with a gap on which two latents lie, and how far its angle and radius depend on each other, in nats; None
-    if they are no arc.  One variation makes another larger, as a larger thing moves more of the image: training, which
-    keeps distances, then fans their plane out; less than half a turn is a bend, no fan.  The centre is where angle and
-    radius depend least."""
-    straight = _straight(codes[:, i], codes[:, j], bins)
-    if straight < LEFT:  # nearly independent as they are
+def find_arc(codes: Float[np.ndarray, "n z"], i: int, j: int, bins: int = 8) -> tuple[float, PolarPair] | None:
+    """The arc with a gap on which two latents lie, and the mutual information of its angle and radius in nats; None if
+    they lie on no arc.  Such arcs arise where one variation makes another one larger: a larger object moves more pixels,
+    and training, which preserves distances, spreads their plane like a fan.  Less than half a turn is no arc.  The centre
+    is where angle and radius depend least on each other."""
+    information = _nonlinear_information(codes[:, i], codes[:, j], bins)
+    if information < MAX_ARC_INFORMATION:  # nearly independent as they are
         return None
     some = codes[:: max(1, len(codes) // 5_000)]
 
-    def left(centre: tuple[float, float]) -> float:
-        angles, radii = _polar(some, i, j, centre)
-        return mutual_information(np.mod(angles - _gap(angles)[1], 2 * np.pi), radii, bins)
+    def remaining(centre: tuple[float, float]) -> float:
+        angles, radii = _polar_coordinates(some, i, j, centre)
+        return mutual_information(np.mod(angles - _widest_gap(angles)[1], 2 * np.pi), radii, bins)
 
     centre = float(codes[:, i].mean()), float(codes[:, j].mean())
-    for reach in (2.5, 0.5, 0.1):  # standard deviations: a coarse grid, then finer ones around the best
-        x, y = (c + codes[:, k].std() * np.linspace(-reach, reach, 11) for c, k in zip(centre, (i, j), strict=True))
-        centre = min(((float(a), float(b)) for a in x for b in y), key=left)
-    remains = left(centre)
-    arc = _ring(codes, i, j, centre, LEAST_GAP)
-    is_arc = math.pi <= arc.turn < 2 * math.pi and arc.spread < THICKEST * arc.middle
-    return (remains, arc) if is_arc and remains < min(LEFT, straight / 2) else None
+    for halfwidth in (2.5, 0.5, 0.1):  # standard deviations: a coarse grid, then finer ones around the best
+        x, y = (
+            c + codes[:, k].std() * np.linspace(-halfwidth, halfwidth, 11) for c, k in zip(centre, (i, j), strict=True)
+        )
+        centre = min(((float(a), float(b)) for a in x for b in y), key=remaining)
+    remains = remaining(centre)
+    arc = _polar_pair(codes, i, j, centre, MIN_GAP_DEGREES)
+    is_arc = math.pi <= arc.turn < 2 * math.pi and arc.spread < MAX_RADIUS_SPREAD * arc.middle
+    return (remains, arc) if is_arc and remains < min(MAX_ARC_INFORMATION, information / 2) else None
 
 
 def mutual_information(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"], bins: int = 16) -> float:
@@ -250,40 +261,40 @@ def mutual_information(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"], b
     return float((joint[there] * np.log(joint[there] / apart[there])).sum())
 
 
-def _gain(a: np.ndarray, b: np.ndarray) -> float:
+def _information_gain(a: np.ndarray, b: np.ndarray) -> float:
     x, y = a - a.mean(), b - b.mean()
-    return _straight(x, y) - mutual_information(np.arctan2(y, x), np.hypot(x, y))
+    return _nonlinear_information(x, y) - mutual_information(np.arctan2(y, x), np.hypot(x, y))
 
 
-def _straight(x: np.ndarray, y: np.ndarray, bins: int = 16) -> float:
-    """Mutual information without what a slope explains: what only leans is no ring."""
+def _nonlinear_information(x: np.ndarray, y: np.ndarray, bins: int = 16) -> float:
+    """Mutual information less what a linear dependence explains."""
     slope = ((x - x.mean()) * (y - y.mean())).mean() / x.var()
     return min(mutual_information(x, y, bins), mutual_information(x, y - slope * x, bins))
 
 
-def _ring(codes: np.ndarray, i: int, j: int, centre: tuple[float, float], least_gap: float = 360.0) -> Ring:
-    """The ring around a centre; an arc if at least that many degrees of it are empty."""
-    angles, radii = _polar(codes, i, j, centre)
-    width, start, second = _gap(angles)
-    is_open = width >= max(math.radians(least_gap), 2 * second)
+def _polar_pair(codes: np.ndarray, i: int, j: int, centre: tuple[float, float], min_gap: float = 360.0) -> PolarPair:
+    """The polar pair around a centre; an arc if a gap of at least min_gap degrees has hardly any codes."""
+    angles, radii = _polar_coordinates(codes, i, j, centre)
+    width, start, second = _widest_gap(angles)
+    is_open = width >= max(math.radians(min_gap), 2 * second)
     turn = 2 * math.pi - width if is_open else 2 * math.pi
     begin = start + width if turn < 2 * math.pi else start + width / 2
-    return Ring(i, j, centre, float(begin), float(radii.mean()), float(radii.std()), float(turn))
+    return PolarPair(i, j, centre, float(begin), float(radii.mean()), float(radii.std()), float(turn))
 
 
-def _gap(angles: np.ndarray, sectors: int = 72) -> tuple[float, float, float]:
-    """Width and beginning, in radians, of the longest stretch with hardly any angle; width of the second longest."""
+def _widest_gap(angles: np.ndarray, sectors: int = 72) -> tuple[float, float, float]:
+    """Width and start, in radians, of the widest gap with hardly any angle; width of the second widest."""
     counts, edges = np.histogram(angles, sectors, (-np.pi, np.pi))
-    first = int(counts.argmax())  # filled, so no stretch lies across it
-    bare = np.roll(counts < 0.05 * counts.mean(), -first)
-    if not bare.any():
+    first = int(counts.argmax())  # not in a gap, so no gap wraps around
+    empty = np.roll(counts < 0.05 * counts.mean(), -first)
+    if not empty.any():
         return 0.0, float(edges[counts.argmin()]), 0.0
-    ends = np.flatnonzero(np.diff(np.concatenate([[0], bare, [0]])))
-    stretches = sorted(((b - a, a) for a, b in zip(ends[::2], ends[1::2], strict=True)), reverse=True)
-    widths = [length * 2 * np.pi / sectors for length, _ in stretches] + [0.0]
-    return float(widths[0]), float(edges[(stretches[0][1] + first) % sectors]), float(widths[1])
+    ends = np.flatnonzero(np.diff(np.concatenate([[0], empty, [0]])))
+    gaps = sorted(((b - a, a) for a, b in zip(ends[::2], ends[1::2], strict=True)), reverse=True)
+    widths = [length * 2 * np.pi / sectors for length, _ in gaps] + [0.0]
+    return float(widths[0]), float(edges[(gaps[0][1] + first) % sectors]), float(widths[1])
 
 
-def _polar(codes: np.ndarray, i: int, j: int, centre: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+def _polar_coordinates(codes: np.ndarray, i: int, j: int, centre: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
     x, y = codes[:, i] - centre[0], codes[:, j] - centre[1]
     return np.arctan2(y, x), np.hypot(x, y)

@@ -1,4 +1,7 @@
-"""The generator: a learned constant, then stages that each paint their own latents through learned masks."""
+"""The generator: a learned constant, then stages that each apply their own latents inside learned masks.
+
+b batch, z latents, n latents of one stage, c channels, h w space, t sweeps, s steps of a sweep.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,21 +15,19 @@ from torch import Tensor, nn
 from wherewhat.config import GeneratorConfig, StageConfig
 from wherewhat.nn import ops
 from wherewhat.nn.controls import Controls
-from wherewhat.nn.layers import Conv, Dense, joined, leaky
+from wherewhat.nn.layers import Conv, Dense, leaky_relu, residual_add
 
 STYLE_STD = 0.3
 """how far a latent of 1 moves scales and shifts at the start of training"""
 
-
-MOVING = 1e-5
-"""a latent that changes by less along a sweep stands still: rounding of what mixes controls into latents"""
-
-START_WIDTH = 256
-"""units between the latents and the start of a plain decoder"""
+STILL = 1e-5
+"""a latent that changes by less along a sweep does not move: controls are mixed into latents with rounding"""
+DENSE_HIDDEN = 256
+"""units between the latents and the first stage of the dense decoder"""
 
 
-class Rendering(NamedTuple):
-    """What the generator makes of latents."""
+class GeneratorOutput(NamedTuple):
+    """Image and masks of a batch of latents."""
 
     image: Float[Tensor, "b c h w"]
     """in [−1, 1], not clipped"""
@@ -40,105 +41,106 @@ class Rendering(NamedTuple):
 
 
 class Stage(nn.Module):
-    """Doubles the sides, convolves, paints its latents, convolves."""
+    """Doubles height and width, convolves, applies its latents as styles inside their masks, convolves."""
 
     def __init__(self, config: GeneratorConfig, stage: StageConfig, inputs: int, height: int, width: int) -> None:
         super().__init__()
-        self.codes, self.boxes, self.size = stage.codes, stage.boxes, (height, width)
+        self.latents, self.boxes, self.size = stage.latents, stage.boxes, (height, width)
         self.mask, self.upsample = config.mask, config.upsample
-        c, equal = stage.width, config.equalised
-        self.before = Conv(inputs, c, 3, equalised=equal)
-        self.before_skip = Conv(inputs, c, 1, equalised=equal) if config.residual else None
-        self.after = nn.ModuleList(Conv(c, c, 3, equalised=equal) for _ in range(stage.convs))
-        self.after_skip = Conv(c, c, 1, equalised=equal) if config.residual and stage.convs else None
+        self.has_styles = bool(stage.latents) and config.decoder == "stages"
+        c, equal = stage.channels, config.equalized
+        self.before = Conv(inputs, c, 3, equalized=equal)
+        self.before_skip = Conv(inputs, c, 1, equalized=equal) if config.residual else None
+        self.after = nn.ModuleList(Conv(c, c, 3, equalized=equal) for _ in range(stage.convs))
+        self.after_skip = Conv(c, c, 1, equalized=equal) if config.residual and stage.convs else None
         self.noise_strength = nn.Parameter(torch.zeros(min(2, stage.convs) if config.noise else 0))
-        if stage.codes and config.mask != "start":
-            self.style = nn.Parameter(STYLE_STD * torch.randn(stage.codes, 2 * c))
-            self.style_bias = nn.Parameter(torch.zeros(stage.codes, 2 * c))
+        if self.has_styles:
+            self.style = nn.Parameter(STYLE_STD * torch.randn(stage.latents, 2 * c))
+            self.style_bias = nn.Parameter(torch.zeros(stage.latents, 2 * c))
             if config.mask == "boxes":
-                self.to_mask: nn.Module = Dense(c, stage.codes * stage.boxes * 2 * (height + width), equalised=True)
+                self.to_mask: nn.Module = Dense(c, stage.latents * stage.boxes * 2 * (height + width), equalized=True)
             elif config.mask == "softmax":
-                self.to_mask = Conv(c, stage.codes, 3, equalised=equal)
+                self.to_mask = Conv(c, stage.latents, 3, equalized=equal)
 
     def masks(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n h w"]:
         """Where each latent of this stage acts, read from the features and never from the latents themselves."""
-        if self.mask in ("none", "start"):
-            return x.new_ones(x.shape[0], self.codes, *self.size, dtype=torch.float32)
+        if self.mask == "none":
+            return x.new_ones(x.shape[0], self.latents, *self.size, dtype=torch.float32)
         if self.mask == "softmax":
             return ops.softmax_mask(self.to_mask(x))
-        logits = self.to_mask(x.mean((2, 3))).view(x.shape[0], self.codes, self.boxes, 2, -1)
+        logits = self.to_mask(x.mean((2, 3))).view(x.shape[0], self.latents, self.boxes, 2, -1)
         return ops.box_mask(*logits.split(self.size, -1))
 
     def forward(
-        self, x: Float[Tensor, "b c h w"], codes: Float[Tensor, "b n"], noise: tuple[Tensor, ...]
+        self, x: Float[Tensor, "b c h w"], latents: Float[Tensor, "b n"], noise: tuple[Tensor, ...]
     ) -> tuple[Float[Tensor, "b c2 h2 w2"], Float[Tensor, "b n h2 w2"] | None]:
-        """The features at twice the sides, and the masks if the stage owns latents."""
+        """The features at twice the height and width, and the masks if the stage owns latents."""
         x = self.grow(x)
-        masks = self.masks(x) if self.codes else None
-        return self.bend(self.straight(self.style_with(x, masks, codes)), noise), masks
+        masks = self.masks(x) if self.latents else None
+        return self.after_styles(self.affine(self.apply_styles(x, masks, latents)), noise), masks
 
     def sweep(
-        self, x: Float[Tensor, "t c h w"], codes: Float[Tensor, "t s n"], noise: tuple[Tensor, ...]
+        self, x: Float[Tensor, "t c h w"], latents: Float[Tensor, "t s n"], noise: tuple[Tensor, ...]
     ) -> Float[Tensor, "t*s c2 h2 w2"]:
-        """The features at s places of t sweeps, which enter this stage with the same features.
+        """The features at s steps of t sweeps.  All steps of a sweep enter this stage with the same features.
 
-        Up to the next leaky everything is affine in the codes: it is computed for the first place and for one more a
-        latent that moves, and all places are mixed from these.
+        Up to the next activation everything is affine in the latents: it is computed at the first step and at one more
+        point for each latent that moves; all other steps are combinations of these.
         """
         x = self.grow(x)
-        moves = (codes != codes[:, :1]).any(1).any(0).nonzero()[:, 0]
-        known = codes[:, :1].repeat(1, 1 + len(moves), 1)
+        moves = (latents != latents[:, :1]).any(1).any(0).nonzero()[:, 0]
+        known = latents[:, :1].repeat(1, 1 + len(moves), 1)
         known[:, 1 + torch.arange(len(moves), device=moves.device), moves] += 1
-        steps = (codes - codes[:, :1])[..., moves]
-        few = known.shape[1] < codes.shape[1]
+        steps = (latents - latents[:, :1])[..., moves]
+        few = known.shape[1] < latents.shape[1]
         if not few:
-            known = codes
-        x, masks = _each(x, known.shape[1]), _each(self.masks(x), known.shape[1])
-        parts = self.straight(self.style_with(x, masks, known.flatten(0, 1)))
+            known = latents
+        x, masks = _repeat(x, known.shape[1]), _repeat(self.masks(x), known.shape[1])
+        parts = self.affine(self.apply_styles(x, masks, known.flatten(0, 1)))
         if few:
-            parts = tuple(_along(part, steps) for part in parts)
-        return self.bend(parts, noise)
+            parts = tuple(_combine(part, steps) for part in parts)
+        return self.after_styles(parts, noise)
 
     def grow(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
-        """Before the latents."""
-        x = ops.double(x, self.upsample)
-        y = leaky(self.before(x))
-        return joined(y, leaky(self.before_skip(x))) if self.before_skip else y
+        """Everything before the styles."""
+        x = ops.upsample_2x(x, self.upsample)
+        y = leaky_relu(self.before(x))
+        return residual_add(y, leaky_relu(self.before_skip(x))) if self.before_skip else y
 
-    def style_with(
-        self, x: Float[Tensor, "b c h w"], masks: Float[Tensor, "b n h w"] | None, codes: Float[Tensor, "b n"]
+    def apply_styles(
+        self, x: Float[Tensor, "b c h w"], masks: Float[Tensor, "b n h w"] | None, latents: Float[Tensor, "b n"]
     ) -> Float[Tensor, "b c h w"]:
-        """The features with this stage's latents painted on; affine in the codes."""
-        if masks is None or self.mask == "start":
+        """Spatial constriction; affine in the latents."""
+        if masks is None or not self.has_styles:
             return x
-        scale, shift = torch.addcmul(self.style_bias, codes[..., None], self.style).chunk(2, 2)
-        return ops.restyle(x, scale, shift) if self.mask == "none" else ops.paint(x, masks, scale, shift)
+        scale, shift = torch.addcmul(self.style_bias, latents[..., None], self.style).chunk(2, 2)
+        return ops.adain(x, scale, shift) if self.mask == "none" else ops.masked_adain(x, masks, scale, shift)
 
-    def straight(self, x: Float[Tensor, "b c h w"]) -> tuple[Tensor, ...]:
-        """The convolutions that read the painted features, without what bends their results."""
+    def affine(self, x: Float[Tensor, "b c h w"]) -> tuple[Tensor, ...]:
+        """The convolutions that read the styled features, before their activations."""
         convs = [*self.after[:1], *filter(None, [self.after_skip])]
         return tuple(conv(x) for conv in convs) or (x,)
 
-    def bend(self, parts: tuple[Tensor, ...], noise: tuple[Tensor, ...]) -> Float[Tensor, "b c h w"]:
-        """The rest of the stage, from what `straight` gives."""
+    def after_styles(self, parts: tuple[Tensor, ...], noise: tuple[Tensor, ...]) -> Float[Tensor, "b c h w"]:
+        """Everything after `affine`, whose results it takes."""
         x, *skip = parts
         first_noisy = len(self.after) - len(noise)
         for i, conv in enumerate(self.after):
             y = conv(x) if i else x
             if i >= first_noisy:
                 y = y + noise[i - first_noisy].to(y.dtype) * self.noise_strength[i - first_noisy].to(y.dtype)
-            y = leaky(y)
-            x = joined(y, leaky(skip[0])) if skip and i == 0 else y
+            y = leaky_relu(y)
+            x = residual_add(y, leaky_relu(skip[0])) if skip and i == 0 else y
         return x
 
 
-def _each(x: Tensor, times: int) -> Tensor:
-    """Every entry that many times, channels last."""
+def _repeat(x: Tensor, times: int) -> Tensor:
+    """Repeat every entry, channels last."""
     return x.repeat_interleave(times, 0).contiguous(memory_format=torch.channels_last)
 
 
-def _along(x: Float[Tensor, "_ c h w"], steps: Float[Tensor, "t s m"]) -> Float[Tensor, "_ c h w"]:
-    """Features that are affine in m numbers, known at a point and one further along each: at s places, t times."""
+def _combine(x: Float[Tensor, "_ c h w"], steps: Float[Tensor, "t s m"]) -> Float[Tensor, "_ c h w"]:
+    """Features that are affine in m latents, known at a point and at one step along each latent, at s steps of t sweeps."""
     rows = x.permute(0, 2, 3, 1)
     point, further = rows.reshape(len(steps), 1 + steps.shape[2], -1).split((1, steps.shape[2]), 1)
     mixed = torch.baddbmm(point.expand(-1, steps.shape[1], -1), steps.to(x.dtype), further - point)
@@ -146,29 +148,29 @@ def _along(x: Float[Tensor, "_ c h w"], steps: Float[Tensor, "t s m"]) -> Float[
 
 
 class Generator(nn.Module):
-    """Latents in, image and masks out.  There is no mapping network: each latent is a control by itself."""
+    """Latents in, image and masks out.  There is no mapping network: each latent acts by itself."""
 
     def __init__(self, config: GeneratorConfig, size: tuple[int, int], channels: int) -> None:
-        """size: rows and columns of the image."""
+        """size: height and width of the image; channels: of the image."""
         super().__init__()
         self.config, self.size, self.channels = config, size, channels
         self.controls: Controls | None = None
-        """what is given in place of the latents; none while training"""
+        """if set, the input is given as these controls; None while training"""
         height, width = (side // 2**config.doublings for side in size)
-        self.constant = nn.Parameter(torch.randn(1, config.constant, height, width))
-        if config.mask == "start":
-            inner = Dense(config.codes, START_WIDTH, equalised=config.equalised)
-            outer = Dense(START_WIDTH, self.constant.numel(), equalised=config.equalised)
+        self.constant = nn.Parameter(torch.randn(1, config.constant_channels, height, width))
+        if config.decoder == "dense":
+            inner = Dense(config.latents, DENSE_HIDDEN, equalized=config.equalized)
+            outer = Dense(DENSE_HIDDEN, self.constant.numel(), equalized=config.equalized)
             self.start = nn.Sequential(inner, nn.LeakyReLU(0.2), outer)
         self.stages = nn.ModuleList()
-        inputs = config.constant
+        inputs = config.constant_channels
         for i, stage in enumerate(config.stages, 1):
             self.stages.append(Stage(config, stage, inputs, height * 2**i, width * 2**i))
-            inputs = stage.width
+            inputs = stage.channels
         self.head: nn.Module = (
             nn.ConvTranspose2d(inputs, channels, 4, 2, 1)
             if config.head == "double"
-            else Conv(inputs, channels, 1, equalised=config.equalised)
+            else Conv(inputs, channels, 1, equalized=config.equalized)
         )
         for i, shape in enumerate(self._noise_shapes()):
             self.register_buffer(f"noise{i}", torch.randn(1, *shape))
@@ -181,56 +183,55 @@ class Generator(nn.Module):
         return tuple(torch.randn(count, *s, generator=rng, device=rng.device) for s in self._noise_shapes())
 
     def fixed_noise(self) -> tuple[Tensor, ...]:
-        """The noise that is kept with the weights, the same for every image: what looking and measuring use."""
+        """The noise that is stored with the weights, the same for every image: evaluation and pictures use it."""
         return tuple(self.get_buffer(f"noise{i}") for i in range(len(self._noise_shapes())))
 
-    def forward(self, z: Float[Tensor, "b z"], noise: tuple[Tensor, ...] | None = None) -> Rendering:
+    def forward(self, z: Float[Tensor, "b z"], noise: tuple[Tensor, ...] | None = None) -> GeneratorOutput:
         """noise: from draw_noise; None is the fixed noise."""
         supply = list(self.fixed_noise() if noise is None else noise)
-        latents = self.controls.write(z) if self.controls else z
+        latents = self.controls.decode(z) if self.controls else z
         x = self.constant.expand(z.shape[0], -1, -1, -1)
-        if self.config.mask == "start":
-            x = leaky(x + self.start(latents).view_as(x))
+        if self.config.decoder == "dense":
+            x = leaky_relu(x + self.start(latents).view_as(x))
         x = x.contiguous(memory_format=torch.channels_last)
         masks = []
-        codes = latents.split([s.codes for s in self.stages], 1)  # type: ignore[misc]
-        for stage, own in zip(self.stages, codes, strict=True):
+        for stage, own in zip(self.stages, latents.split([s.latents for s in self.stages], 1), strict=True):  # type: ignore[misc]
             needs = len(stage.noise_strength)  # type: ignore[arg-type]
             x, mask = stage(x, own, tuple(supply[:needs]))
             del supply[:needs]
             if mask is not None:
                 masks.append(mask)
         if self.controls and masks:
-            masks = list(of_controls(masks, self.controls))
-        return Rendering(self.head(x).float(), tuple(masks))
+            masks = list(control_masks(masks, self.controls))
+        return GeneratorOutput(self.head(x).float(), tuple(masks))
 
     def sweeps(self, z: Float[Tensor, "t s z"]) -> Float[Tensor, "t s c h w"]:
-        """Images, not clipped, of t sweeps of s places each, with the fixed noise.  What comes before the first latent
+        """Images, not clipped, of t sweeps of s steps each, with the fixed noise.  What comes before the first latent
         that moves is computed once a sweep."""
-        places = z.shape[1]
-        latents = self.controls.write(z) if self.controls else z
-        if self.config.mask == "start":
-            return self(z.flatten(0, 1)).image.unflatten(0, (-1, places))
-        moving = (latents - latents[:, :1]).abs().amax((0, 1)) > MOVING
+        steps = z.shape[1]
+        latents = self.controls.decode(z) if self.controls else z
+        if self.config.decoder == "dense":
+            return self(z.flatten(0, 1)).image.unflatten(0, (-1, steps))
+        moving = (latents - latents[:, :1]).abs().amax((0, 1)) > STILL
         supply = list(self.fixed_noise())
         x = self.constant.expand(len(z), -1, -1, -1).contiguous(memory_format=torch.channels_last)
-        apart = False  # whether places of a sweep differ by now
-        owned = [s.codes for s in self.stages]
+        differ = False  # whether the steps of a sweep have different features by now
+        owned = [s.latents for s in self.stages]
         for stage, own, moves in zip(self.stages, latents.split(owned, 2), moving.split(owned), strict=True):  # type: ignore[arg-type]
             needs = len(stage.noise_strength)  # type: ignore[arg-type]
             noise = tuple(supply[:needs])
             del supply[:needs]
-            if apart or not moves.any():
-                x, _ = stage(x, own.flatten(0, 1) if apart else own[:, 0], noise)
+            if differ or not moves.any():
+                x, _ = stage(x, own.flatten(0, 1) if differ else own[:, 0], noise)
             else:
-                x, apart = stage.sweep(x, own, noise), True  # type: ignore[operator]
+                x, differ = stage.sweep(x, own, noise), True  # type: ignore[operator]
         images = self.head(x).float()
-        return images.unflatten(0, (-1, places)) if apart else images[:, None].expand(-1, places, -1, -1, -1)
+        return images.unflatten(0, (-1, steps)) if differ else images[:, None].expand(-1, steps, -1, -1, -1)
 
 
-def of_controls(masks: Sequence[Float[Tensor, "b _ _ _"]], controls: Controls) -> tuple[Tensor, ...]:
-    """Masks of stages for controls: each acts where the latents it moves act, as far as it moves them.  The control in
-    a latent's place is given at the resolution of that latent's stage."""
+def control_masks(masks: Sequence[Float[Tensor, "b _ _ _"]], controls: Controls) -> tuple[Tensor, ...]:
+    """Masks of controls from masks of latents: a control acts where the latents it moves act, in proportion to how far
+    it moves them.  Control k is given at the resolution of latent k's stage."""
     shares = masks[0].new_tensor(controls.shares())
     found = []
     first = 0

@@ -1,4 +1,4 @@
-"""Convolution and dense layers, plain or with equalised learning rate (Karras et al. 2018)."""
+"""Convolution and dense layers, plain or with equalized learning rate (Karras et al. 2018)."""
 
 import math
 
@@ -7,23 +7,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def leaky(x: Tensor) -> Tensor:
+def leaky_relu(x: Tensor) -> Tensor:
     """The one non-linearity of all networks here."""
     return F.leaky_relu(x, 0.2)
 
 
-def joined(x: Tensor, shortcut: Tensor) -> Tensor:
-    """A sum whose variance is that of its parts, so that depth does not decide the size of what comes out."""
+def residual_add(x: Tensor, shortcut: Tensor) -> Tensor:
+    """A sum scaled to the variance of its parts, so that activations do not grow with depth."""
     return (x + shortcut) * math.sqrt(0.5)
 
 
 class Conv(nn.Module):
-    """A k×k convolution that keeps the sides.  Equalised: weights N(0, 1), scaled by √(2 / fan-in) at run time."""
+    """A k×k convolution that keeps height and width.  Equalized: weights N(0, 1), scaled by √(2 / fan-in) at run time."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, equalised: bool, stride: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, equalized: bool, stride: int = 1) -> None:
         super().__init__()
         self.inner = nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2)
-        self.gain = _equalise(self.inner, inputs * kernel**2) if equalised else 1.0
+        self.gain = _equalize(self.inner, inputs * kernel**2) if equalized else 1.0
 
     def forward(self, x: Tensor) -> Tensor:
         inner = self.inner
@@ -32,19 +32,19 @@ class Conv(nn.Module):
 
 
 class Dense(nn.Module):
-    """A dense layer.  Equalised: weights N(0, 1), scaled by √(1 / fan-in) at run time."""
+    """A dense layer.  Equalized: weights N(0, 1), scaled by √(1 / fan-in) at run time."""
 
-    def __init__(self, inputs: int, outputs: int, *, equalised: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, *, equalized: bool) -> None:
         super().__init__()
         self.inner = nn.Linear(inputs, outputs)
-        self.gain = _equalise(self.inner, inputs, 1.0) if equalised else 1.0
+        self.gain = _equalize(self.inner, inputs, 1.0) if equalized else 1.0
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.inner.weight * self.gain if self.gain != 1 else self.inner.weight
         return F.linear(x, weight, self.inner.bias)
 
 
-def _equalise(layer: nn.Conv2d | nn.Linear, fan_in: int, power: float = 2.0) -> float:
+def _equalize(layer: nn.Conv2d | nn.Linear, fan_in: int, power: float = 2.0) -> float:
     nn.init.normal_(layer.weight)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)

@@ -4,14 +4,24 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def profile(logits: Float[Tensor, "... 2 s"]) -> Float[Tensor, "... s"]:
-    """A soft interval: the probability that each place lies between a first and a last place, drawn independently from
-    two softmaxes.  (Spatial constriction, section 3.1; the last place is included, see docs/differences.md.)"""
+def to_float(images: UInt8[Tensor, "*b c h w"]) -> Float[Tensor, "*b c h w"]:
+    """Bytes as images in [−1, 1]."""
+    return images.float() / 127.5 - 1
+
+
+def to_uint8(images: Float[Tensor, "*b c h w"]) -> UInt8[Tensor, "*b c h w"]:
+    """Images in [−1, 1] as bytes, rounded; what lies outside is clipped."""
+    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def soft_interval(logits: Float[Tensor, "... 2 s"]) -> Float[Tensor, "... s"]:
+    """The probability that each position lies between a first and a last position, which are drawn independently from
+    two softmaxes (spatial constriction, section 3.1; the last position is included, see docs/differences.md)."""
     first, last = logits.float().softmax(-1).unbind(-2)
     begun = first.cumsum(-1)  # P(first ≤ j)
     not_over = last.flip(-1).cumsum(-1).flip(-1)  # P(last ≥ j)
@@ -19,53 +29,55 @@ def profile(logits: Float[Tensor, "... 2 s"]) -> Float[Tensor, "... s"]:
 
 
 def box_mask(rows: Float[Tensor, "b n k 2 h"], cols: Float[Tensor, "b n k 2 w"]) -> Float[Tensor, "b n h w"]:
-    """Soft rectangles, each the outer product of a row and a column profile, averaged over boxes; in [0, 1]."""
-    return torch.einsum("bnkh,bnkw->bnhw", profile(rows), profile(cols)) / rows.shape[2]
+    """Soft rectangles, each the outer product of a soft interval of rows and one of columns, averaged over boxes; in [0, 1]."""
+    return torch.einsum("bnkh,bnkw->bnhw", soft_interval(rows), soft_interval(cols)) / rows.shape[2]
 
 
 def softmax_mask(logits: Float[Tensor, "b n h w"]) -> Float[Tensor, "b n h w"]:
-    """The paper's alternative to boxes: each mask is a distribution over places."""
+    """The paper's alternative to boxes: each mask is a distribution over positions."""
     return logits.float().flatten(2).softmax(-1).view_as(logits)
 
 
-def layers(masks: Float[Tensor, "b n h w"]) -> tuple[Float[Tensor, "b n h w"], Float[Tensor, "b h w"]]:
-    """Masks laid over one another in order: what still shows of each, M_i ∏_{j>i} (1 − M_j), and of the ground."""
-    seen, ground = [], torch.ones_like(masks[:, 0])
+def composite(masks: Float[Tensor, "b n h w"]) -> tuple[Float[Tensor, "b n h w"], Float[Tensor, "b h w"]]:
+    """Alpha compositing of layers in order: the visible share of each, M_i ∏_{j>i} (1 − M_j), and of the background."""
+    visible, background = [], torch.ones_like(masks[:, 0])
     for mask in reversed(masks.unbind(1)):
-        seen.append(mask * ground)
-        ground = ground * (1 - mask)
-    return torch.stack(seen[::-1], 1), ground
+        visible.append(mask * background)
+        background = background * (1 - mask)
+    return torch.stack(visible[::-1], 1), background
 
 
-def paint(
+def masked_adain(
     x: Float[Tensor, "b c h w"],
     masks: Float[Tensor, "b n h w"],
     scale: Float[Tensor, "b n c"],
     shift: Float[Tensor, "b n c"],
 ) -> Float[Tensor, "b c h w"]:
-    """Spatial constriction (section 3.1): lay n styled copies of x over it, in order, each seen through its mask:
+    """Spatial constriction (section 3.1): adaptive instance normalization of x by n styles in order, each inside its mask:
     x ← x·(1 − M_i) + (IN(x₀)·(1 + scale_i) + shift_i)·M_i.
 
-    In closed form: the instance norm is affine for each image and channel, so every layer is a_i·x + b_i, the ground is
-    1·x + 0, and their sum weighted by what shows of each is one small matrix product, then one multiply-add.
+    Computed in closed form: instance normalization is affine for each image and channel, so layer i is a_i·x + b_i and
+    the background is 1·x + 0.  Their sum, weighted by the visible shares, is one small matrix product and one
+    multiply-add.
     """
     b, c, h, w = x.shape
     with torch.autocast(x.device.type, enabled=False):
         mean, inverse = InstanceStatistics.apply(x)
         a = inverse[:, None] * (1 + scale.float())
         offsets = shift.float() - mean[:, None] * a
-        seen, ground = layers(masks.float())
-        shows = torch.cat([seen, ground[:, None]], 1).flatten(2).transpose(1, 2).to(x.dtype)  # b hw n+1
+        visible, background = composite(masks.float())
+        shares = torch.cat([visible, background[:, None]], 1).flatten(2).transpose(1, 2).to(x.dtype)  # b hw n+1
         factors = torch.cat([a, torch.ones_like(a[:, :1])], 1).to(x.dtype)
-        factor = (shows @ factors).view(b, h, w, c).permute(0, 3, 1, 2)
-        offset = (shows[..., :-1] @ offsets.to(x.dtype)).view(b, h, w, c).permute(0, 3, 1, 2)
+        factor = (shares @ factors).view(b, h, w, c).permute(0, 3, 1, 2)
+        offset = (shares[..., :-1] @ offsets.to(x.dtype)).view(b, h, w, c).permute(0, 3, 1, 2)
         return torch.addcmul(offset, x, factor)
 
 
-def restyle(
+def adain(
     x: Float[Tensor, "b c h w"], scale: Float[Tensor, "b n c"], shift: Float[Tensor, "b n c"]
 ) -> Float[Tensor, "b c h w"]:
-    """Without masks all latents act everywhere, so their styles add: IN(x)·(1 + Σ scale_i) + Σ shift_i."""
+    """Adaptive instance normalization (Huang & Belongie 2017) by the sum of n styles, everywhere: IN(x)·(1 + Σ scale_i) +
+    Σ shift_i."""
     mean, inverse = InstanceStatistics.apply(x)
     a = inverse * (1 + scale.float().sum(1))
     offset = shift.float().sum(1) - mean * a
@@ -75,7 +87,7 @@ def restyle(
 class InstanceStatistics(torch.autograd.Function):
     """Mean of each channel of each image, and one over its standard deviation: b c h w → b c and b c, in float32.
 
-    Its gradient is affine in x, one multiply-add; autograd's own chain through the variance takes many passes over x.
+    Its gradient is affine in x, one multiply-add; autograd's own gradient of the variance takes many passes over x.
     """
 
     @staticmethod
@@ -102,18 +114,18 @@ def instance_norm(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     return (x - mean[..., None, None]) * inverse[..., None, None]
 
 
-def double(x: Float[Tensor, "b c h w"], mode: str) -> Float[Tensor, "b c 2*h 2*w"]:
-    """Twice the sides; bilinear is the [1, 3, 3, 1] filter of StyleGAN2."""
+def upsample_2x(x: Float[Tensor, "b c h w"], mode: str) -> Float[Tensor, "b c 2*h 2*w"]:
+    """Twice the height and width; bilinear is the [1, 3, 3, 1] filter of StyleGAN2."""
     if mode == "nearest":
         return F.interpolate(x, scale_factor=2, mode="nearest")
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def minibatch_std(x: Float[Tensor, "b c h w"], group: int = 4) -> Float[Tensor, "b c+1 h w"]:
-    """One more channel: the standard deviation over a group of neighbouring images, averaged over channels and places.
+    """One more channel: the standard deviation over a group of neighbouring images, averaged over channels and positions.
 
-    Groups are neighbours, so that processes which share a batch group as one process does.  A batch that does not
-    divide into groups of that size uses the largest size that divides it.
+    A group is a run of neighbours, so that several processes that share a batch form the same groups as one process.
+    If the batch does not divide into groups of that size, the largest size that divides it is used (Karras et al. 2018).
     """
     b, _, h, w = x.shape
     size = next(g for g in range(min(group, b), 0, -1) if b % g == 0)

@@ -10,7 +10,7 @@ import signal
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,19 @@ from wherewhat.config import Config
 from wherewhat.data import open_data
 from wherewhat.data.batches import Images, batches, draw_index
 from wherewhat.errors import UserError
-from wherewhat.evaluate import read
-from wherewhat.machine import keep_memory, pick_device
-from wherewhat.nn.controls import find_controls
-from wherewhat.runs import Run
-from wherewhat.train.glance import glance
-from wherewhat.train.progress import Progress, tensorboard
+from wherewhat.evaluation.evaluate import encode_images
+from wherewhat.families.family import Terms
+from wherewhat.machine import keep_memory, pick_device, resolve_precision
+from wherewhat.nn.controls import fit_controls
+from wherewhat.run.folder import Run
+from wherewhat.train.preview import preview
+from wherewhat.train.progress import Display, display_for
+from wherewhat.train.schedule import events_of
 from wherewhat.train.state import State
-from wherewhat.train.step import resolve_precision, step
+from wherewhat.train.step import train_step
 
 CONTROL_IMAGES = 10_000
-"""images read to find the controls"""
+"""images whose codes controls are fitted on"""
 
 
 def train(
@@ -42,71 +44,73 @@ def train(
     minutes: float | None = None,
     quiet: bool = False,
 ) -> Run:
-    """Train until config.images, or for some minutes of this and earlier sittings together, or until interrupted
-    (KeyboardInterrupt, after saving).  The same call again goes on.  Raises UserError for what a user can mend."""
+    """Train until config.total_images, or for some minutes of this and earlier calls together, or until interrupted
+    (KeyboardInterrupt, after saving).  The same call again resumes.  Raises UserError for what a user can mend."""
     fabric = launch(config, device, processes)
     data = open_first(config, fabric)
-    run = Run.create(path, config) if fabric.is_global_zero else Run(Path(path).expanduser(), config)
+    run = Run.create(path, config) if is_rank_zero(fabric) else Run(Path(path).expanduser(), config)
     state = State(config, fabric)
     restore(run, state)
-    if state.images >= config.images:
-        return run  # done before: what is written of it stays
-    chief = fabric.is_global_zero
-    progress: Any = Progress(config, state.images) if chief and not quiet else nullcontext(_Silent())
-    with progress as show, interrupts() as stopping, reported(run, chief), tensorboard(run, chief) as board:
-        if chief:
-            run.write_about("running", precision=resolve_precision(config, state.device), device=str(state.device))
-        c, share = config, (state.fabric.global_rank, state.fabric.world_size)
-        source = batches(data, c.batch, c.seed, state.images, *share, mirror=c.data.mirror)
-        saved, rows, began = state.images, [], time.perf_counter() - state.seconds
-        over = minutes is not None and state.seconds >= 60 * minutes
-        while state.images < c.images and not over:
-            rows.append(step(state, torch.from_numpy(next(source))))
-            state.seconds = time.perf_counter() - began
-            over = agreed(stopping() or (minutes is not None and state.seconds >= 60 * minutes), fabric)
-            last = over or state.images >= c.images
-            if due(state, c.every.report) or due(state, c.every.save) or last:  # nothing is saved unchecked
-                row = mean_row(rows, fabric)
+    if state.images_seen >= config.total_images:
+        return run  # already done: what is written of it stays
+
+    with display_for(run, state, quiet) as display, interrupts() as interrupted, reported(run, state):
+        rows: list[Terms] = []
+        saved, seconds_before, began = state.images_seen, state.seconds, time.perf_counter()
+        out_of_time = minutes is not None and state.seconds >= 60 * minutes
+        source = batches(
+            data, config.batch, config.seed, state.images_seen, fabric.global_rank, fabric.world_size, config.data.hflip
+        )
+        for images in source:
+            if out_of_time:
+                break
+            rows.append(train_step(state, torch.from_numpy(images)))
+            state.seconds = seconds_before + time.perf_counter() - began
+            out_of_time = minutes is not None and state.seconds >= 60 * minutes
+            stop = agreed(interrupted() or out_of_time, fabric)
+            last = stop or state.images_seen >= config.total_images
+
+            due = events_of(config, state.images_seen, last)
+            if due.log:
+                log(run, state, display, rows, saved)
                 rows = []
-                check_finite(row, run, saved)
-                if chief:
-                    run.log("train", {"images": state.images, "seconds": round(state.seconds, 2), **row})
-                    board.scalars(row, state.images)
-                    show.update(state.images, row)
-            if due(state, c.every.pictures) or last:
-                find_out(state, data)
-            elif due(state, c.every.save):
-                forget(state)
-            if due(state, c.every.save) or last:
-                if chief:
-                    run.save(state.images, state.averaged_generator, state.averaged_recogniser, state.pack())
-                saved = state.images
-            if (due(state, c.every.pictures) or last) and chief and not stopping():
+            if due.checkpoint:
+                checkpoint(run, state, data, with_controls=due.preview)
+                saved = state.images_seen
+            if due.preview and is_rank_zero(fabric) and not interrupted():
                 paused = time.perf_counter()
-                seen = glance(run, state.averaged_generator, state.averaged_recogniser, data, state.images)
-                board.pictures(seen.pictures, state.images)
-                board.scalars(seen.scores, state.images)
-                show.update(state.images, seen.scores)
+                display.preview(preview(run, state.ema_generator, state.ema_encoder, data, state.images_seen))
                 began += time.perf_counter() - paused
-        if stopping():
+            if last:
+                break
+        if interrupted():
             raise KeyboardInterrupt
-    fabric.barrier()  # what the first process saved is there for all
+    fabric.barrier()  # what the first process saved is visible to all
     return run
 
 
-def find_out(state: State, data: Images) -> None:
-    """Give the averaged networks the controls that their latents ask for."""
-    c = state.config.autoencoder
-    if c is None:
-        return
-    forget(state)
-    codes = read(state.averaged_recogniser, data, draw_index(data, CONTROL_IMAGES))
-    state.averaged_recogniser.controls = state.averaged_generator.controls = find_controls(codes, c.controls)
+def log(run: Run, state: State, display: Display, rows: list[Terms], saved: int) -> None:
+    """A row of train.jsonl: the mean of each loss over the steps that had it, and over processes.  Only here are results
+    of steps transferred from the device.  Raises UserError if a loss is not finite; nothing is saved after that."""
+    row = mean_row(rows, state.fabric)
+    check_finite(row, run, saved)
+    if is_rank_zero(state.fabric):
+        clock = {"images_seen": state.images_seen, "seconds": round(state.seconds, 2)}
+        run.log("train", {**clock, **row})
+        display.losses(row, state.images_seen)
 
 
-def forget(state: State) -> None:
-    """Controls of older weights are none of these."""
-    state.averaged_recogniser.controls = state.averaged_generator.controls = None
+def checkpoint(run: Run, state: State, data: Images, with_controls: bool) -> None:
+    """Save weights and all that resuming needs.  Controls take some seconds to fit, so not every checkpoint has them;
+    those of earlier weights would not fit these."""
+    how = state.family.controls(state.config) if with_controls else None
+    state.ema_encoder.controls = None
+    if how is not None:
+        codes = encode_images(state.ema_encoder, data, draw_index(data, CONTROL_IMAGES))
+        state.ema_encoder.controls = fit_controls(codes, how)
+    state.ema_generator.controls = state.ema_encoder.controls
+    if is_rank_zero(state.fabric):
+        run.save(state.images_seen, state.ema_generator, state.ema_encoder, state.pack())
 
 
 def launch(config: Config, device: str, processes: int) -> Fabric:
@@ -115,7 +119,7 @@ def launch(config: Config, device: str, processes: int) -> Fabric:
     kind = pick_device(device)
     if kind == "cpu":
         keep_memory()
-    precision: Any = {"fp32": "32-true", "bf16": "bf16-mixed"}[resolve_precision(config, torch.device(kind))]
+    precision: Any = {"fp32": "32-true", "bf16": "bf16-mixed"}[resolve_precision(config.precision, kind)]
     strategy = "auto" if processes == 1 and not torch.distributed.is_torchelastic_launched() else "ddp"
     fabric = Fabric(accelerator=kind, devices=processes, strategy=strategy, precision=precision)
     with warnings.catch_warnings():
@@ -126,6 +130,11 @@ def launch(config: Config, device: str, processes: int) -> Fabric:
     return fabric
 
 
+def is_rank_zero(fabric: Fabric) -> bool:
+    """Whether this process is the one that writes."""
+    return fabric.is_global_zero
+
+
 def open_first(config: Config, fabric: Fabric) -> Images:
     """The images; where files must be prepared, the first process of each machine does it for the others."""
     with fabric.rank_zero_first(local=True):
@@ -133,87 +142,81 @@ def open_first(config: Config, fabric: Fabric) -> Images:
 
 
 def restore(run: Run, state: State) -> None:
-    """Go on from the last checkpoint, if there is one."""
-    point = run.resume_point()
-    if point is None:
+    """Resume from the last checkpoint, if there is one."""
+    packed = run.resume_point()
+    if packed is None:
         return
     try:
-        state.restore(point)
+        state.restore(packed)
     except (KeyError, RuntimeError, ValueError) as error:
         folder = run.checkpoints()[-1]
         raise UserError(
             f"{folder}/resume.pt is of another training ({type(error).__name__}): remove that folder"
         ) from None
-    if state.fabric.is_global_zero:
-        run.forget_after(state.images)
+    if is_rank_zero(state.fabric):
+        run.drop_rows_after(state.images_seen)
 
 
-def due(state: State, every: int) -> bool:
-    """True once every so many images, whatever the batch."""
-    return state.images // every != (state.images - state.config.batch) // every
-
-
-def mean_row(rows: list[dict[str, Any]], fabric: Fabric) -> dict[str, float]:
-    """The mean of each loss over the steps that had it, and over processes; the only time a step's result is read."""
+def mean_row(rows: list[Terms], fabric: Fabric) -> dict[str, float]:
+    """The mean of each loss over the steps that had it, and over processes."""
     names = sorted({name for row in rows for name in row})
     means = torch.stack([torch.stack([row[name].float() for row in rows if name in row]).mean() for name in names])
     return dict(zip(names, fabric.all_reduce(means, reduce_op="mean").tolist(), strict=True))  # type: ignore[union-attr]
 
 
 def check_finite(row: dict[str, float], run: Run, saved: int) -> None:
-    """Raises UserError at the first loss that is no number any more; nothing is saved after it."""
+    """Raises UserError at the first loss that is not finite."""
     bad = [name for name, value in row.items() if not math.isfinite(value)]
     if bad:
         kept = f"The checkpoint at {saved:,} images is intact." if run.checkpoints() else "No checkpoint was saved yet."
         raise UserError(
             f"the loss {bad[0]} of {run.path} is not finite any more. {kept} "
-            "Try a lower learning rate (--rate) or --precision fp32, in another folder."
+            "Try a lower learning rate (--lr) or --precision fp32, in another folder."
         )
 
 
-def agreed(over: bool, fabric: Fabric) -> bool:
+def agreed(stop: bool, fabric: Fabric) -> bool:
     """True in every process as soon as one of them wants to stop."""
     if fabric.world_size == 1:
-        return over
-    return bool(fabric.all_reduce(torch.tensor(float(over), device=fabric.device), reduce_op="max"))
+        return stop
+    return bool(fabric.all_reduce(torch.tensor(float(stop), device=fabric.device), reduce_op="max"))
 
 
 @contextmanager
 def interrupts() -> Iterator[Any]:
-    """Ctrl-C and SIGTERM are asked about between steps (the yielded function), so that none is torn; the second Ctrl-C
-    ends at once."""
-    asked: list[int] = []
+    """Whether Ctrl-C or SIGTERM was received (the yielded function): the loop asks between steps, so that a step is
+    finished and saved first.  A second Ctrl-C ends at once."""
+    received: list[int] = []
 
-    def ask(number: int, _frame: Any) -> None:
-        if asked:
+    def receive(number: int, _frame: Any) -> None:
+        if received:
             raise KeyboardInterrupt
-        asked.append(number)
+        received.append(number)
 
     try:
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: whoever called handles signals
+        before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: the caller handles signals
         yield lambda: False
         return
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 @contextmanager
-def reported(run: Run, chief: bool) -> Iterator[None]:
-    """about.json says how it ended."""
+def reported(run: Run, state: State) -> Iterator[None]:
+    """about.json says what the training runs on, and how it ended."""
+    if not is_rank_zero(state.fabric):
+        yield
+        return
+    device = state.device
+    run.write_about("running", precision=resolve_precision(state.config.precision, device.type), device=str(device))
     try:
         yield
     except BaseException as error:
-        if chief:
-            stopped = isinstance(error, KeyboardInterrupt)
-            run.write_about("stopped" if stopped else "failed", reason=str(error) or type(error).__name__)
+        stopped = isinstance(error, KeyboardInterrupt)
+        run.write_about("stopped" if stopped else "failed", reason=str(error) or type(error).__name__)
         raise
-    if chief:
-        run.write_about("done")
-
-
-class _Silent:
-    def update(self, images: int, row: dict[str, float]) -> None: ...
+    run.write_about("done")

@@ -1,20 +1,23 @@
-"""Everything a training changes: networks, their running averages, optimisers, and the clock of images seen."""
+"""Everything a training changes: networks, their running averages, optimizers, and the clock of images seen."""
 
 import copy
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from wherewhat.config import Config
+from wherewhat.families import family_of
+from wherewhat.families.family import Step
 from wherewhat.metrics.distance import Distance, load_distance
+from wherewhat.nn.encoder import Encoder
 from wherewhat.nn.generator import Generator
 from wherewhat.nn.layers import channels_last
-from wherewhat.nn.trunk import Recogniser, Trunk
-from wherewhat.runs import build_generator, build_recogniser
-from wherewhat.train.optimisers import Optimiser
+from wherewhat.train.optimizers import Optimizer
+
+AVERAGED = ("generator", "encoder")
+"""networks of which an exponential moving average (EMA) is kept: what evaluation and pictures use"""
 
 
 class State:
@@ -22,60 +25,72 @@ class State:
 
     def __init__(self, config: Config, fabric: Fabric) -> None:
         self.config, self.fabric, self.device = config, fabric, fabric.device
+        self.family = family_of(config)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.generator: Generator = self._place(build_generator(config, Generator))
-            self.recogniser: Recogniser = self._place(build_recogniser(config, Recogniser))
-            self.discriminator: Trunk | None = None
-            if config.gan:
-                d = Trunk(config.gan.discriminator, config.size, config.data.channels, 1, compare=True)
-                self.discriminator = self._place(d)
-        self.perceptual: Distance | None = None
-        if config.autoencoder and config.autoencoder.perceptual:
-            self.perceptual = load_distance("alex", self.device)
-        self.averaged_generator = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        self.averaged_recogniser = copy.deepcopy(self.recogniser).eval().requires_grad_(False)
-        self.optimiser = Optimiser([self.generator, self.recogniser], config.optimiser)
-        self.discriminator_optimiser: Optimiser | None = None
-        if self.discriminator is not None:
-            self.discriminator_optimiser = Optimiser([self.discriminator], config.optimiser)
-        self.images = 0
+            built = self.family.build(config)
+        self.networks: dict[str, nn.Module] = {n: channels_last(m).to(self.device) for n, m in built.items()}
+        self.ema = {n: copy.deepcopy(self.networks[n]).eval().requires_grad_(False) for n in AVERAGED}
+        self.optimizers = {
+            phase.name: Optimizer([self.networks[name] for name in phase.trains], config.optimizer)
+            for phase in self.family.phases
+        }
+        wants_lpips = self.family.weights(config, 0).get("lpips")
+        self.lpips: Distance | None = load_distance("alex", self.device) if wants_lpips else None
+        self.images_seen = 0
         self.seconds = 0.0
 
-    def _place(self, module: Any) -> Any:
-        return channels_last(module).to(self.device)
+    @property
+    def ema_generator(self) -> Generator:
+        """The averaged generator."""
+        return self.ema["generator"]  # type: ignore[return-value]
 
-    def rng(self, purpose: int) -> torch.Generator:
-        """Random numbers that depend on seed, images seen and purpose alone: nothing to save, nothing to drift."""
-        entropy = np.random.SeedSequence([self.config.seed, self.images, purpose])
-        return torch.Generator(self.device).manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
+    @property
+    def ema_encoder(self) -> Encoder:
+        """The averaged encoder."""
+        return self.ema["encoder"]  # type: ignore[return-value]
 
-    def own(self, drawn: Tensor) -> Tensor:
-        """This process's share of what was drawn for the whole batch."""
-        return drawn.chunk(self.fabric.world_size)[self.fabric.global_rank]
+    def step(self, real: Tensor) -> Step:
+        """What the losses of a family may use for the step that comes next."""
+        f = self.fabric
+        return Step(
+            self.config, self.networks, real, self.images_seen, f.global_rank, f.world_size, f.autocast, self.lpips
+        )
 
-    def average(self) -> None:
-        """Move the running averages towards the weights; young averages move faster (Karras et al. 2020)."""
-        half_life = min(self.config.optimiser.average_half_life, 0.05 * self.images)
-        keep = 0.5 ** (self.config.batch / max(half_life, 1e-8))
-        pairs = ((self.averaged_generator, self.generator), (self.averaged_recogniser, self.recogniser))
-        for slow, fast in pairs:
+    def update_ema(self) -> None:
+        """Move the averages towards the weights; the half-life is shorter at the start (Karras et al. 2020)."""
+        halflife = min(self.config.optimizer.ema_halflife, 0.05 * self.images_seen)
+        keep = 0.5 ** (self.config.batch / max(halflife, 1e-8))
+        for name, slow in self.ema.items():
+            fast = self.networks[name]
             torch._foreach_lerp_(list(slow.parameters()), [p.detach() for p in fast.parameters()], 1 - keep)
 
     def _parts(self) -> dict[str, Any]:
-        names = (
-            "generator", "recogniser", "discriminator", "averaged_generator", "averaged_recogniser", "optimiser",
-            "discriminator_optimiser",
-        )  # fmt: skip
-        return {name: part for name in names if (part := getattr(self, name)) is not None}
+        ema = {f"ema_{name}": module for name, module in self.ema.items()}
+        return {**self.networks, **ema, **{f"optimizer_{name}": part for name, part in self.optimizers.items()}}
 
     def pack(self) -> dict[str, Any]:
         """Everything, as tensors and numbers."""
         parts = {name: part.state_dict() for name, part in self._parts().items()}
-        return {"images": self.images, "seconds": self.seconds, **parts}
+        return {"images_seen": self.images_seen, "seconds": self.seconds, **parts}
 
     def restore(self, packed: dict[str, Any]) -> None:
         """Become what was packed.  Raises KeyError or RuntimeError if it was packed by another configuration."""
+        if "images" in packed:
+            packed = from_format_1(packed, list(self.optimizers))
         for name, part in self._parts().items():
             part.load_state_dict(packed[name])
-        self.images, self.seconds = packed["images"], packed["seconds"]
+        self.images_seen, self.seconds = packed["images_seen"], packed["seconds"]
+
+
+def from_format_1(packed: dict[str, Any], phases: list[str]) -> dict[str, Any]:
+    """What a training of format 1 packed, under the names of today."""
+    names = {
+        "images": "images_seen", "recogniser": "encoder", "averaged_generator": "ema_generator",
+        "averaged_recogniser": "ema_encoder", "optimiser": f"optimizer_{phases[-1]}",
+        "discriminator_optimiser": "optimizer_discriminator",
+    }  # fmt: skip
+    found = {names.get(name, name): value for name, value in packed.items()}
+    if "discriminator" in found:
+        found["discriminator"] = {f"trunk.{name}": value for name, value in found["discriminator"].items()}
+    return found

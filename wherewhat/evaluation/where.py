@@ -1,0 +1,107 @@
+"""A true answer to "where": the place each control changes, against its mask, and against the place its factor is."""
+
+from contextlib import suppress
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from wherewhat.data import open_data
+from wherewhat.data.batches import Images, draw_index
+from wherewhat.data.synthetic.worlds import region
+from wherewhat.errors import UserError
+from wherewhat.metrics.distance import load_distance
+from wherewhat.metrics.where import changed, consistency, covered, iou, perceived, sharpness
+from wherewhat.run.folder import Run
+
+REACH, STEPS = 2.0, 5
+"""of the sweeps"""
+
+
+class Place(NamedTuple):
+    """One control; means over images.  Overlaps are intersections over unions."""
+
+    control: int
+    factor: str | None
+    area: float
+    """share of the image that its mask covers (is above half its peak)"""
+    sharpness: float
+    """share of its mask's weight in there"""
+    consistency: float
+    """overlap of single images' masks with the mean mask"""
+    share_changed: float
+    """of the image, by a sweep"""
+    mask_change: float
+    """overlap of its mask with what a sweep changes"""
+    mask_perceived: float
+    """overlap of its mask with where a sweep changes what is perceived most (above half the peak of spatial LPIPS)"""
+    change_truth: float | None
+    """overlap of what a sweep changes with the exact place of its factor, where that is known"""
+    mask_truth: float | None
+    """overlap of its mask with that place"""
+
+
+@torch.no_grad()
+def where(run: Run, count: int = 32, seed: int = 0, device: str = "cpu", distance: str = "alex") -> list[Place]:
+    """Every active control of a run whose controls are known (evaluate it first), in their order.
+
+    `count` images of the data are read and each control is swept from −2 to 2 around them; where the data are not at
+    hand, around draws from the prior.  The truth is known for full grids of factors (rooms, sprites, dSprites, 3D
+    Shapes): pixels that change with the factor and nothing else.  The result is written to metrics.jsonl as "where",
+    valued by the mean of change_truth (mask_change without a truth).  Raises UserError if the controls are not known.
+    """
+    if run.control_table is None:
+        raise UserError(f"the controls of {run.path} are not known yet: wherewhat evaluate {run.path} --metrics tpl")
+    perceptual, generator = load_distance(distance, device), run.generator.to(device)
+    data: Images | None = None
+    with suppress(UserError):
+        data = open_data(run.config.data)
+    grid = data.factors if data and data.factors and data.factors.is_grid else None
+    index = draw_index(data, count, seed) if data else np.arange(count)
+    if data:
+        real = torch.from_numpy(data.images(index)).to(device).float() / 127.5 - 1
+        codes = run.encoder.to(device)(real)
+    else:
+        codes = torch.from_numpy(run.draw(count, seed)).to(device)
+    height, width = generator.size
+    masks = generator(codes).masks_at(height, width).cpu().numpy()
+    found = []
+    for d in (d for d in run.control_table if d.active):
+        swept = codes.repeat_interleave(STEPS, 0)
+        swept[:, d.index] = torch.linspace(-REACH, REACH, STEPS, device=device).repeat(len(codes))
+        images = generator(swept).image.clamp(-1, 1).unflatten(0, (len(codes), STEPS))
+        moves = [changed(sweep) for sweep in images.cpu().numpy()]
+        seen = [covered(perceived(perceptual, sweep)) for sweep in images]
+        own = masks[:, d.index]
+        supports = [covered(mask) for mask in own]
+        truth = None
+        if data and grid and d.factor in grid.names:
+            truth = [region(data, int(i), grid.names.index(d.factor)) for i in index]  # type: ignore[arg-type]
+        found.append(
+            Place(
+                d.index,
+                d.factor,
+                float(np.mean(supports)),
+                float(np.mean([sharpness(mask) for mask in own])),
+                consistency(own),
+                float(np.mean(moves)),
+                _mean_iou(supports, moves),
+                _mean_iou(supports, seen),
+                _mean_iou(moves, truth) if truth else None,
+                _mean_iou(supports, truth) if truth else None,
+            )
+        )
+    with_truth = [p.change_truth for p in found if p.change_truth is not None]
+    values = with_truth or [p.mask_change for p in found]
+    options = {"against": "truth" if with_truth else "mask", "around": "images" if data else "prior", "images": count,
+               "steps": STEPS, "reach": REACH, "seed": seed, **perceptual.options}  # fmt: skip
+    value = float(np.mean(values)) if values else 0.0
+    details = [p._asdict() for p in found]
+    run.log_metric(
+        {"images": run.images_seen, "metric": "where", "value": value, "options": options, "details": details}
+    )
+    return found
+
+
+def _mean_iou(one: list[np.ndarray], other: list[np.ndarray]) -> float:
+    return float(np.mean([iou(a, b) for a, b in zip(one, other, strict=True)]))

@@ -1,0 +1,14 @@
+"""Families of models, one file each; FAMILIES is the registry."""
+
+from wherewhat.config import Config
+from wherewhat.families.autoencoder import AUTOENCODER
+from wherewhat.families.family import Family
+from wherewhat.families.gan import GAN
+from wherewhat.families.vae import VAE
+
+FAMILIES = {family.name: family for family in (AUTOENCODER, GAN, VAE)}
+
+
+def family_of(config: Config) -> Family:
+    """The family that a configuration has settings for."""
+    return next(family for name, family in FAMILIES.items() if getattr(config, name) is not None)

@@ -1,0 +1,68 @@
+"""The constricted autoencoder: an encoder, and the generator with spatial constriction as its decoder."""
+
+from typing import Any
+
+from torch import nn
+
+from wherewhat import losses
+from wherewhat.config import AutoencoderConfig, Config
+from wherewhat.families.family import NOISE, POSTERIOR, Family, Phase, Step, Terms, build_encoder, build_generator
+from wherewhat.priors import PRIORS
+
+
+def build(config: Config) -> dict[str, nn.Module]:
+    """Generator (decoder) and variational encoder."""
+    return {"generator": build_generator(config), "encoder": build_encoder(config, variational=True)}
+
+
+def terms(step: Step) -> Terms:
+    """Negative log-likelihood of the images and KL divergence of the posterior to the prior, in nats an image; LPIPS
+    between images and reconstructions if it has a weight."""
+    c, prior = settings(step.config), PRIORS[step.config.prior]
+    assert prior.kl is not None
+    with step.autocast():
+        mean, log_variance = step.encoder.posterior(step.real)
+        z = mean + (log_variance / 2).exp() * step.sample_normal(POSTERIOR)
+        image = step.generator(z, step.sample_noise(NOISE)).image
+    found = {
+        "reconstruction": losses.gaussian_nll(image, step.real, c.sigma),
+        "kl": prior.kl(mean, log_variance),
+    }
+    if step.lpips is not None:
+        found["lpips"] = step.lpips(image, step.real).mean()
+    return found
+
+
+def weights(config: Config, images_seen: int) -> dict[str, float]:
+    """Of the terms, after so many images."""
+    c = settings(config)
+    return {"reconstruction": 1.0, "kl": beta_schedule(c, images_seen), "lpips": c.lpips_weight}
+
+
+def beta_schedule(c: AutoencoderConfig, images_seen: int) -> float:
+    """Weight of the KL divergence: from beta_init it decays exponentially to beta, then stays."""
+    if not c.beta_init or images_seen >= c.beta_anneal_images:
+        return c.beta
+    return c.beta_init * (c.beta / c.beta_init) ** (images_seen / c.beta_anneal_images)
+
+
+def settings(config: Config) -> AutoencoderConfig:
+    """This family's settings."""
+    assert config.autoencoder is not None
+    return config.autoencoder
+
+
+def how_controls(config: Config) -> Any:
+    """As set."""
+    return settings(config).controls
+
+
+AUTOENCODER = Family(
+    name="autoencoder",
+    build=build,
+    phases=(Phase("autoencoder", ("generator", "encoder"), terms),),
+    weights=weights,
+    encodes_images=True,
+    objective_compares=True,
+    controls=how_controls,
+)

@@ -1,0 +1,123 @@
+"""What every family of models says of itself.  Training, evaluation and ranking know families only through this.
+
+b images of this process, z latents, c channels, h w space.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from wherewhat.config import Config
+from wherewhat.metrics.distance import Distance
+from wherewhat.nn.controls import How
+from wherewhat.nn.encoder import Encoder
+from wherewhat.nn.generator import Generator
+from wherewhat.priors import PRIORS
+
+LATENTS, PERTURBATIONS, NOISE, LATENTS_D, NOISE_D, POSTERIOR = range(6)
+"""what random numbers of a step are for: each has a stream of its own"""
+
+Terms = dict[str, Tensor]
+"""losses by name: scalars, means over the batch"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step: real images, networks, and random numbers that depend on seed and images seen alone."""
+
+    config: Config
+    networks: Mapping[str, nn.Module]
+    real: Float[Tensor, "b c h w"]
+    """in [−1, 1]"""
+    images_seen: int
+    rank: int
+    world_size: int
+    autocast: Callable[[], AbstractContextManager[Any]]
+    lpips: Distance | None
+
+    @property
+    def generator(self) -> Generator:
+        """The generator that is trained."""
+        return self.networks["generator"]  # type: ignore[return-value]
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder that is trained."""
+        return self.networks["encoder"]  # type: ignore[return-value]
+
+    def rng(self, purpose: int) -> torch.Generator:
+        """Random numbers for one purpose: nothing has to be saved, and every process draws the same."""
+        return step_rng(self.config.seed, self.images_seen, purpose, self.real.device)
+
+    def local_shard(self, drawn: Tensor) -> Tensor:
+        """This process's share of what was drawn for the whole batch."""
+        return drawn.chunk(self.world_size)[self.rank]
+
+    def sample_latents(self, purpose: int) -> Float[Tensor, "b z"]:
+        """This process's share of latents from the prior."""
+        shape = self.config.batch, self.config.latents
+        return self.local_shard(PRIORS[self.config.prior].sample(shape, self.rng(purpose), self.real.device))
+
+    def sample_normal(self, purpose: int) -> Float[Tensor, "b z"]:
+        """This process's share of standard normal numbers."""
+        shape = self.config.batch, self.config.latents
+        return self.local_shard(torch.randn(shape, generator=self.rng(purpose), device=self.real.device))
+
+    def sample_noise(self, purpose: int) -> tuple[Tensor, ...]:
+        """This process's share of fresh per-pixel noise."""
+        drawn = self.generator.draw_noise(self.config.batch, self.rng(purpose))
+        return tuple(self.local_shard(n) for n in drawn)
+
+
+class Phase(NamedTuple):
+    """One optimizer and what it minimises; the phases of a family take turns in every step."""
+
+    name: str
+    trains: tuple[str, ...]
+    """names of the networks that it updates"""
+    losses: Callable[[Step], Terms]
+    """named terms of its objective; those without a weight are only logged"""
+
+
+class Family(NamedTuple):
+    """One kind of model."""
+
+    name: str
+    build: Callable[[Config], dict[str, nn.Module]]
+    """untrained networks by name, at least generator and encoder, drawn from PyTorch's global random numbers"""
+    phases: tuple[Phase, ...]
+    weights: Callable[[Config, int], dict[str, float]]
+    """weight of each term after so many images seen"""
+    encodes_images: bool
+    """its encoder is trained on real images, so that reconstructions of them mean something"""
+    objective_compares: bool
+    """a lower training objective means a better model of the same data"""
+    controls: Callable[[Config], How | None]
+    """how controls are fitted after training, as in nn.controls.fit_controls; None: the latents are the controls"""
+
+
+def step_rng(seed: int, images_seen: int, purpose: int, device: Any) -> torch.Generator:
+    """Random numbers that depend on these three numbers alone."""
+    entropy = np.random.SeedSequence([seed, images_seen, purpose])
+    return torch.Generator(device).manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
+
+
+def objective(terms: Mapping[str, Any], weights: Mapping[str, float]) -> Any:
+    """Σ weight · term over the terms that have a weight: what a phase minimises, and what ranking by loss reads."""
+    return sum(weights[name] * value for name, value in terms.items() if weights.get(name))
+
+
+def build_generator(config: Config) -> Generator:
+    """The untrained generator of a configuration."""
+    return Generator(config.generator, config.size, config.data.channels)
+
+
+def build_encoder(config: Config, variational: bool) -> Encoder:
+    """The untrained encoder of a configuration."""
+    return Encoder(config.encoder, config.size, config.data.channels, config.latents, variational)

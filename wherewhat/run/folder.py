@@ -1,0 +1,402 @@
+"""The folder of one training: the only interface between training, evaluation, pictures and notebooks.
+
+config.json      the whole configuration
+about.json       versions, commit, command, machine, state
+train.jsonl  metrics.jsonl                 a row a line
+checkpoints/000640k/   generator.safetensors, encoder.safetensors (averaged), controls.json, resume.pt
+pictures/  names.json  report.html  tensorboard/
+"""
+
+import base64
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wherewhat.config import Config, difference, from_json, to_json
+from wherewhat.errors import UserError, did_you_mean
+from wherewhat.run import shipped
+from wherewhat.run.atomic import explained, first_line, read_text, sync, temporary, write_text
+from wherewhat.run.provenance import provenance
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float
+
+    from wherewhat.nn.controls import Controls
+    from wherewhat.nn.encoder import Encoder
+    from wherewhat.nn.generator import Generator
+    from wherewhat.priors import Prior
+
+MAY_CHANGE = ("total_images:", "log_every:", "preview_every:", "checkpoint_every:")
+"""settings that may differ when a training is resumed"""
+RENAMED = {
+    "images": "images_seen", "divergence": "kl", "perceptual": "lpips", "discriminator": "d_loss",
+    "generator": "g_loss", "information": "infogan",
+}  # fmt: skip
+"""columns of train.jsonl in format 1 → names now"""
+
+
+@dataclass(frozen=True)
+class ControlSummary:
+    """One control: where it acts, what it changes, how much."""
+
+    index: int
+    """which number of z it is"""
+    tpl: float
+    tpl_error: float
+    active: bool
+    """its TPL is above the threshold of the protocol"""
+    row: float
+    """centre of its mean mask, 0 top … 1 bottom"""
+    column: float
+    """0 left … 1 right"""
+    area: float
+    """share of the image where its mean mask is above half its peak"""
+    peak: float
+    """largest value of its mean mask"""
+    factor: str | None = None
+    """the factor that its code says most about, where factors are known"""
+    share: float | None = None
+    """that factor's share of what the code says about all factors"""
+    is_angle: bool = False
+    """−2 and +2 look the same"""
+
+    @property
+    def place(self) -> str:
+        """Where it acts, in words."""
+        if self.peak < 0.02:
+            return "nowhere"
+        if self.area > 0.7:
+            return "everywhere"
+        rows = ("top", "", "bottom")[min(2, int(3 * self.row))]
+        columns = ("left", "", "right")[min(2, int(3 * self.column))]
+        return " ".join(word for word in (rows, columns) if word) or "middle"
+
+
+class Run:
+    """A run folder.  Networks are loaded when first asked for, averaged weights of the last checkpoint, or of the one
+    chosen."""
+
+    def __init__(self, path: Path, config: Config, checkpoint: str | None = None) -> None:
+        """checkpoint: the name of its folder; the last one if not given."""
+        self.path, self.config, self.checkpoint = path, config, checkpoint
+
+    # ------------------------------------------------------------------------------------------------ opening
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Run":
+        """An existing run, or one that comes with the package, as in "pretrained:rooms" (a copy in the user's cache, so
+        that scores and pictures can be added); "runs/demo@000320k" is one as an earlier checkpoint has it.  Raises
+        UserError if there is none."""
+        whole, _, checkpoint = str(path).rpartition("@")
+        if whole and not Path(path).expanduser().exists():
+            return cls._at(cls.open(whole), checkpoint)
+        name = str(path)
+        is_shipped = name.startswith(shipped.PREFIX)
+        path = shipped.unpacked(name[len(shipped.PREFIX) :]) if is_shipped else Path(path).expanduser()
+        file = path / "config.json"
+        if not file.is_file():
+            raise UserError(_no_run(path))
+        return cls(path, from_json(read_text(file), str(file)))
+
+    @classmethod
+    def _at(cls, run: "Run", checkpoint: str) -> "Run":
+        known = [folder.name for folder in run.checkpoints()]
+        if checkpoint not in known:
+            raise UserError(f"{run.path} has no checkpoint {checkpoint}{did_you_mean(checkpoint, known)}")
+        return cls(run.path, run.config, checkpoint)
+
+    @classmethod
+    def create(cls, path: str | Path, config: Config) -> "Run":
+        """A new run, or the existing one to go on with.  Raises UserError if the folder holds another configuration."""
+        path = Path(path).expanduser()
+        run = cls(path, config)
+        if (path / "config.json").exists():
+            old = cls.open(path).config
+            changed = [line for line in difference(old, config) if not line.startswith(MAY_CHANGE)]
+            if changed:
+                lines = "\n".join(f"  {line}" for line in changed)
+                raise UserError(
+                    f"{path} holds a training with other settings (there → asked for)\n{lines}\n"
+                    "Choose another folder with --out, or give the same settings to go on with it."
+                )
+        elif path.exists() and any(path.iterdir()):
+            raise UserError(f"{path} is not empty and is not a run: choose another folder with --out")
+        with explained(path):
+            path.mkdir(parents=True, exist_ok=True)
+            write_text(path / "config.json", to_json(config) + "\n")
+        return run
+
+    # ------------------------------------------------------------------------------------------------ rows
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """All rows of train.jsonl or metrics.jsonl; a last line cut short by a crash is left out."""
+        file = self.path / f"{table}.jsonl"
+        return [_upgraded(table, row) for row in _parsed(file)] if file.exists() else []
+
+    def log(self, table: str, row: dict[str, Any]) -> None:
+        """Append a row."""
+        with explained(self.path), (self.path / f"{table}.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def log_metric(self, row: dict[str, Any]) -> None:
+        """Append a score to metrics.jsonl in place of an earlier one of the same images, metric and options."""
+        key = ("images", "metric", "options")
+        others = [old for old in self.rows("metrics") if any(old.get(k) != row.get(k) for k in key)]
+        self._rewrite("metrics", [*others, row])
+
+    def drop_rows_after(self, images_seen: int) -> None:
+        """Drop the rows that a resumed training is about to write again."""
+        for table, clock in (("train", "images_seen"), ("metrics", "images")):
+            rows = self.rows(table)
+            if any(row[clock] > images_seen for row in rows):
+                self._rewrite(table, [row for row in rows if row[clock] <= images_seen])
+
+    def _rewrite(self, table: str, rows: list[dict[str, Any]]) -> None:
+        with explained(self.path):
+            write_text(self.path / f"{table}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    def write_about(self, state: str, **more: Any) -> None:
+        """State (running | done | stopped | failed) with versions, commit, command and machine."""
+        kept = {name: value for name, value in self.about.items() if name != "reason"}
+        about = {**kept, "state": state, **more, **provenance()}
+        with explained(self.path):
+            write_text(self.path / "about.json", json.dumps(about, indent=1) + "\n")
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """about.json; empty if it was never written or is damaged."""
+        file = self.path / "about.json"
+        with suppress(ValueError):
+            about: dict[str, Any] = json.loads(read_text(file)) if file.exists() else {}
+            return about
+        return {}
+
+    # ------------------------------------------------------------------------------------------------ checkpoints
+
+    def checkpoints(self) -> list[Path]:
+        """Folders of complete checkpoints, oldest first."""
+        return sorted(p for p in (self.path / "checkpoints").glob("*k") if p.is_dir() and not p.name.startswith("."))
+
+    def save(self, images_seen: int, generator: "Generator", encoder: "Encoder", resume: dict[str, Any]) -> Path:
+        """A checkpoint, complete or not there at all.  The two newest keep what resuming needs."""
+        import torch
+        from safetensors.torch import save_file
+
+        final = self.path / "checkpoints" / f"{images_seen // 1000:06d}k"
+        partial = temporary(final)
+        about = {"images": str(images_seen)}
+        with explained(self.path, cleanup=partial):
+            partial.mkdir(parents=True)
+            for name, module in (("generator", generator), ("encoder", encoder)):
+                weights = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+                save_file(weights, partial / f"{name}.safetensors", metadata=about)
+            if generator.controls:
+                write_text(partial / "controls.json", json.dumps(generator.controls.to_json()) + "\n")
+            torch.save(resume, partial / "resume.pt")
+            for file in partial.iterdir():
+                sync(file)
+            if final.exists():
+                final.rename(final.with_name(f".{final.name}.before"))
+            partial.rename(final)
+            for left in final.parent.glob(".*"):  # the one replaced, and what a killed training left
+                shutil.rmtree(left, ignore_errors=True)
+            for old in self.checkpoints()[:-2]:
+                (old / "resume.pt").unlink(missing_ok=True)
+        self.__dict__.pop("generator", None)
+        self.__dict__.pop("encoder", None)
+        return final
+
+    def resume_point(self) -> dict[str, Any] | None:
+        """What Run.save was given as `resume` last; None if nothing was saved.  Raises UserError if it is damaged."""
+        import torch
+
+        if not self.checkpoints():
+            return None
+        folder = self.checkpoints()[-1]
+        file = folder / "resume.pt"
+        try:
+            point: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+            return point if isinstance(point.get("images_seen", point.get("images")), int) else None
+        except Exception as error:
+            before = self.checkpoints()[-2:-1]
+            way = f"to go on from {before[0].name}" if before else "to start over"
+            raise UserError(f"{file} cannot be read ({first_line(error)}): remove the folder {folder} {way}") from None
+
+    @property
+    def images_seen(self) -> int:
+        """Images seen by the last checkpoint."""
+        return self._checkpoint_images(self._last_checkpoint())
+
+    @cached_property
+    def generator(self) -> "Generator":
+        """The averaged generator: generator(z) -> (image, masks)."""
+        return self._load("generator")
+
+    @cached_property
+    def encoder(self) -> "Encoder":
+        """The averaged encoder: encoder(images in [−1, 1]) -> codes."""
+        return self._load("encoder")
+
+    def _load(self, name: str) -> Any:
+        from safetensors.torch import load_file
+
+        from wherewhat.families import family_of
+        from wherewhat.nn.layers import channels_last
+
+        folder = self._last_checkpoint()
+        file = folder / f"{name}.safetensors"
+        if name == "encoder" and not file.exists() and (older := folder / "recogniser.safetensors").exists():
+            file = older  # format 1
+        module: Any = family_of(self.config).build(self.config)[name]
+        try:
+            module.load_state_dict(load_file(file))
+        except Exception as error:
+            raise UserError(
+                f"{file} does not hold the {name} of {self.path / 'config.json'} ({first_line(error)}): "
+                "it is damaged or of another run"
+            ) from None
+        module.controls = self._controls
+        return channels_last(module).eval().requires_grad_(False)
+
+    @property
+    def _controls(self) -> "Controls | None":
+        from wherewhat.nn.controls import Controls
+
+        file = self._last_checkpoint() / "controls.json"
+        if not file.exists():
+            return None
+        try:
+            return Controls.from_json(json.loads(read_text(file)))
+        except (ValueError, TypeError, KeyError):
+            raise UserError(f"{file} cannot be read: it is damaged or of another run") from None
+
+    def _last_checkpoint(self) -> Path:
+        found = self.checkpoints()
+        if not found:
+            raise UserError(f"{self.path} has no checkpoint yet: train it first, or wait for the first save")
+        return self.path / "checkpoints" / self.checkpoint if self.checkpoint else found[-1]
+
+    def _checkpoint_images(self, folder: Path) -> int:
+        from safetensors import safe_open
+
+        file = folder / "generator.safetensors"
+        try:
+            with safe_open(file, "pt") as opened:
+                return int(opened.metadata()["images"])
+        except Exception as error:
+            raise UserError(f"{file} cannot be read ({first_line(error)}): it is damaged") from None
+
+    # ------------------------------------------------------------------------------------------------ the rest
+
+    @property
+    def names(self) -> dict[int, str]:
+        """What the user calls the controls."""
+        file = self.path / "names.json"
+        if not file.exists():
+            return {}
+        try:
+            return {int(k): str(v) for k, v in json.loads(read_text(file)).items()}
+        except (ValueError, AttributeError):
+            raise UserError(f'{file} cannot be read: it must look like {{"3": "wall colour", "7": "smile"}}') from None
+
+    def rename(self, index: int, name: str) -> None:
+        """Call a control so, in names.json; an empty name takes it away.  Raises UserError for a control that there
+        is not, or a name longer than 60 letters or of several lines."""
+        name = name.strip()
+        if not 0 <= index < self.config.latents:
+            raise UserError(f"there is no control z{index}: they go from z0 to z{self.config.latents - 1}")
+        if len(name) > 60 or not name.isprintable():
+            raise UserError("a name is one line of at most 60 letters")
+        names = {**self.names, index: name}
+        kept = {str(k): names[k] for k in sorted(names) if names[k]}
+        with explained(self.path):
+            write_text(self.path / "names.json", json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+
+    @property
+    def prior(self) -> "Prior":
+        """The distribution of each latent."""
+        from wherewhat.priors import PRIORS
+
+        return PRIORS[self.config.prior]
+
+    def draw(self, count: int, seed: int | Sequence[int]) -> "Float[np.ndarray, 'n z']":
+        """What makes images like those of the data: latents, or controls, as the prior has them, but for angles, which
+        are uniform on −2 … 2, all the way round."""
+        drawn = self.prior.draw(count, self.config.latents, seed)
+        controls = self.generator.controls
+        for pair in controls.polar_pairs if controls else ():
+            drawn[:, pair.angle] = 4 * self.prior.cdf(drawn[:, pair.angle]) - 2
+        return drawn
+
+    def latest(self, metric: str) -> dict[str, Any] | None:
+        """The newest row of a metric for the last checkpoint."""
+        rows = [row for row in self.rows("metrics") if row["metric"] == metric and row["images"] == self.images_seen]
+        return rows[-1] if rows else None
+
+    @property
+    def control_table(self) -> list[ControlSummary] | None:
+        """What evaluating found of each control, longest traversal first; None before that."""
+        row = self.latest("controls")
+        return [ControlSummary(**d) for d in row["details"]] if row else None
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the sliders (all while none is active), and their picture once it was drawn."""
+        known = self.control_table or []
+        rows = "".join(
+            f"<tr><td>z{d.index}</td><td>{escape(self.names.get(d.index) or d.factor or '–')}</td>"
+            f"<td>{d.place}, {d.area:.0%}</td><td>{d.tpl:.2f}</td></tr>"
+            for d in [d for d in known if d.active] or known
+        )
+        head = "<tr><th>slider</th><th>what</th><th>where, area</th><th>TPL</th></tr>"
+        table = f"<table>{head}{rows}</table>" if rows else "<p>not evaluated yet: wherewhat evaluate</p>"
+        seen = f"{self.images_seen:,} images seen" if self.checkpoints() else "no checkpoint yet"
+        height, width = self.config.size
+        picture = self.path / "pictures" / "traversals.png"
+        drawn = base64.b64encode(picture.read_bytes()).decode() if picture.is_file() else ""
+        return (
+            f"<p><b>{escape(str(self.path))}</b><br>{escape(self.config.recipe)}, {height}×{width}, {seen}</p>{table}"
+            + (f'<img alt="traversals" src="data:image/png;base64,{drawn}">' if drawn else "")
+        )
+
+    def picture(self, name: str) -> Path:
+        """Where a picture of that name goes; the folder exists."""
+        with explained(self.path):
+            (self.path / "pictures").mkdir(parents=True, exist_ok=True)
+        return self.path / "pictures" / name
+
+
+def open_run(path: str | Path) -> Run:
+    """An existing run: .generator(z) -> (image, masks), .encoder(images) -> codes, .config.  Raises UserError.
+    "pretrained:rooms" is one that comes with the package."""
+    return Run.open(path)
+
+
+def _no_run(path: Path) -> str:
+    if path.exists():
+        return f"{path} is not a run: it has no config.json"
+    siblings = [p.name for p in path.parent.glob("*") if (p / "config.json").exists()] if path.parent.exists() else []
+    return f"there is no run {path}" + (did_you_mean(path.name, siblings) if siblings else "")
+
+
+def _parsed(file: Path) -> Iterator[dict[str, Any]]:
+    for line in read_text(file).splitlines():
+        with suppress(ValueError):
+            yield json.loads(line)
+
+
+def _upgraded(table: str, row: dict[str, Any]) -> dict[str, Any]:
+    """A row of format 1 under the names of today; others are as they are."""
+    if table == "train" and "images" in row:
+        return {RENAMED.get(name, name): value for name, value in row.items()}
+    if row.get("metric") == "dimensions":
+        names = {"latent": "index", "turns": "is_angle"}
+        table_of = [{names.get(k, k): v for k, v in control.items()} for control in row["details"]]
+        return {**row, "metric": "controls", "details": table_of}
+    return row

@@ -1,0 +1,66 @@
+"""Runs that come with the package, as in "pretrained:rooms"."""
+
+import hashlib
+import json
+import shutil
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wherewhat.cache import cache
+from wherewhat.config import to_json
+from wherewhat.errors import UserError, did_you_mean
+from wherewhat.run.atomic import explained, temporary
+
+if TYPE_CHECKING:
+    from wherewhat.run.folder import Run
+
+PREFIX = "pretrained:"
+"""how a run that comes with the package is named"""
+SHIPPED = Path(__file__).parents[1] / "pretrained"
+
+
+def names() -> list[str]:
+    """Names of the runs that come with the package."""
+    return sorted(p.parent.name for p in SHIPPED.glob("*/config.json"))
+
+
+def unpacked(name: str) -> Path:
+    """A copy in the user's cache, made once for each version of the run, so that scores and pictures can be added.
+    Raises UserError for an unknown name or a cache that cannot be written."""
+    if name not in names():
+        raise UserError(f"there is no {PREFIX}{name}{did_you_mean(name, names())}")
+    digest = hashlib.sha256()
+    for file in sorted(p for p in (SHIPPED / name).rglob("*") if p.is_file()):
+        digest.update(file.read_bytes())
+    copy = cache("pretrained") / f"{name}-{digest.hexdigest()[:8]}"
+    if not copy.exists():
+        partial = temporary(copy)
+        with explained(copy, cleanup=partial):
+            shutil.copytree(SHIPPED / name, partial)
+            with suppress(OSError):  # another process was first
+                partial.rename(copy)
+    return copy
+
+
+def pack(run: "Run", folder: Path, source: str) -> Path:
+    """What of a run is worth shipping: settings, scores, names, the last averaged weights in half precision.
+    `source` takes the place of the data's path, which is of this machine."""
+    from safetensors.torch import load_file, save_file
+
+    last = run.checkpoints()[-1]
+    packed = folder / "checkpoints" / last.name
+    shutil.rmtree(folder, ignore_errors=True)
+    packed.mkdir(parents=True)
+    config = replace(run.config, data=replace(run.config.data, source=source))
+    (folder / "config.json").write_text(to_json(config) + "\n")
+    scores = [row for row in run.rows("metrics") if row["images"] == run.images_seen]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in scores))
+    for name in ("generator", "encoder"):
+        weights = {k: v.half() for k, v in load_file(last / f"{name}.safetensors").items()}
+        save_file(weights, packed / f"{name}.safetensors", metadata={"images": str(run.images_seen)})
+    for file, place in ((last / "controls.json", packed), (run.path / "names.json", folder)):
+        if file.exists():
+            shutil.copy(file, place)
+    return folder

@@ -1,0 +1,30 @@
+"""What happens when: the learning rate, and the events of a step.  The clock is images seen."""
+
+from typing import NamedTuple
+
+from wherewhat.config import Config, OptimizerConfig
+
+
+class Events(NamedTuple):
+    """What is due after a step."""
+
+    log: bool
+    preview: bool
+    checkpoint: bool
+
+
+def events_of(config: Config, images_seen: int, last: bool) -> Events:
+    """Each event is due once every so many images, whatever the batch, and after the last step.  Whenever a checkpoint
+    is due a row is logged too, so that nothing is saved whose losses were not checked."""
+
+    def due(every: int) -> bool:
+        return last or images_seen // every != (images_seen - config.batch) // every
+
+    checkpoint = due(config.checkpoint_every)
+    return Events(due(config.log_every) or checkpoint, due(config.preview_every), checkpoint)
+
+
+def lr_schedule(c: OptimizerConfig, images_seen: int) -> float:
+    """Learning rate of the step that ends at this many images: linear warm-up, then exponential decay."""
+    decay = 0.5 ** (images_seen / c.lr_halflife) if c.lr_halflife else 1.0
+    return c.lr * decay * min(1.0, images_seen / max(c.warmup_images, 1))

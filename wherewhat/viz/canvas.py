@@ -1,0 +1,151 @@
+"""ImagesOf out of tiles and text: what all pictures here are drawn with.  Tiles are uint8, h w 3."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from wherewhat.errors import UserError
+
+PAPER, INK, QUIET = (255, 255, 255), (20, 20, 24), (110, 110, 118)
+GAP = 4
+"""pixels between tiles"""
+KINDS = (".png", ".gif", ".mp4")
+"""of pictures, by the ending of their names"""
+
+
+def to_pixels(images: Float[Tensor, "b c h w"]) -> UInt8[np.ndarray, "b h w c"]:
+    """Images in [−1, 1] as bytes."""
+    pixels = ((images.float().cpu().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    return np.ascontiguousarray(pixels)
+
+
+def to_image(pixels: UInt8[np.ndarray, "h w c"]) -> Image.Image:
+    """Grey, colour, or colour with alpha, pixel for pixel."""
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def to_tiles(images: Float[Tensor, "b c h w"], side: int = 96) -> UInt8[np.ndarray, "b h2 w2 3"]:
+    """Images in [−1, 1] as tiles whose longer side is near `side`: whole multiples when enlarged, so pixels stay
+    square.  Transparent pixels show the paper."""
+    pixels = to_pixels(images)
+    if pixels.shape[3] == 1:
+        pixels = pixels.repeat(3, 3)
+    if pixels.shape[3] == 4:
+        opaque = pixels[..., 3:].astype(np.float32) / 255
+        pixels = np.rint(pixels[..., :3] * opaque + 255 * (1 - opaque)).astype(np.uint8)
+    longer = max(pixels.shape[1:3])
+    if longer <= side:
+        times = max(1, round(side / longer))
+        return pixels.repeat(times, 1).repeat(times, 2)
+    if longer <= 2 * side:
+        return pixels
+    size = tuple(max(1, round(n * 2 * side / longer)) for n in pixels.shape[2:0:-1])
+    return np.stack([np.asarray(Image.fromarray(p).resize(size, Image.Resampling.LANCZOS)) for p in pixels])
+
+
+def heat(values: Float[np.ndarray, "h w"], size: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """A map of values in [0, 1] as a tile of that size (rows, columns), always on the same scale: 0 black, 1 pale
+    yellow."""
+    from matplotlib import colormaps
+
+    smooth = Image.fromarray(np.clip(values, 0, 1).astype(np.float32)).resize(size[::-1], Image.Resampling.BILINEAR)
+    rgb: UInt8[np.ndarray, "h2 w2 3"] = (
+        (colormaps["inferno"](np.asarray(smooth))[..., :3] * 255).round().astype(np.uint8)
+    )
+    return rgb
+
+
+@lru_cache(maxsize=8)
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """The sans-serif font that comes with matplotlib: the same on every machine."""
+    from matplotlib import get_data_path
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / name), size)
+
+
+class Canvas:
+    """A white sheet on which tiles and text are put at pixel positions."""
+
+    def __init__(self, width: int, height: int) -> None:
+        # even sides: what video codecs want
+        self.image = Image.new("RGB", (width + width % 2, height + height % 2), PAPER)
+        self.draw = ImageDraw.Draw(self.image)
+
+    def tile(self, x: int, y: int, tile: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Put a tile with its upper left corner here."""
+        self.image.paste(Image.fromarray(tile), (x, y))
+
+    def text(
+        self, x: int | float, y: int | float, words: str, size: int = 13, bold: bool = False,
+        fill: tuple[int, ...] = INK, anchor: str = "la",
+    ) -> None:  # fmt: skip
+        """Write; anchor as in Pillow."""
+        self.draw.text((x, y), words, fill, font(size, bold), anchor)
+
+    def fitted(
+        self, x: int | float, y: int | float, words: str, width: int, size: int = 13, bold: bool = False
+    ) -> None:
+        """Write in the largest size up to `size` that fits the width; below 9 the end is cut."""
+        while size > 9 and font(size, bold).getlength(words) > width:
+            size -= 1
+        while len(words) > 1 and font(size, bold).getlength(words) > width:
+            words = words[:-2] + "…"
+        self.text(x, y, words, size, bold)
+
+
+def save_still(picture: Image.Image, path: Path) -> Path:
+    """A PNG.  Raises UserError if it cannot be written."""
+    return save_moving([picture], path)
+
+
+def save_moving(frames: Sequence[Image.Image], path: Path, seconds: float = 4.0) -> Path:
+    """PNG (the first frame), GIF or MP4, by the name's ending.  Raises UserError for another ending."""
+    kind = check_kind(path)
+    with written(path) as partial:
+        if kind == ".mp4":
+            _save_mp4(frames, partial, seconds)
+        elif kind == ".gif":
+            few = [f.quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) for f in frames]
+            duration = round(1000 * seconds / len(few))
+            few[0].save(partial, save_all=True, append_images=few[1:], duration=duration, loop=0, optimize=False)
+        else:
+            frames[0].save(partial)
+    return path
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A name to write under, of the same ending; the file takes its place at the end, whole or not at all.  Raises
+    UserError if it cannot be written."""
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def check_kind(path: Path) -> str:
+    """.png, .gif or .mp4.  Raises UserError for another ending."""
+    kind = path.suffix.lower()
+    if kind not in KINDS:
+        raise UserError(f"cannot make a picture named {path.name}: its name must end in {', '.join(KINDS)}")
+    return kind
+
+
+def _save_mp4(frames: Sequence[Image.Image], path: Path, seconds: float) -> None:
+    import imageio.v2 as imageio
+
+    fps = max(1, round(len(frames) / seconds))
+    imageio.mimwrite(path, [np.asarray(f) for f in frames], fps=fps, codec="libx264", quality=8, macro_block_size=2)  # type: ignore[call-arg]
