@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent / "wherewhat"
 LAYERS = [
-    ["errors", "progress", "cache"], ["config", "machine"], ["nn", "losses", "metrics", "data"], ["priors"],
+    ["errors", "progress", "cache"], ["config", "machine", "atomic"], ["nn", "losses", "metrics", "data"], ["priors"],
     ["families", "recipes"], ["run"], ["evaluation", "viz"], ["editing"], ["app", "train"], ["cli"],
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

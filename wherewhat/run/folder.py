@@ -18,10 +18,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wherewhat.atomic import explained, first_line, read_text, sync, temporary, write_text
 from wherewhat.config import Config, difference, from_json, to_json
 from wherewhat.errors import UserError, did_you_mean
 from wherewhat.run import shipped
-from wherewhat.run.atomic import explained, first_line, read_text, sync, temporary, write_text
 from wherewhat.run.provenance import provenance
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wherewhat.atomic import explained, temporary
 from wherewhat.cache import cache
 from wherewhat.config import to_json
 from wherewhat.errors import UserError, did_you_mean
-from wherewhat.run.atomic import explained, temporary
 
 if TYPE_CHECKING:
     from wherewhat.run.folder import Run

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all: to a temporary name, synced, renamed.  The only writer of run folders."""
+"""Files are written whole or not at all: to a temporary name, synced to the disk, renamed."""
 
 import os
 import shutil
