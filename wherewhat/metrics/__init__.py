@@ -1,11 +1,23 @@
 """Metrics for anyone's codes and anyone's generator: pure functions, usable without the rest."""
 
-from wherewhat.metrics.distance import Distance, Lpips, Pixels, load_distance
-from wherewhat.metrics.factors import beta_vae, dci, factor_vae, match, mig, sap
-from wherewhat.metrics.images import psnr, ssim
-from wherewhat.metrics.tpl import TPL, TplProtocol, tpl_score
+from importlib import import_module
+from typing import Any
 
-__all__ = [
-    "TPL", "Distance", "Lpips", "Pixels", "TplProtocol", "beta_vae", "dci", "factor_vae", "load_distance", "match",
-    "mig", "psnr", "sap", "ssim", "tpl_score",
-]  # fmt: skip
+_PLACES = {
+    "factors": ("beta_vae", "dci", "factor_vae", "match", "mig", "sap"),
+    "distance": ("Distance", "Lpips", "Pixels", "load_distance"),
+    "images": ("psnr", "ssim"),
+    "tpl": ("TPL", "TplProtocol", "tpl_score"),
+}
+
+__all__ = [name for names in _PLACES.values() for name in names]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads what is asked for, so that reading the registry does not import torch."""
+    for module, names in _PLACES.items():
+        if name in names:
+            return getattr(import_module(f"wherewhat.metrics.{module}"), name)
+    if name in ("codes", "features", "ppl", "ranking", "registry", "where", *_PLACES):
+        return import_module(f"wherewhat.metrics.{name}")
+    raise AttributeError(f"module wherewhat.metrics has no attribute {name}")
