@@ -20,9 +20,9 @@ from typing import NamedTuple, TypeVar
 
 import torch
 
+from wherewhat.machine import resolve_precision
 from wherewhat.recipes import find
 from wherewhat.run.provenance import processor
-from wherewhat.train.step import resolve_precision
 
 RESULTS = Path(__file__).parent / "results"
 MB = 1e6
@@ -62,7 +62,7 @@ def header(given: str, device: str = "cpu", packages: tuple[str, ...] = ()) -> s
     """Machine, versions, commit, date and command, a line each.  packages: named beside torch."""
     load = f", load {os.getloadavg()[0]:.1f} before the start" if hasattr(os, "getloadavg") else ""
     machine = f"{processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} thread(s){load}"
-    native = resolve_precision(find("demo"), torch.device(device)) == "bf16"
+    native = resolve_precision(find("demo").precision, device) == "bf16"
     versions = [f"{name} {version(name)}" for name in ("wherewhat", "torch", *packages)]
     lines = [
         f"machine: {machine}; {platform.system()} {platform.machine()}",
@@ -85,8 +85,8 @@ def commit() -> str:
 
 
 def _git(*arguments: str) -> str:
-    progress = subprocess.run(["git", *arguments], cwd=RESULTS.parent, capture_output=True, text=True, check=False)
-    return progress.stdout
+    done = subprocess.run(["git", *arguments], cwd=RESULTS.parent, capture_output=True, text=True, check=False)
+    return done.stdout
 
 
 def _text(path: str) -> str:
@@ -125,7 +125,7 @@ def peak_memory(run: Callable[[], object], device: str = "cpu", since: int | Non
     """Bytes held when most was held while run was working, beyond `since` (what was held before).  Best in `fresh`.
 
     On the CPU this is the resident memory of this process, tensors and the scratch space of libraries alike; malloc is
-    progress to give every block above 128 KiB back at once, from here on, so that what was freed does not count.  On CUDA
+    made to give every block above 128 KiB back at once, from here on, so that what was freed does not count.  On CUDA
     it is what PyTorch's allocator gave out.
     """
     _forget(device)

@@ -90,8 +90,8 @@ def card(args: argparse.Namespace, runs: list[Run], kept: Run) -> str:
     changed = [line for line in difference(find(args.recipe), c) if not line.startswith(("seed", "data.source"))]
     why = "Kept: the seed in bold, by its training loss, which sees no label." if len(runs) > 1 else "The only seed."
     length = kept.latest("tpl")
-    progress = f", TPL `{length['options']['protocol']}`" if length else ""
-    lines += ["", f"{why} Protocol `{args.protocol}`{progress}."]
+    conditions = f", TPL `{length['options']['protocol']}`" if length else ""
+    lines += ["", f"{why} Protocol `{args.protocol}`{conditions}."]
     lines += [f"Settings that differ from the recipe: {'; '.join(changed)}."] if changed else []
     lines += ["", f'```python\nrun = wherewhat.open_run("pretrained:{name}")\n```']
     return "\n".join(lines) + "\n"

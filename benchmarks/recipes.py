@@ -22,8 +22,10 @@ from common import command, header, write
 from wherewhat.config import Config, with_settings
 from wherewhat.data import open_data
 from wherewhat.data.batches import draw_index
-from wherewhat.evaluation.evaluate import evaluate, read
+from wherewhat.evaluation.evaluate import encode_images, evaluate
+from wherewhat.families import family_of
 from wherewhat.nn.controls import fit_controls
+from wherewhat.nn.ops import to_float
 from wherewhat.recipes import find
 from wherewhat.run.folder import Run
 from wherewhat.train.loop import CONTROL_IMAGES, train
@@ -31,7 +33,7 @@ from wherewhat.train.loop import CONTROL_IMAGES, train
 ADAM = ("optimizer.kind=adam", "optimizer.lr=0.0015")
 ROWS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "demo": ("demo", (), "ica"),
-    "demo, polar_pairs alone": ("demo", (), "polar_pairs"),
+    "demo, polar pairs alone": ("demo", (), "polar"),
     "demo, latents as trained": ("demo", (), "latents"),
     "normal prior": ("demo", ("prior=normal",), "ica"),
     "normal prior, latents as trained": ("demo", ("prior=normal",), "latents"),
@@ -88,8 +90,8 @@ def configured(name: str, seed: int, args: argparse.Namespace) -> Config:
     recipe, settings, _ = ROWS[name]
     config = with_settings(find(recipe), settings)
     images = args.images if args.minutes is None else 10**9
-    every = replace(config.every, pictures=10**9, save=max(config.batch, min(images, 20_000)))
-    return replace(config, images=images, seed=seed, every=every).checked()
+    every = {"preview_every": 10**9, "checkpoint_every": max(config.batch, min(images, 20_000))}
+    return replace(config, total_images=images, seed=seed, **every).checked()
 
 
 def measured(config: Config, name: str, seed: int, args: argparse.Namespace) -> dict[str, float]:
@@ -108,9 +110,9 @@ def measured(config: Config, name: str, seed: int, args: argparse.Namespace) -> 
 def scored(run: Run, how: Any, protocol: str, device: str) -> dict[str, float]:
     """Every column of one run, its codes read as these controls."""
     run.generator.controls = run.encoder.controls = None
-    if run.config.autoencoder:
+    if family_of(run.config).encodes_images:
         data = open_data(run.config.data)
-        codes = read(run.encoder, data, draw_index(data, CONTROL_IMAGES))
+        codes = encode_images(run.encoder, data, draw_index(data, CONTROL_IMAGES))
         run.generator.controls = run.encoder.controls = fit_controls(codes, how)
     rows = {row["metric"]: row for row in evaluate(run, METRICS, protocol, "small", device=device)}
     seconds = run.rows("train")[-1]["seconds"]
@@ -129,7 +131,7 @@ def psnr(run: Run, count: int = 512) -> float:
 
     data = open_data(run.config.data)
     index = np.random.default_rng(1).choice(len(data), count, replace=False)
-    real = torch.from_numpy(data.images(index)).float() / 127.5 - 1
+    real = to_float(torch.from_numpy(data.images(index)))
     again = run.generator(run.encoder(real)).image.clamp(-1, 1)
     error = ((again - real) / 2).square().mean((1, 2, 3))
     return float((-10 * error.log10()).mean())
@@ -150,12 +152,12 @@ def report(table: dict[str, list[dict[str, float]]], args: argparse.Namespace) -
         "|---" * (len(columns) + 2) + "|",
     ]
     for name, rows in table.items():
-        cells = [progress([row[column] for row in rows]) for column in columns]
+        cells = [mean_std([row[column] for row in rows]) for column in columns]
         lines.append(f"| {name} | {len(rows)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def progress(values: list[Any]) -> str:
+def mean_std(values: list[Any]) -> str:
     """Mean ± standard deviation over seeds."""
     digits = 0 if mean(values) >= 100 else 1 if mean(values) >= 4 else 3
     spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""

@@ -27,11 +27,12 @@ from common import MB, command, fresh, header, held, options, peak_memory, table
 from masks import loop
 from torch import Tensor, nn
 
+from wherewhat.machine import resolve_precision
 from wherewhat.nn import ops
 from wherewhat.recipes import find
 from wherewhat.train import loop as training
 from wherewhat.train.state import State
-from wherewhat.train.step import resolve_precision, step
+from wherewhat.train.step import train_step
 
 
 class Way(NamedTuple):
@@ -81,29 +82,29 @@ def measure(recipe: str, way: Way, batch: int, device: str, seconds: float) -> M
         make_contiguous(state)
     rng = torch.Generator().manual_seed(0)
     real = torch.randint(256, (batch, config.data.channels, *config.size), dtype=torch.uint8, generator=rng)
-    losses = {name: value.item() for name, value in step(state, real).items()}
+    losses = {name: value.item() for name, value in train_step(state, real).items()}
     usual = timed(partial(step_at, state, real, 1), device, seconds, least=3, warm=0)
-    mean, every = usual.median, config.gan.r1_every if config.gan else 1
+    mean, every = usual.median, config.gan.r1_interval if config.gan else 1
     if config.gan:
         penalised = timed(partial(step_at, state, real, 0), device, seconds / 4, least=1, warm=0)
         mean = (penalised.median + (every - 1) * usual.median) / every
     memory = peak_memory(partial(step_at, state, real, 0), device, since=before)
-    return Measured(way, resolve_precision(config, state.device), losses, mean, usual.spread, memory)
+    return Measured(way, resolve_precision(config.precision, state.device.type), losses, mean, usual.spread, memory)
 
 
 def step_at(state: State, real: Tensor, steps: int) -> None:
     """One step as if so many had been done: R1 is in those numbered 0, 16, 32 …"""
     state.images_seen = steps * state.config.batch
-    step(state, real)
+    train_step(state, real)
 
 
 def make_contiguous(state: State) -> None:
     """Weights contiguous, and with them and the first features all others."""
-    networks = [m for m in (state.generator, state.encoder, state.discriminator) if m is not None]
+    networks = list(state.networks.values())
     for network in networks:
         network.to(memory_format=torch.contiguous_format)
-    trunks = [network.trunk if hasattr(network, "trunk") else network for network in networks[1:]]
-    for first in (state.generator.stages[0], *(trunk.blocks for trunk in trunks)):
+    trunks = [network.trunk for network in networks[1:]]
+    for first in (state.networks["generator"].stages[0], *(trunk.blocks for trunk in trunks)):
         first.register_forward_pre_hook(_contiguous)
 
 
@@ -115,8 +116,8 @@ def check(one: Measured, plain: Measured) -> None:
     """The first step's losses are the plain port's."""
     for name, true in plain.losses.items():
         allowed = TOLERANCE[one.precision] * (abs(true) + 0.01)  # an untrained loss can be next to nothing
-        progress = f"{name}: {one.losses[name]} {one.way.name}, {true} in the plain port"
-        assert abs(one.losses[name] - true) < allowed, progress
+        message = f"{name}: {one.losses[name]} {one.way.name}, {true} in the plain port"
+        assert abs(one.losses[name] - true) < allowed, message
 
 
 def rows(recipe: str, batch: int, device: str, seconds: float) -> list[list[str]]:
@@ -126,9 +127,9 @@ def rows(recipe: str, batch: int, device: str, seconds: float) -> list[list[str]
     for one in measured:
         check(one, plain)
         speed = batch / one.seconds
-        progress = f"{speed:.3g} ± {speed * one.spread / one.seconds:.1g}"
+        shown = f"{speed:.3g} ± {speed * one.spread / one.seconds:.1g}"
         gain = f"{plain.seconds / one.seconds:.1f}×"
-        lines.append([recipe, f"{one.way.name}, {one.precision}", str(batch), progress, gain, f"{one.memory / MB:.0f}"])
+        lines.append([recipe, f"{one.way.name}, {one.precision}", str(batch), shown, gain, f"{one.memory / MB:.0f}"])
     return lines
 
 

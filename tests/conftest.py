@@ -26,27 +26,29 @@ def small(recipe: str, size: tuple[int, int] = (16, 16), batch: int = 8, images:
     """A recipe shrunk to the smallest networks that have all its parts."""
     config = find(recipe)
     double = config.generator.head == "double"
-    stages = tuple(replace(s, width=8, codes=2, boxes=2) for s in config.generator.stages[: 1 if double else 2])
-    widths = (8, 8)
+    stages = tuple(replace(s, channels=8, latents=2, boxes=2) for s in config.generator.stages[: 1 if double else 2])
+    channels = (8, 8)
     source = "rooms" if config.data.source in ("", "faces") else config.data.source
     shrunk = replace(
         config,
         data=replace(config.data, source=source, height=size[0], width=size[1]),
-        generator=replace(config.generator, stages=stages, constant=8),
-        encoder=replace(config.encoder, widths=widths, hidden=32),  # wide enough for Muon
-        every=EveryConfig(report=16, pictures=10_000, save=32),
+        generator=replace(config.generator, stages=stages, constant_channels=8),
+        encoder=replace(config.encoder, channels=channels, hidden=32),  # wide enough for Muon
+        log_every=16,
+        preview_every=10_000,
+        checkpoint_every=32,
         precision="fp32",
-        images=images,
+        total_images=images,
         batch=batch,
     )
     if config.gan:
-        trunk = TrunkConfig(widths, 16)
-        shrunk = replace(shrunk, gan=replace(config.gan, discriminator=trunk, r1_every=2))
+        trunk = TrunkConfig(channels, 16)
+        shrunk = replace(shrunk, gan=replace(config.gan, discriminator=trunk, r1_interval=2))
     return shrunk.checked()
 
 
 @pytest.fixture(autouse=True)
-def no_glances_at_tpl(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_quick_tpl(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training of a few steps does not measure itself, whether LPIPS weights are here or not."""
     from wherewhat.train import preview
 
@@ -62,5 +64,5 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "small"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(preview, "quick_distance", lambda *_: None)
-        train(replace(small("demo"), every=EveryConfig(16, 64, 32)), str(path), "cpu", quiet=True)
+        train(replace(small("demo"), log_every=16, preview_every=64, checkpoint_every=32), str(path), "cpu", quiet=True)
     return path

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherewhat.nn.controls import (
-    REACH,
+    ANGLE_RANGE,
     Controls,
     PolarPair,
-    dependence,
     entropy,
     find_polar_pairs,
     fit_controls,
     fit_ica,
     mutual_information,
+    total_correlation,
 )
 from wherewhat.nn.generator import control_masks
 
@@ -51,7 +51,7 @@ def nested(matrix: np.ndarray) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(row) for row in matrix.tolist())
 
 
-# ---------------------------------------------------------------------------------------------------------------- polar_pairs
+# ---------------------------------------------------------------------------------------------------------- polar pairs
 
 
 @pytest.mark.parametrize("values", [None, 10])
@@ -75,7 +75,7 @@ def test_a_square_of_two_uniform_latents_is_no_ring() -> None:
 def test_a_turn_begins_between_the_values() -> None:
     z = codes_with_a_ring(noise=0.02, values=8)
     angle = Controls.plain(5, find_polar_pairs(z)).encode(torch.from_numpy(z))[:, 1]
-    assert angle.abs().max() < REACH - 0.1  # no value is cut in two by the jump
+    assert angle.abs().max() < ANGLE_RANGE - 0.1  # no value is cut in two by the jump
     assert (np.diff(np.sort(angle.numpy())) > 0.2).sum() == 7
 
 
@@ -105,13 +105,13 @@ def test_going_to_an_arc_and_back_loses_nothing_even_beyond_its_ends() -> None:
     z = torch.from_numpy(RNG.standard_normal((500, 2)))
     controls = Controls.plain(2, (arc,))
     assert torch.allclose(controls.decode(controls.encode(z)), z, atol=1e-9)
-    far = controls.decode(torch.tensor([[9.0, 0.0], [2 * REACH * np.pi / 4.0, 0.0]], dtype=torch.float64))
+    far = controls.decode(torch.tensor([[9.0, 0.0], [2 * ANGLE_RANGE * np.pi / 4.0, 0.0]], dtype=torch.float64))
     assert torch.allclose(far[0], far[1])  # the middle of the gap, no further
 
 
 def test_one_turn_ends_where_it_began() -> None:
     pair = PolarPair(0, 1, (0.0, 0.0), 0.7, 1.0, 0.2)
-    ends = from_polar(torch.tensor([[-REACH, 0.0], [REACH, 0.0], [3 * REACH, 0.0]]), (pair,))
+    ends = from_polar(torch.tensor([[-ANGLE_RANGE, 0.0], [ANGLE_RANGE, 0.0], [3 * ANGLE_RANGE, 0.0]]), (pair,))
     assert torch.allclose(ends[0], ends[1], atol=1e-6) and torch.equal(ends[1], ends[2])
 
 
@@ -139,11 +139,11 @@ def test_sources_that_lie_along_the_latents_are_left_there() -> None:
 
 
 def test_a_ring_that_was_found_is_kept_whatever_else_depends_least(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Estimates of dependence go wrong for undertrained models; polar_pairs do not come about by chance."""
+    """Estimates of total_correlation go wrong for undertrained models; polar_pairs do not come about by chance."""
     made = sources()
     for sign in (1, -1):
         monkeypatch.setattr(
-            "wherewhat.nn.controls.dependence", lambda c, codes, sign=sign: sign * float(np.abs(c.mixing).sum())
+            "wherewhat.nn.controls.total_correlation", lambda c, codes, sign=sign: sign * float(np.abs(c.mixing).sum())
         )
         for codes in (made, made @ TURN.T):
             found = fit_controls(codes)
@@ -183,12 +183,13 @@ def test_dependence_is_least_for_the_sources_however_they_are_scaled() -> None:
     made = sources()
     polar_pairs = find_polar_pairs(made)
     scale = np.diag([0.5, 2.0, 1.5, 1.5])
-    own = dependence(Controls.plain(4, polar_pairs), made)
+    own = total_correlation(Controls.plain(4, polar_pairs), made)
     assert (
-        abs(dependence(Controls(nested(scale), (0.0,) * 4, find_polar_pairs(made / np.diag(scale))), made) - own) < 0.05
+        abs(total_correlation(Controls(nested(scale), (0.0,) * 4, find_polar_pairs(made / np.diag(scale))), made) - own)
+        < 0.05
     )
-    assert dependence(Controls(nested(TURN), (0.0,) * 4), made) > own + 1
-    assert dependence(Controls.plain(4), made) > own + 1  # a pair's two components depend on each other
+    assert total_correlation(Controls(nested(TURN), (0.0,) * 4), made) > own + 1
+    assert total_correlation(Controls.plain(4), made) > own + 1  # a pair's two components depend on each other
 
 
 # ------------------------------------------------------------------------------------------------------- there and back
@@ -206,7 +207,7 @@ def test_reading_and_writing_undo_each_other(seed: int) -> None:
     z = torch.from_numpy(rng.standard_normal((50, 6)))
     moved = controls.encode(z)
     assert torch.allclose(controls.decode(moved), z, atol=1e-8)
-    assert moved[:, [0, 4]].abs().max() <= REACH
+    assert moved[:, [0, 4]].abs().max() <= ANGLE_RANGE
     assert Controls.from_json(json.loads(json.dumps(controls.to_json()))) == controls
 
 

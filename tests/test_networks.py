@@ -1,4 +1,4 @@
-"""Generator, trunk and losses as wholes."""
+"""Generator, encoder, discriminator and losses as wholes."""
 
 import math
 from dataclasses import replace
@@ -8,10 +8,12 @@ import torch
 
 from wherewhat import losses
 from wherewhat.config import GeneratorConfig, StageConfig, TrunkConfig
-from wherewhat.nn.encoder import Encoder, Trunk
+from wherewhat.nn.encoder import Discriminator, Encoder
 from wherewhat.nn.generator import Generator, mean_masks
 
-SMALL = GeneratorConfig((StageConfig(8, 2, boxes=2), StageConfig(6, 0), StageConfig(6, 3, boxes=2)), constant=8)
+SMALL = GeneratorConfig(
+    (StageConfig(8, 2, boxes=2), StageConfig(6, 0), StageConfig(6, 3, boxes=2)), constant_channels=8
+)
 
 
 def generator(size=(32, 24), channels=3, **changes):
@@ -19,12 +21,13 @@ def generator(size=(32, 24), channels=3, **changes):
     return Generator(replace(SMALL, **changes), size, channels).eval()
 
 
-@pytest.mark.parametrize("mask", ["boxes", "softmax", "none", "start"])
+@pytest.mark.parametrize("mask", ["boxes", "softmax", "none", "dense"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("head", ["rgb", "double"])
 def test_shapes_for_any_sides_channels_and_masks(mask, channels, head):
     size = (64, 48) if head == "double" else (32, 24)
-    made = generator(size, channels, mask=mask, head=head)(torch.randn(2, 5))
+    how = {"decoder": "dense"} if mask == "dense" else {"mask": mask}
+    made = generator(size, channels, head=head, **how)(torch.randn(2, 5))
     assert made.image.shape == (2, channels, *size)
     assert [m.shape for m in made.masks] == [(2, 2, 8, 6), (2, 3, 32, 24)]
     at = made.masks_at(16, 16)
@@ -78,18 +81,18 @@ def test_codes_do_not_depend_on_the_other_images(kind):
 
 
 def test_the_discriminator_does_compare_images():
-    d = Trunk(TrunkConfig((8, 8, 8), 16), (32, 24), 3, 1, compare=True)
+    d = Discriminator(TrunkConfig((8, 8, 8), 16), (32, 24), 3)
     images = torch.randn(4, 3, 32, 24)
     assert (d(images)[:1] - d(images[:1].repeat(4, 1, 1, 1))[:1]).abs() > 1e-6
 
 
-def test_simplicity_reads_the_moved_latent_from_each_image_and_the_rest_from_both():
+def test_simplicity_predicts_the_perturbed_latent_from_each_image_and_the_rest_from_both():
     z = torch.tensor([[1.0, 2.0]])
     moved = torch.tensor([[True, False]])
     z_moved = torch.tensor([[4.0, 2.0]])
     right = losses.perceptual_simplicity_loss(z, z_moved, z, z_moved, moved)
     assert right == 0
-    # opposite errors of the latent that stayed cancel in the mean of both readings, those of the moved one do not
+    # opposite errors of the latent that stayed cancel in the mean of both codes, those of the moved one do not
     off = torch.tensor([[0.0, 0.5]])
     assert losses.perceptual_simplicity_loss(z, z_moved, z + off, z_moved - off, moved) == 0
     off = torch.tensor([[0.5, 0.0]])
@@ -97,11 +100,11 @@ def test_simplicity_reads_the_moved_latent_from_each_image_and_the_rest_from_bot
     assert losses.perceptual_simplicity_loss(z, z_moved, z + 1, z_moved + 1, moved) == pytest.approx(2.0)
 
 
-def test_information_is_the_summed_squared_error():
+def test_the_infogan_loss_is_the_summed_squared_error():
     assert losses.infogan_loss(torch.zeros(3, 2), torch.full((3, 2), 2.0)) == 8
 
 
-def test_the_divergence_is_that_of_torch():
+def test_kl_normal_is_that_of_torch():
     mean, log_variance = torch.randn(2, 7, 5)
     theirs = torch.distributions.kl_divergence(
         torch.distributions.Normal(mean, (log_variance / 2).exp()), torch.distributions.Normal(0.0, 1.0)
@@ -109,7 +112,7 @@ def test_the_divergence_is_that_of_torch():
     torch.testing.assert_close(losses.kl_normal(mean, log_variance), theirs.sum(1).mean())
 
 
-def test_the_flat_divergence_is_that_of_its_integral():
+def test_kl_generalized_normal_is_that_of_its_integral():
     """Against a sum over a fine grid; the prior sums to 1 and has variance 1."""
     mean, log_variance = 0.7 * torch.randn(2, 6, 4, dtype=torch.float64)
     z = torch.linspace(-12, 12, 48_001, dtype=torch.float64)
@@ -125,7 +128,7 @@ def test_the_flat_divergence_is_that_of_its_integral():
     )
 
 
-def test_turning_independent_codes_costs_flat_divergence_alone():
+def test_rotating_independent_codes_raises_kl_generalized_normal_alone():
     codes = torch.rand(20_000, 2) * 3.2 - 1.6
     turned = codes @ torch.tensor([[1.0, 1.0], [-1.0, 1.0]]) / math.sqrt(2)
     log_variance = torch.full_like(codes, -4.0)
@@ -135,9 +138,9 @@ def test_turning_independent_codes_costs_flat_divergence_alone():
 
 def test_the_likelihood_is_that_of_torch():
     image, target = torch.randn(2, 3, 1, 4, 4)
-    progress = -torch.distributions.Normal(image, 0.4).log_prob(target).sum((1, 2, 3)).mean()
+    theirs = -torch.distributions.Normal(image, 0.4).log_prob(target).sum((1, 2, 3)).mean()
     same = -torch.distributions.Normal(target, 0.4).log_prob(target).sum((1, 2, 3)).mean()
-    torch.testing.assert_close(losses.gaussian_nll(image, target, 0.4), progress - same, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(losses.gaussian_nll(image, target, 0.4), theirs - same, atol=1e-4, rtol=1e-4)
 
 
 def test_r1_of_a_linear_critic_is_half_its_squared_slope():

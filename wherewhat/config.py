@@ -96,7 +96,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class GanConfig:
-    """Weights of the adversarial objective: a plain GAN if both weights are 0, InfoGAN or perceptual simplicity (PS)."""
+    """The adversarial objective: a plain GAN if both weights are 0, else InfoGAN or perceptual simplicity (PS)."""
 
     discriminator: TrunkConfig
     simplicity_weight: AtLeastZero = 0.0
@@ -121,8 +121,8 @@ class AutoencoderConfig:
     beta: AtLeastZero = 5.0
     """weight of the KL divergence to the prior"""
     beta_init: AtLeastZero = 0.0
-    """its value at the start, from which it decays exponentially to beta; 0: it is beta throughout.  Variations that are
-    worth most nats are then learnt first"""
+    """its value at the start, from which it decays exponentially to beta, so that the variations worth most nats are
+    learnt first; 0: it is beta throughout"""
     beta_anneal_images: NotNegative = 0
     """images over which it decays"""
     lpips_weight: AtLeastZero = 0.0
@@ -233,14 +233,14 @@ class Config:
         if self.gan and self.prior == "generalized_normal":
             yield "prior is generalized_normal, which a GAN cannot sample: prior = normal or uniform"
         if not self.gan and self.prior == "uniform":
-            yield "prior is uniform, to which the KL divergence of a Gaussian is infinite: prior = generalized_normal or normal"
+            yield "prior is uniform, to which no KL divergence is finite: prior = generalized_normal or normal"
         if c := self.autoencoder:
             if c.lpips_weight and min(self.size) < 32:
-                yield f"autoencoder.lpips_weight needs images of 32 pixels or more; these have {min(self.size)}: set it to 0"
+                yield f"autoencoder.lpips_weight needs images of 32 pixels; these have {min(self.size)}: set it to 0"
             if c.beta_init and min(c.beta, c.beta_init, c.beta_anneal_images) <= 0:
                 yield (
-                    f"autoencoder.beta_init is {c.beta_init}, beta {c.beta} and beta_anneal_images {c.beta_anneal_images}: "
-                    "it decays exponentially, so all three must be positive"
+                    f"autoencoder: beta_init {c.beta_init}, beta {c.beta}, beta_anneal_images {c.beta_anneal_images}: "
+                    "β decays exponentially, so all three must be positive"
                 )
 
     def checked(self, where: str = "the configuration") -> "Config":
@@ -267,7 +267,10 @@ def from_json(text: str, where: str) -> Config:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where} is not JSON: {error}") from None
-    if not isinstance(values, dict) or (version := values.pop("format", None)) not in (1, FORMAT):
+    version = values.pop("format", None) if isinstance(values, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise UserError(f"{where} is of format {version}, which a later wherewhat wrote; this one reads up to {FORMAT}")
+    if version not in (1, FORMAT):
         raise UserError(f"{where} is not a wherewhat configuration of format {FORMAT}")
     return _typed(from_format_1(values) if version == 1 else values, where).checked(where)
 

@@ -22,7 +22,7 @@ def discriminator_loss(real: Float[Tensor, "b 1"], fake: Float[Tensor, "b 1"]) -
 
 
 def r1_penalty(real: Float[Tensor, "b 1"], images: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
-    """½ ‖∂D/∂x‖² at real images x (Mescheder et al. 2018).  `real` are their logits; `images` must require gradients."""
+    """½ ‖∂D/∂x‖² at real images x, which must require gradients (Mescheder et al. 2018); `real` are their logits."""
     (slope,) = torch.autograd.grad(real.sum(), images, create_graph=True)
     return slope.float().square().sum((1, 2, 3)).mean() / 2
 

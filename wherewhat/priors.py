@@ -24,8 +24,7 @@ class Prior:
     rotation_invariant: bool
     """whether the product over latents has no preferred axes"""
     kl: Callable[[Float[Tensor, "b z"], Float[Tensor, "b z"]], Float[Tensor, ""]] | None = None
-    """KL divergence from a Gaussian posterior (mean, log-variance), summed over latents: nats an image; None where it is
-    infinite"""
+    """KL divergence of a Gaussian posterior (mean, log-variance), summed over latents: nats an image; None: infinite"""
 
     def sample(self, shape: tuple[int, int], rng: np.random.Generator | torch.Generator, device: Any = "cpu") -> Any:
         """Latents of that shape (b, z) in float32: a tensor on `device` if rng is PyTorch's, else an array.  The
@@ -52,7 +51,8 @@ class Prior:
     def interpolate(
         self, a: Float[Tensor, "b z"], b: Float[Tensor, "b z"], t: Float[Tensor, "b 1"]
     ) -> Float[Tensor, "b z"]:
-        """The point a share t of the way from a to b, on a path typical of the prior: spherical if it is rotation-invariant, else straight."""
+        """The point a share t of the way from a to b: on an arc if the prior is invariant under rotation, else on a
+        straight line."""
         return slerp(a, b, t) if self.rotation_invariant else torch.lerp(a, b, t)
 
 

@@ -1,6 +1,6 @@
 """Controls: what a user moves, made from the latents after training, without labels.
 
-Training may leave two variations rotated into each other, because a normal prior is invariant under rotation; and it lays
+Training may leave two variations rotated into each other, because a normal prior is invariant under rotation.  It lays
 an angle (a hue, an orientation) around a circle in two latents, because no single latent holds it without a jump.
 Independent component analysis (ICA) undoes the rotation.  Polar coordinates make one control of the circle.
 
@@ -27,8 +27,8 @@ than the angle"""
 ANGLE_RANGE = 2.0
 """an angle goes from −ANGLE_RANGE to +ANGLE_RANGE; on a full circle both ends look the same"""
 MAX_ARC_INFORMATION = 0.1
-"""two latents on an open arc become a polar pair if at most this many nats of mutual information are left, and fewer than
-half of what there was"""
+"""two latents on an open arc become a polar pair if at most this many nats of mutual information are left, and fewer
+than half of what there was"""
 MIN_GAP_DEGREES = 20.0
 """least opening of an arc; it must also be twice as wide as any other gap, since values that are few leave gaps too"""
 MIN_CODE_STD = 0.3
@@ -79,8 +79,8 @@ class Controls:
         return (mixing @ from_polar(controls, self.polar_pairs)[..., None])[..., 0] + mean
 
     def shares(self) -> Float[np.ndarray, "controls z"]:
-        """How far each control moves each latent, relative to the latent that it moves most; the angle and the radius of a
-        polar pair have the larger of both components'."""
+        """How far each control moves each latent, relative to the latent that it moves most.  Angle and radius of a
+        polar pair have the larger share of both components."""
         moved = np.abs(np.array(self.mixing)).T
         for pair in self.polar_pairs:
             moved[[pair.angle, pair.radius]] = moved[[pair.angle, pair.radius]].max(0)
@@ -116,8 +116,8 @@ def fit_controls(codes: Float[np.ndarray, "n z"], how: How = "ica") -> Controls 
 
     latents: None.  polar: the latents, with polar pairs among them.  ica: the best of three candidates: those of
     `polar`, the independent components of all latents, and the independent components of the latents in no polar pair.
-    The candidate with most polar pairs is taken, because such pairs do not come about by chance; of equally many, the one
-    whose controls depend least on each other.
+    The candidate with most polar pairs is taken, because such pairs do not come about by chance; of equally many, the
+    one whose controls depend least on each other.
     """
     if how == "latents":
         return None
@@ -155,8 +155,8 @@ def fit_ica(codes: Float[np.ndarray, "n z"], which: Bool[np.ndarray, " z"], seed
 
 
 def total_correlation(controls: Controls, codes: Float[np.ndarray, "n z"]) -> float:
-    """Total correlation of the controls in use, each polar pair counted as one, in nats, up to a constant that depends on
-    the codes alone: the sum of their entropies and the log-determinant of the mixing."""
+    """Total correlation in nats of the controls in use, each polar pair counted as one, up to a constant that depends
+    on the codes alone: the sum of their entropies and the log-determinant of the mixing."""
     mixing = np.array(controls.mixing)
     components = np.linalg.solve(mixing, (codes - np.array(controls.mean)).T).T
     paired = {k for pair in controls.polar_pairs for k in (pair.angle, pair.radius)}
@@ -194,7 +194,7 @@ def to_polar(components: Float[Tensor, "*b z"], polar_pairs: tuple[PolarPair, ..
 
 
 def from_polar(controls: Float[Tensor, "*b z"], polar_pairs: tuple[PolarPair, ...]) -> Float[Tensor, "*b z"]:
-    """Controls to components, the inverse of `to_polar`.  Angles are clamped to ±2 (on an arc: to the middle of its gap),
+    """Controls to components, the inverse of `to_polar`.  Angles are clamped to ±2, on an arc to the middle of its gap;
     radii to at least 0."""
     components = list(controls.unbind(-1))
     for pair in polar_pairs:
@@ -227,9 +227,12 @@ def find_polar_pairs(codes: Float[np.ndarray, "n z"]) -> tuple[PolarPair, ...]:
 
 def find_arc(codes: Float[np.ndarray, "n z"], i: int, j: int, bins: int = 8) -> tuple[float, PolarPair] | None:
     """The arc with a gap on which two latents lie, and the mutual information of its angle and radius in nats; None if
-    they lie on no arc.  Such arcs arise where one variation makes another one larger: a larger object moves more pixels,
-    and training, which preserves distances, spreads their plane like a fan.  Less than half a turn is no arc.  The centre
-    is where angle and radius depend least on each other."""
+    they lie on no arc.
+
+    Arcs arise where one variation makes another one larger: a larger object moves more pixels, and training preserves
+    distances, so their plane is spread like a fan.  Less than half a turn is no arc.  The centre is where angle and
+    radius depend least on each other.
+    """
     information = _nonlinear_information(codes[:, i], codes[:, j], bins)
     if information < MAX_ARC_INFORMATION:  # nearly independent as they are
         return None

@@ -1,4 +1,4 @@
-"""From an image to a vector: the trunk that encoder and discriminator share.  b batch, z latents, c channels, h w space."""
+"""From an image to a vector: encoder and discriminator.  b batch, z latents, c channels, h w space."""
 
 import torch
 import torch.nn.functional as F

@@ -140,7 +140,7 @@ def _repeat(x: Tensor, times: int) -> Tensor:
 
 
 def _combine(x: Float[Tensor, "_ c h w"], steps: Float[Tensor, "t s m"]) -> Float[Tensor, "_ c h w"]:
-    """Features that are affine in m latents, known at a point and at one step along each latent, at s steps of t sweeps."""
+    """Features at s steps of t sweeps: they are affine in m latents, and known at a point and one step along each."""
     rows = x.permute(0, 2, 3, 1)
     point, further = rows.reshape(len(steps), 1 + steps.shape[2], -1).split((1, steps.shape[2]), 1)
     mixed = torch.baddbmm(point.expand(-1, steps.shape[1], -1), steps.to(x.dtype), further - point)

@@ -18,7 +18,7 @@ def residual_add(x: Tensor, shortcut: Tensor) -> Tensor:
 
 
 class Conv(nn.Module):
-    """A k×k convolution that keeps height and width.  Equalized: weights N(0, 1), scaled by √(2 / fan-in) at run time."""
+    """A k×k convolution that keeps height and width.  Equalized: weights N(0, 1), scaled by √(2 / fan-in) when used."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, equalized: bool, stride: int = 1) -> None:
         super().__init__()

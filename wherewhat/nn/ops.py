@@ -29,7 +29,7 @@ def soft_interval(logits: Float[Tensor, "... 2 s"]) -> Float[Tensor, "... s"]:
 
 
 def box_mask(rows: Float[Tensor, "b n k 2 h"], cols: Float[Tensor, "b n k 2 w"]) -> Float[Tensor, "b n h w"]:
-    """Soft rectangles, each the outer product of a soft interval of rows and one of columns, averaged over boxes; in [0, 1]."""
+    """Soft rectangles, outer products of a soft interval of rows and one of columns, averaged over boxes; in [0, 1]."""
     return torch.einsum("bnkh,bnkw->bnhw", soft_interval(rows), soft_interval(cols)) / rows.shape[2]
 
 
@@ -53,7 +53,7 @@ def masked_adain(
     scale: Float[Tensor, "b n c"],
     shift: Float[Tensor, "b n c"],
 ) -> Float[Tensor, "b c h w"]:
-    """Spatial constriction (section 3.1): adaptive instance normalization of x by n styles in order, each inside its mask:
+    """Spatial constriction (section 3.1): adaptive instance normalization by n styles in order, each inside its mask:
     x ← x·(1 − M_i) + (IN(x₀)·(1 + scale_i) + shift_i)·M_i.
 
     Computed in closed form: instance normalization is affine for each image and channel, so layer i is a_i·x + b_i and
@@ -76,8 +76,8 @@ def masked_adain(
 def adain(
     x: Float[Tensor, "b c h w"], scale: Float[Tensor, "b n c"], shift: Float[Tensor, "b n c"]
 ) -> Float[Tensor, "b c h w"]:
-    """Adaptive instance normalization (Huang & Belongie 2017) by the sum of n styles, everywhere: IN(x)·(1 + Σ scale_i) +
-    Σ shift_i."""
+    """Adaptive instance normalization (Huang & Belongie 2017) by the sum of n styles, everywhere:
+    IN(x)·(1 + Σ scale_i) + Σ shift_i."""
     mean, inverse = InstanceStatistics.apply(x)
     a = inverse * (1 + scale.float().sum(1))
     offset = shift.float().sum(1) - mean * a
@@ -122,10 +122,11 @@ def upsample_2x(x: Float[Tensor, "b c h w"], mode: str) -> Float[Tensor, "b c 2*
 
 
 def minibatch_std(x: Float[Tensor, "b c h w"], group: int = 4) -> Float[Tensor, "b c+1 h w"]:
-    """One more channel: the standard deviation over a group of neighbouring images, averaged over channels and positions.
+    """One more channel: the standard deviation over a group of images, averaged over channels and positions.
 
     A group is a run of neighbours, so that several processes that share a batch form the same groups as one process.
-    If the batch does not divide into groups of that size, the largest size that divides it is used (Karras et al. 2018).
+    If the batch does not divide into groups of that size, the largest size that divides it is used.  (Karras et al.
+    2018)
     """
     b, _, h, w = x.shape
     size = next(g for g in range(min(group, b), 0, -1) if b % g == 0)

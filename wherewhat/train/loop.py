@@ -90,8 +90,8 @@ def train(
 
 
 def log(run: Run, state: State, display: Display, rows: list[Terms], saved: int) -> None:
-    """A row of train.jsonl: the mean of each loss over the steps that had it, and over processes.  Only here are results
-    of steps transferred from the device.  Raises UserError if a loss is not finite; nothing is saved after that."""
+    """A row of train.jsonl: mean losses since the last one.  Only here are results of steps fetched from the device.
+    Raises UserError if a loss is not finite, so that nothing is saved after that."""
     row = mean_row(rows, state.fabric)
     check_finite(row, run, saved)
     if is_rank_zero(state.fabric):

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wherewhat.config import OptimizerConfig
+from wherewhat.machine import resolve_precision
 
 MOMENTUM = 0.95
 UPDATE_SCALE = 0.2
@@ -43,11 +44,12 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalize(matrix: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
-    """The matrix with its singular values brought near 1 by five Newton-Schulz steps, computed in bf16 where wide."""
+    """The matrix with its singular values brought near 1 by five Newton-Schulz steps, computed in bf16 if it is large
+    and the processor multiplies bf16 natively (emulated bf16 is many times slower than fp32)."""
     x = matrix / (matrix.norm() + 1e-7)
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
-    if len(x) > 128:
+    if len(x) > 128 and resolve_precision("auto", x.device.type) == "bf16":
         x = x.bfloat16()
     for _ in range(5):
         square = x @ x.T

@@ -38,8 +38,8 @@ def optimizer_step(state: State, loss: Float[Tensor, ""], optimizer: Optimizer) 
 
 
 def average_gradients(parameters: list[nn.Parameter], fabric: Fabric) -> None:
-    """Every process leaves with the mean of all gradients, in one transfer.  Because this is done by hand, networks stay
-    plain modules: a step may call them any number of times and differentiate them twice."""
+    """Every process leaves with the mean of all gradients, in one transfer.  Done by hand, so that networks stay plain
+    modules: a step may call them any number of times and differentiate them twice."""
     if fabric.world_size == 1:
         return
     with_gradient = [p.grad for p in parameters if p.grad is not None]

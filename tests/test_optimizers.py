@@ -1,4 +1,4 @@
-"""Muon: what its steps are, whom it moves, and that it goes on where it stood."""
+"""Muon: what its updates are, which parameters it updates, and that its state can be restored."""
 
 import copy
 from dataclasses import replace
@@ -8,16 +8,16 @@ import torch
 from torch import nn
 
 from wherewhat.config import OptimizerConfig
-from wherewhat.train.optimizers import Muon, Optimizer, is_matrix, orthogonal
+from wherewhat.train.optimizers import Muon, Optimizer, is_matrix, orthogonalize
 
-MUON = OptimizerConfig(rate=0.01, kind="muon")
+MUON = OptimizerConfig(lr=0.01, kind="muon")
 
 
 @pytest.mark.parametrize("shape", [(64, 576), (576, 64), (256, 300), (32, 32)])
 def test_singular_values_come_near_one(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
     matrix = torch.randn(shape)
-    values = torch.linalg.svdvals(orthogonal(matrix))
+    values = torch.linalg.svdvals(orthogonalize(matrix))
     largest = torch.linalg.svdvals(matrix)
     assert (largest[0] / largest[-1]) > 1.5  # it had something to do
     assert values.median() > 0.7 and values.max() < 1.3
@@ -27,7 +27,7 @@ def test_directions_are_kept() -> None:
     torch.manual_seed(0)
     u, _, v = torch.linalg.svd(torch.randn(40, 60), full_matrices=False)
     spread = u @ torch.diag(torch.linspace(0.3, 3, 40)) @ v
-    turned = torch.nn.functional.cosine_similarity(orthogonal(spread).flatten(), (u @ v).flatten(), 0)
+    turned = torch.nn.functional.cosine_similarity(orthogonalize(spread).flatten(), (u @ v).flatten(), 0)
     assert turned > 0.95
 
 
@@ -36,7 +36,7 @@ def small() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 32, 3), nn.Conv2d(32, 32, 3), nn.Flatten(), nn.Linear(32 * 16, 5))
 
 
-def test_every_parameter_is_moved_by_exactly_one() -> None:
+def test_every_parameter_is_updated_by_exactly_one_optimizer() -> None:
     network = small()
     optimizer = Optimizer([network], MUON)
     moved = [p for part in optimizer.parts for group in part.param_groups for p in group["params"]]
@@ -74,7 +74,6 @@ def test_the_small_demo_of_the_tests_has_matrices_for_muon() -> None:
     from conftest import small as small_recipe
 
     from wherewhat.families.family import build_encoder
-    from wherewhat.nn.encoder import Encoder
 
-    encoder = build_encoder(small_recipe("demo"), Encoder)
+    encoder = build_encoder(small_recipe("demo"), variational=True)
     assert any(is_matrix(p) for p in encoder.parameters())
