@@ -154,3 +154,11 @@ def test_adversarial_losses_at_an_undecided_critic():
     torch.testing.assert_close(losses.generator_loss(undecided), torch.tensor(2.0).log())
     torch.testing.assert_close(losses.discriminator_loss(undecided, undecided), 2 * torch.tensor(2.0).log())
     assert losses.discriminator_loss(undecided + 5, undecided - 5) < 0.1
+
+
+def test_dip_vae_i_penalises_covariances_and_variances_other_than_1():
+    codes = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    assert losses.dip_vae_i_penalties(codes) == (0, 0)
+    assert losses.dip_vae_i_penalties(codes + 3) == (0, 0)  # means do not matter
+    assert losses.dip_vae_i_penalties(2 * codes) == (0, 2 * (4 - 1) ** 2)
+    assert losses.dip_vae_i_penalties(codes[:, :1].repeat(1, 2)) == (2, 0)  # the same code twice: Cov_12 = Cov_21 = 1

@@ -68,3 +68,12 @@ def kl_generalized_normal(mean: Float[Tensor, "b z"], log_variance: Float[Tensor
     a = math.sqrt(math.gamma(1 / 8) / math.gamma(3 / 8))
     entropy = (math.log(2 * math.pi * math.e) + log_variance) / 2
     return (eighth / a**8 + math.log(2 * a * math.gamma(1 + 1 / 8)) - entropy).sum(1).mean()
+
+
+def dip_vae_i_penalties(mean: Float[Tensor, "b z"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """DIP-VAE-I (Kumar et al. 2018, equation 6): Σ_{i≠j} Cov²_ij and Σ_i (Cov_ii − 1)², where Cov is the covariance of
+    posterior means over the batch."""
+    centred = mean - mean.mean(0)
+    covariance = centred.T @ centred / len(mean)
+    variances = covariance.diagonal()
+    return covariance.square().sum() - variances.square().sum(), (variances - 1).square().sum()

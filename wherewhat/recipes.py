@@ -12,6 +12,7 @@ from wherewhat.config import (
     OptimizerConfig,
     StageConfig,
     TrunkConfig,
+    VaeConfig,
 )
 from wherewhat.errors import UserError, did_you_mean
 
@@ -164,6 +165,26 @@ def faces() -> Config:
     return replace(_longer(folder_ae(), "faces", total_images=400_000), data=DataConfig("faces", 64, 64))
 
 
+def beta_vae() -> Config:
+    """β-VAE on rooms at 64²: a baseline with a plain decoder and 10 latents, trained as in disentanglement_lib."""
+    base = demo()
+    stages = tuple(replace(s, latents=n) for s, n in zip(base.generator.stages, (4, 3, 3), strict=True))
+    return replace(
+        _named(base, "beta-vae"),
+        generator=replace(base.generator, stages=stages, mask="none", decoder="dense"),
+        autoencoder=None,
+        vae=VaeConfig("beta_vae"),
+        prior="normal",
+        optimizer=OptimizerConfig(lr=1e-4, betas=(0.9, 0.999)),
+        batch=64,
+    )
+
+
+def dip_vae_i() -> Config:
+    """DIP-VAE-I on rooms at 64²: the baseline beta-vae with penalties on the covariance of codes."""
+    return replace(_named(beta_vae(), "dip-vae-i"), vae=VaeConfig("dip_vae_i"))
+
+
 def _longer(base: Config, name: str, total_images: int) -> Config:
     """The same with another number of images, and a learning rate that falls as much on the way."""
     halflife = base.optimizer.lr_halflife * total_images // base.total_images
@@ -210,7 +231,7 @@ def _named(config: Config, name: str) -> Config:
 
 
 WHOLE: list[Callable[[], Config]] = [
-    demo, rooms_ae, sprites_ae, folder_ae, faces, demo_gan, rooms, sprites, celeba, ffhq, shoes, clevr,
+    demo, rooms_ae, sprites_ae, folder_ae, faces, beta_vae, dip_vae_i, demo_gan, rooms, sprites, celeba, ffhq, shoes, clevr,
 ]  # fmt: skip
 ABLATED: list[Callable[[], Config]] = [demo_gan, rooms, sprites, celeba, ffhq, shoes, clevr]
 ABLATIONS: dict[str, Callable[[Config], Config]] = {

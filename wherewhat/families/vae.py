@@ -28,10 +28,17 @@ class Objective(NamedTuple):
     """terms beside the KL divergence"""
 
 
+def dip_vae_i(mean: Float[Tensor, "b z"], log_variance: Float[Tensor, "b z"]) -> Terms:
+    """Covariances of posterior means, and deviations of their variances from 1."""
+    off_diagonal, diagonal = losses.dip_vae_i_penalties(mean)
+    return {"dip_off_diagonal": off_diagonal, "dip_diagonal": diagonal}
+
+
 OBJECTIVES = {
     "beta_vae": Objective({"kl": 4.0}),
+    "dip_vae_i": Objective({"kl": 1.0, "dip_off_diagonal": 10.0, "dip_diagonal": 100.0}, dip_vae_i),
 }
-"""by name: β-VAE (Higgins et al. 2017)"""
+"""by name: β-VAE (Higgins et al. 2017), DIP-VAE-I (Kumar et al. 2018, λ_d = 10 λ_od as in disentanglement_lib)"""
 
 
 def build(config: Config) -> dict[str, nn.Module]:

@@ -1,0 +1,71 @@
+"""Families: named terms, their weights, and the promise that an objective is added in one place."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import small
+
+from wherewhat import losses
+from wherewhat.config import VaeConfig
+from wherewhat.errors import UserError
+from wherewhat.families import FAMILIES, family_of, vae
+from wherewhat.families.family import objective
+from wherewhat.train.loop import launch, train
+from wherewhat.train.state import State
+
+RECIPES = {"autoencoder": "demo", "gan": "demo-gan", "vae": "dip-vae-i"}
+
+
+def terms_of(config):
+    """All terms of one step, by phase."""
+    state = State(config, launch(config, "cpu", 1))
+    step = state.step(torch.rand(config.batch, config.data.channels, *config.size) * 2 - 1)
+    return state, [phase.losses(step) for phase in state.family.phases]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_weight_is_of_a_term_and_every_network_is_trained(name):
+    config = small(RECIPES[name])
+    assert family_of(config) is FAMILIES[name]
+    state, terms = terms_of(config)
+    weights = {k: w for k, w in state.family.weights(config, 0).items() if w}
+    assert weights.keys() <= {term for found in terms for term in found}
+    assert {n for phase in state.family.phases for n in phase.trains} == state.networks.keys()
+    for phase, found in zip(state.family.phases, terms, strict=True):
+        objective(found, weights).backward()
+        for trained in phase.trains:
+            assert any(p.grad is not None for p in state.networks[trained].parameters())
+
+
+def test_the_objective_is_the_weighted_sum_and_terms_without_a_weight_are_left_out():
+    assert objective({"a": 2.0, "b": 3.0, "c": float("nan")}, {"a": 1.0, "b": 0.5, "c": 0.0}) == 3.5
+
+
+def test_an_objective_is_added_by_a_loss_and_a_line(monkeypatch, tmp_path):
+    """The promise for whoever adds one: nothing but its loss and its line in OBJECTIVES is touched."""
+    spread = vae.Objective({"kl": 1.0, "spread": 2.0}, lambda mean, log_variance: {"spread": mean.square().mean()})
+    monkeypatch.setitem(vae.OBJECTIVES, "spread", spread)
+    config = replace(small("beta-vae", images=16), vae=VaeConfig("spread", {"spread": 3.0}))
+    run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
+    assert run.rows("train")[-1].keys() >= {"reconstruction", "kl", "spread"}
+    assert family_of(config).weights(config, 0) == {"reconstruction": 1.0, "kl": 1.0, "spread": 3.0}
+
+
+def test_unknown_objectives_and_weights_are_refused_with_the_nearest():
+    for changed, words in ((VaeConfig("dip_vae_1"), "dip_vae_i"), (VaeConfig("beta_vae", {"k": 1.0}), "no weight k")):
+        config = replace(small("beta-vae"), vae=changed)
+        with pytest.raises(UserError, match=words):
+            family_of(config).build(config)
+
+
+def test_dip_vae_i_lowers_the_covariance_of_its_codes():
+    """Descent on its penalties alone makes correlated codes uncorrelated and of variance 1."""
+    torch.manual_seed(0)
+    codes = (torch.randn(64, 3) @ torch.tensor([[1.0, 0.9, 0.0], [0.0, 0.3, 0.0], [0.0, 0.5, 2.0]])).requires_grad_()
+    optimizer = torch.optim.Adam([codes], 0.05)
+    for _ in range(200):
+        optimizer.zero_grad()
+        sum(losses.dip_vae_i_penalties(codes)).backward()
+        optimizer.step()
+    assert torch.cov(codes.detach().T, correction=0).sub(torch.eye(3)).abs().max() < 0.02
