@@ -231,7 +231,8 @@ def _named(config: Config, name: str) -> Config:
 
 
 WHOLE: list[Callable[[], Config]] = [
-    demo, rooms_ae, sprites_ae, folder_ae, faces, beta_vae, dip_vae_i, demo_gan, rooms, sprites, celeba, ffhq, shoes, clevr,
+    demo, rooms_ae, sprites_ae, folder_ae, faces, beta_vae, dip_vae_i,
+    demo_gan, rooms, sprites, celeba, ffhq, shoes, clevr,
 ]  # fmt: skip
 ABLATED: list[Callable[[], Config]] = [demo_gan, rooms, sprites, celeba, ffhq, shoes, clevr]
 ABLATIONS: dict[str, Callable[[Config], Config]] = {
