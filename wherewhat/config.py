@@ -26,11 +26,21 @@ class StageConfig:
     channels: Positive
     """channels of its convolutions"""
     latents: NotNegative = 5
-    """latents it owns, each with its own mask"""
+    """style latents it owns, each with its own mask"""
     boxes: Positive = 4
     """soft rectangles averaged into one mask"""
     convs: NotNegative = 1
     """3×3 convolutions after the styles are applied"""
+    transform: Literal["none", "line", "circle"] = "none"
+    """four more latents that move its features after that: shift along x and y, turn, size.  The turn is an angle within
+    a learned reach (line), or goes all the way round (circle)"""
+    transform_mask: Literal["open", "boxes"] = "open"
+    """where its features are moved: everywhere, or inside a learned mask"""
+
+    @property
+    def owned(self) -> int:
+        """Latents it owns in all: its styles, then shift x, shift y, turn, size."""
+        return self.latents + (4 if self.transform != "none" else 0)
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,25 @@ class GeneratorConfig:
     @property
     def latents(self) -> int:
         """Number of latents in all stages."""
-        return sum(stage.latents for stage in self.stages)
+        return sum(stage.owned for stage in self.stages)
+
+    @property
+    def angles(self) -> tuple[int, ...]:
+        """Latents that are angles all the way round: −2 and +2 are the same."""
+        first, found = 0, []
+        for stage in self.stages:
+            found += [first + stage.latents + 2] if stage.transform == "circle" else []
+            first += stage.owned
+        return tuple(found)
+
+    @property
+    def transforms(self) -> tuple[int, ...]:
+        """All latents that move features."""
+        first, found = 0, []
+        for stage in self.stages:
+            found += range(first + stage.latents, first + stage.owned)
+            first += stage.owned
+        return tuple(found)
 
     @property
     def doublings(self) -> int:
@@ -226,6 +254,8 @@ class Config:
         for name, trunk in trunks.items():
             if trunk and min(self.size) < 2 ** len(trunk.channels):
                 yield f"{name}.channels has {len(trunk.channels)} entries, too many halvings for {self.size}"
+        if self.generator.decoder == "dense" and self.generator.transforms:
+            yield "generator.stages have transforms, which the dense decoder has not: decoder = stages"
         if self.latents == 0:
             yield "generator.stages own no latent: give at least one stage latents > 0"
         if sum(family is not None for family in (self.gan, self.autoencoder, self.vae)) != 1:

@@ -14,14 +14,19 @@ from torch import Tensor, nn
 
 from wherewhat.config import GeneratorConfig, StageConfig
 from wherewhat.nn import ops
-from wherewhat.nn.controls import Controls
+from wherewhat.nn.controls import ANGLE_RANGE, Controls
 from wherewhat.nn.layers import Conv, Dense, leaky_relu, residual_add
+from wherewhat.nn.transforms import Similarity, transform
 
 STYLE_STD = 0.3
 """how far a latent of 1 moves scales and shifts at the start of training"""
 
 STILL = 1e-5
 """a latent that changes by less along a sweep does not move: controls are mixed into latents with rounding"""
+TRANSFORM_GAIN = (0.3, 0.3, 0.0, 0.2)
+"""shift x, shift y, turn, log-size by a latent of 1 at the start of training; a turn on a circle has no gain"""
+SMALL_TRANSFORM_GAIN = (0.03, 0.03, 0.1, 0.02)
+"""the same where the turn is on a line: a start from which a set of pictures that does not move is not disturbed"""
 DENSE_HIDDEN = 256
 """units between the latents and the first stage of the dense decoder"""
 
@@ -45,7 +50,7 @@ class Stage(nn.Module):
 
     def __init__(self, config: GeneratorConfig, stage: StageConfig, inputs: int, height: int, width: int) -> None:
         super().__init__()
-        self.latents, self.boxes, self.size = stage.latents, stage.boxes, (height, width)
+        self.latents, self.owned, self.boxes, self.size = stage.latents, stage.owned, stage.boxes, (height, width)
         self.mask, self.upsample = config.mask, config.upsample
         self.has_styles = bool(stage.latents) and config.decoder == "stages"
         c, equal = stage.channels, config.equalized
@@ -61,9 +66,11 @@ class Stage(nn.Module):
                 self.to_mask: nn.Module = Dense(c, stage.latents * stage.boxes * 2 * (height + width), equalized=True)
             elif config.mask == "softmax":
                 self.to_mask = Conv(c, stage.latents, 3, equalized=equal)
+        has_transform = stage.transform != "none"
+        self.transform = TransformGroup(stage, height, width) if has_transform else None
 
     def masks(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n h w"]:
-        """Where each latent of this stage acts, read from the features and never from the latents themselves."""
+        """Where each style latent acts, computed from the features and never from the latents themselves."""
         if self.mask == "none":
             return x.new_ones(x.shape[0], self.latents, *self.size, dtype=torch.float32)
         if self.mask == "softmax":
@@ -77,7 +84,11 @@ class Stage(nn.Module):
         """The features at twice the height and width, and the masks if the stage owns latents."""
         x = self.grow(x)
         masks = self.masks(x) if self.latents else None
-        return self.after_styles(self.affine(self.apply_styles(x, masks, latents)), noise), masks
+        x = self.after_styles(self.affine(self.apply_styles(x, masks, latents[:, : self.latents])), noise)
+        if self.transform is None:
+            return x, masks
+        x, moved = self.transform(x, latents[:, self.latents :])
+        return x, moved if masks is None else torch.cat([masks, moved], 1)
 
     def sweep(
         self, x: Float[Tensor, "t c h w"], latents: Float[Tensor, "t s n"], noise: tuple[Tensor, ...]
@@ -88,6 +99,7 @@ class Stage(nn.Module):
         point for each latent that moves; all other steps are combinations of these.
         """
         x = self.grow(x)
+        latents, moving = latents.split([self.latents, self.owned - self.latents], 2)
         moves = (latents != latents[:, :1]).any(1).any(0).nonzero()[:, 0]
         known = latents[:, :1].repeat(1, 1 + len(moves), 1)
         known[:, 1 + torch.arange(len(moves), device=moves.device), moves] += 1
@@ -99,7 +111,8 @@ class Stage(nn.Module):
         parts = self.affine(self.apply_styles(x, masks, known.flatten(0, 1)))
         if few:
             parts = tuple(_combine(part, steps) for part in parts)
-        return self.after_styles(parts, noise)
+        x = self.after_styles(parts, noise)
+        return x if self.transform is None else self.transform(x, moving.flatten(0, 1))[0]
 
     def grow(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
         """Everything before the styles."""
@@ -132,6 +145,39 @@ class Stage(nn.Module):
             y = leaky_relu(y)
             x = residual_add(y, leaky_relu(skip[0])) if skip and i == 0 else y
         return x
+
+
+class TransformGroup(nn.Module):
+    """Moves features: four latents are shift x, shift y, turn and size, inside a mask."""
+
+    def __init__(self, stage: StageConfig, height: int, width: int) -> None:
+        super().__init__()
+        self.circle, self.boxes, self.size = stage.transform == "circle", stage.boxes, (height, width)
+        self.gain = nn.Parameter(torch.tensor(TRANSFORM_GAIN if self.circle else SMALL_TRANSFORM_GAIN))
+        self.to_mask = None
+        if stage.transform_mask == "boxes":
+            self.to_mask = Dense(stage.channels, stage.boxes * 2 * (height + width), equalized=True)
+
+    def forward(
+        self, x: Float[Tensor, "b c h w"], latents: Float[Tensor, "b 4"]
+    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b 4 h w"]]:
+        """The features moved, and the mask, once for each latent."""
+        mask = self.mask(x)
+        moved = transform(x, self.similarity(latents), None if self.to_mask is None else mask)
+        return moved, mask[:, None].expand(-1, 4, -1, -1)
+
+    def similarity(self, latents: Float[Tensor, "b 4"]) -> Similarity:
+        """What these latents mean.  On a circle ±2 are half a turn either way."""
+        scaled = latents * self.gain
+        angle = latents[:, 2] * (torch.pi / ANGLE_RANGE) if self.circle else scaled[:, 2]
+        return Similarity(scaled[:, :2], angle, scaled[:, 3])
+
+    def mask(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w"]:
+        """Where features are moved, computed from the features before."""
+        if self.to_mask is None:
+            return x.new_ones(x.shape[0], *self.size, dtype=torch.float32)
+        logits = self.to_mask(x.mean((2, 3))).view(x.shape[0], 1, self.boxes, 2, -1)
+        return ops.box_mask(*logits.split(self.size, -1))[:, 0]
 
 
 def _repeat(x: Tensor, times: int) -> Tensor:
@@ -195,7 +241,7 @@ class Generator(nn.Module):
             x = leaky_relu(x + self.start(latents).view_as(x))
         x = x.contiguous(memory_format=torch.channels_last)
         masks = []
-        for stage, own in zip(self.stages, latents.split([s.latents for s in self.stages], 1), strict=True):  # type: ignore[misc]
+        for stage, own in zip(self.stages, latents.split([s.owned for s in self.stages], 1), strict=True):  # type: ignore[misc]
             needs = len(stage.noise_strength)  # type: ignore[arg-type]
             x, mask = stage(x, own, tuple(supply[:needs]))
             del supply[:needs]
@@ -216,7 +262,7 @@ class Generator(nn.Module):
         supply = list(self.fixed_noise())
         x = self.constant.expand(len(z), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         differ = False  # whether the steps of a sweep have different features by now
-        owned = [s.latents for s in self.stages]
+        owned = [s.owned for s in self.stages]
         for stage, own, moves in zip(self.stages, latents.split(owned, 2), moving.split(owned), strict=True):  # type: ignore[arg-type]
             needs = len(stage.noise_strength)  # type: ignore[arg-type]
             noise = tuple(supply[:needs])
