@@ -1,4 +1,4 @@
-"""Edits change what they name and nothing else; words are understood or refused; pictures show what was done."""
+"""Edits change what they name and nothing else; their text form is read or refused; pictures show what was done."""
 
 import shutil
 
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_evaluate import enlivened
-from test_pictures import places, the_place
+from helpers import enlivened, places, the_place
 
 from wherewhat import cli
-from wherewhat.editing import edit
-from wherewhat.editing.edit import Change, changed, onto, read_change, read_source, taken, transfer_grid
+from wherewhat.editing.edit import Change, add_change, apply_changes, read_change, read_source, take_controls
+from wherewhat.editing.invert import open_photos
+from wherewhat.editing.transfer import transfer_grid
 from wherewhat.errors import UserError
 from wherewhat.run.folder import Run
 from wherewhat.viz.canvas import to_image, to_pixels, to_tiles
@@ -57,53 +57,53 @@ def files(run, tmp_path):
         ("0=+1.", (0, 1.0, True)),
     ],
 )
-def test_a_sign_moves_and_a_plain_number_puts(run, words, expected):
+def test_a_signed_number_moves_a_control_and_a_plain_number_sets_it(run, words, expected):
     assert read_change(run, words) == Change(*expected)
 
 
 @pytest.mark.parametrize(
     "words", ["smile", "smile=", "smile=much", "smile=++2", "=2", "smile=1e3", "smile=nan", "smil=1"]
 )
-def test_other_words_are_refused_in_one_line(run, words):
-    with pytest.raises(UserError, match=r"write NAME=\+2|no control smil|no control ") as progress:
+def test_a_change_in_another_form_is_refused_in_one_line(run, words):
+    with pytest.raises(UserError, match=r"write NAME=\+2|no control smil|no control ") as raised:
         read_change(run, words)
-    assert "\n" not in str(progress.value)
+    assert "\n" not in str(raised.value)
 
 
-def test_a_source_is_a_picture_and_its_dimensions(run):
-    path, latents = read_source(run, "C:/my photos/other.png:smile,z0")
-    assert (path.name, latents) == ("other.png", [1, 0])
+def test_a_source_is_a_picture_and_controls(run):
+    path, controls = read_source(run, "C:/my photos/other.png:smile,z0")
+    assert (path.name, controls) == ("other.png", [1, 0])
     for words in ("other.png", ":smile", "other.png:"):
         with pytest.raises(UserError, match="PICTURE:NAME"):
             read_source(run, words)
 
 
-def test_a_change_changes_that_code_alone_and_not_the_codes_it_was_given():
+def test_a_change_changes_the_code_of_its_control_alone_and_makes_a_copy():
     before = CODES.clone()
-    new = changed(CODES, [Change(1, 2.0, True), Change(2, 0.5, False)])
+    new = apply_changes(CODES, [Change(1, 2.0, True), Change(2, 0.5, False)])
     assert torch.equal(CODES, before)
     assert torch.equal(new[:, 0], CODES[:, 0])
     assert new[:, 1].tolist() == [1.0, 2.25]
     assert new[:, 2].tolist() == [0.5, 0.5]
-    assert torch.equal(changed(CODES, []), CODES)
+    assert torch.equal(apply_changes(CODES, []), CODES)
 
 
 def test_changes_are_made_in_order():
-    one = changed(CODES, [Change(0, 1.0, False), Change(0, 0.5, True)])
-    other = changed(CODES, [Change(0, 0.5, True), Change(0, 1.0, False)])
+    one = apply_changes(CODES, [Change(0, 1.0, False), Change(0, 0.5, True)])
+    other = apply_changes(CODES, [Change(0, 0.5, True), Change(0, 1.0, False)])
     assert one[:, 0].tolist() == [1.5, 1.5]
     assert other[:, 0].tolist() == [1.0, 1.0]
 
 
-def test_an_angle_goes_round_and_a_straight_dimension_does_not():
+def test_an_angle_wraps_around_and_other_controls_do_not():
     far = [Change(2, 0.5, True)]
-    assert changed(CODES, far, angles=(2,))[:, 2].tolist() == pytest.approx([-1.6, 0.0])
-    assert changed(CODES, far)[:, 2].tolist() == pytest.approx([2.4, 0.0])
+    assert apply_changes(CODES, far, angles=(2,))[:, 2].tolist() == pytest.approx([-1.6, 0.0])
+    assert apply_changes(CODES, far)[:, 2].tolist() == pytest.approx([2.4, 0.0])
 
 
-def test_attributes_are_taken_from_the_source_and_the_rest_stays():
+def test_controls_are_taken_from_the_source_and_the_others_stay():
     source = torch.tensor([9.0, 8.0, 7.0])
-    new = taken(CODES, source, [0, 2])
+    new = take_controls(CODES, source, [0, 2])
     assert new.tolist() == [[9.0, -1.0, 7.0], [9.0, 0.25, 7.0]]
     assert CODES[0, 0] == 0.5
 
@@ -113,20 +113,20 @@ def test_attributes_are_taken_from_the_source_and_the_rest_stays():
 
 def test_an_edit_that_changes_nothing_leaves_the_photograph_as_it_is():
     photo, made = torch.rand(1, 3, 40, 24) * 2 - 1, torch.rand(1, 3, 10, 6)
-    torch.testing.assert_close(onto(photo, made, made), photo)
+    torch.testing.assert_close(add_change(photo, made, made), photo)
 
 
-def test_only_what_changes_is_put_onto_the_photograph():
+def test_the_change_alone_is_added_to_the_photograph():
     photo = torch.full((1, 3, 64, 64), 0.25)
     before, after = torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16)
     after[:, :, :4, :4] = 0.5
-    new = onto(photo, before, after)
+    new = add_change(photo, before, after)
     torch.testing.assert_close(new[:, :, 4:8, 4:8], torch.full((1, 3, 4, 4), 0.75), atol=0.03, rtol=0)
     torch.testing.assert_close(new[:, :, 32:, 32:], photo[:, :, 32:, 32:])
-    assert onto(photo, before, after + 3).max() <= 1
+    assert add_change(photo, before, after + 3).max() <= 1
 
 
-def test_the_grid_has_a_row_a_photograph_and_a_column_a_source():
+def test_the_grid_has_a_row_for_each_photograph_and_a_column_for_each_source():
     images = torch.linspace(-1, 1, 11).view(11, 1, 1, 1).expand(11, 3, 16, 16)
     photos, sources, grid = images[:2], images[2:5], images[5:].reshape(2, 3, 3, 16, 16)
     picture = transfer_grid(photos, sources, grid, "hair")
@@ -146,7 +146,7 @@ def test_editing_shows_photograph_reconstruction_and_edit(run, files, capsys, tm
     assert capsys.readouterr().out.split() == [
         str(tmp_path / name) for name in ("a.png", "new/photo0.png", "new/photo1.png")
     ]
-    photos = edit.open_photos(run, files)
+    photos = open_photos(run, files)
     codes = run.encoder(photos)
     wanted = codes + torch.tensor([[0.0, 1.0]])
     wanted[:, 0] = -0.5
@@ -185,10 +185,10 @@ def test_onto_the_photograph_keeps_its_resolution(run, files, tmp_path):
         assert abs(np.asarray(other).astype(int) - np.asarray(before)).max() > 10
 
 
-def test_what_is_taken_from_another_picture_is_that_pictures_code(run, files, tmp_path):
+def test_a_control_taken_from_another_picture_has_that_pictures_code(run, files, tmp_path):
     words = ["edit", str(run.path), str(files[0]), "--steps", "0", "--device", "cpu", "--save", str(tmp_path / "new")]
     cli.main([*words, "--from", f"{files[1]}:smile"])
-    codes = run.encoder(edit.open_photos(run, files))
+    codes = run.encoder(open_photos(run, files))
     wanted = run.generator(torch.stack([codes[0, 0], codes[1, 1]])[None]).image
     with Image.open(tmp_path / "new" / "photo0.png") as alone:
         assert abs(np.asarray(alone).astype(int) - to_pixels(wanted)[0]).max() <= 1
@@ -207,14 +207,14 @@ def test_transfer_draws_the_grid(run, files, tmp_path):
         "0",
     ]
     cli.main([*words, "--out", str(tmp_path / "a.png"), "--device", "cpu"])
-    codes = run.encoder(edit.open_photos(run, files))
-    wanted = taken(codes, codes[1], [1])
+    codes = run.encoder(open_photos(run, files))
+    wanted = take_controls(codes, codes[1], [1])
     picture = Image.open(tmp_path / "a.png").convert("RGB")
     assert places(picture, to_tiles(run.generator(wanted).image)[0])
 
 
 @pytest.mark.parametrize(
-    ("words", "progress"),
+    ("words", "message"),
     [
         ([], "nothing to edit"),
         (["--set", "smlie=+1"], "did you mean smile"),
@@ -224,14 +224,14 @@ def test_transfer_draws_the_grid(run, files, tmp_path):
         (["--set", "smile=1", "--out", "a.jpg"], "must end in .png"),
     ],
 )
-def test_what_cannot_be_edited_is_reported(run, files, words, progress, capsys):
+def test_an_edit_that_cannot_be_made_is_reported(run, files, words, message, capsys):
     with pytest.raises(SystemExit) as exit:
         cli.main(["edit", str(run.path), str(files[0]), "--steps", "0", "--device", "cpu", *words])
     assert exit.value.code == 2
-    assert progress in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_no_photograph_is_reported(run, capsys):
+def test_a_missing_photograph_is_reported(run, capsys):
     with pytest.raises(SystemExit) as exit:
         cli.main(["edit", str(run.path), "--set", "smile=1", "--steps", "0"])
     assert exit.value.code == 2

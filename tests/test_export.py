@@ -1,4 +1,4 @@
-"""ONNX files make what PyTorch makes, for any batch, with controls, and tell about themselves; the example runs."""
+"""ONNX files compute what PyTorch does, for any batch and with controls, and describe themselves; the example runs."""
 
 import json
 import shutil
@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from helpers import enlivened
 from PIL import Image
-from test_evaluate import enlivened
 
 from wherewhat import cli
 from wherewhat.editing import export as exporting
@@ -21,7 +21,7 @@ from wherewhat.nn.controls import Controls, PolarPair
 from wherewhat.run.folder import Run
 from wherewhat.viz.canvas import to_image, to_pixels
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "onnx_sliders.py"
+EXAMPLE = Path(__file__).parent.parent / "examples" / "onnx_control.py"
 MIXED = Controls(((1.0, 0.5), (-0.5, 1.5)), (0.2, -0.1), (PolarPair(0, 1, (0.1, 0.2), 0.3, 1.0, 0.5),))
 
 pytest.importorskip("onnxscript")
@@ -30,11 +30,11 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 @pytest.fixture(scope="module")
 def exported(trained, tmp_path_factory):
-    """A run with controls that mix and turn, its files, and what the verb said."""
+    """A run whose controls mix latents and have an angle, and its files."""
     folder = tmp_path_factory.mktemp("exported")
     run = enlivened(trained, folder / "run")
     run.generator.controls = run.encoder.controls = MIXED
-    run.save(64, run.generator, run.encoder, {"images": 64})
+    run.save(64, run.generator, run.encoder, {"images_seen": 64})
     run = Run.open(run.path)
     run.rename(0, "smile")
     return run, export(run, folder / "onnx")
@@ -55,7 +55,7 @@ def test_the_generator_is_the_same_for_batches_it_was_not_traced_with(exported, 
 
 
 @pytest.mark.parametrize("batch", [1, 4, 9])
-def test_the_recogniser_is_the_same_angles_included(exported, batch):
+def test_the_encoder_is_the_same_angles_included(exported, batch):
     images = torch.rand(batch, 3, 16, 16, generator=torch.Generator().manual_seed(batch)) * 2 - 1
     (codes,) = session(exported, 1).run(None, {"image": images.numpy()})
     np.testing.assert_allclose(codes, exported[0].encoder(images), atol=1e-4)
@@ -65,7 +65,7 @@ def test_the_difference_reported_is_the_largest(exported, monkeypatch, tmp_path)
     assert all(0 <= part.difference < 1e-4 for part in exported[1])
 
     class Off(torch.nn.Module):
-        """Reading, but for one number of one image."""
+        """The encoder, except for one number of one image."""
 
         def forward(self, image):
             codes = exported[0].encoder(image)
@@ -76,7 +76,7 @@ def test_the_difference_reported_is_the_largest(exported, monkeypatch, tmp_path)
     assert exporting.compare(exported[1][1].path, Off(), images) == pytest.approx(0.5, abs=1e-4)
 
 
-def test_a_file_tells_what_it_takes_and_gives(exported):
+def test_a_file_describes_its_inputs_and_outputs(exported):
     generator, encoder = session(exported, 0), session(exported, 1)
     assert [(i.name, i.shape[1:]) for i in generator.get_inputs()] == [("codes", [2])]
     assert [(o.name, o.shape[1:]) for o in generator.get_outputs()] == [("image", [3, 16, 16]), ("masks", [2, 16, 16])]
@@ -89,9 +89,9 @@ def test_a_file_tells_what_it_takes_and_gives(exported):
         assert about["image_range"].startswith("-1 to 1")
 
 
-def test_a_file_is_whole_or_not_there(exported, tmp_path, monkeypatch):
+def test_a_file_is_complete_or_not_there(exported, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: Saves())
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: Program())
     with pytest.raises(UserError, match="cannot write"):
         export(exported[0], tmp_path / "file")
     with pytest.raises(UserError, match="No space left"):
@@ -99,16 +99,16 @@ def test_a_file_is_whole_or_not_there(exported, tmp_path, monkeypatch):
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_a_file_that_is_not_the_same_is_not_written(exported, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: Saves(None))
+def test_a_file_that_differs_from_pytorch_is_not_written(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: Program(None))
     monkeypatch.setattr(exporting, "compare", lambda *_: 0.5)
     with pytest.raises(UserError, match=r"generator.onnx would differ from PyTorch by 5.0e-01"):
         export(exported[0], tmp_path / "new")
     assert list((tmp_path / "new").iterdir()) == []
 
 
-class Saves:
-    """What the exporter gives, on a full disk unless progress otherwise."""
+class Program:
+    """The exporter's result; saving it raises an error, if there is one."""
 
     def __init__(self, error=OSError(28, "No space left on device")):  # noqa: B008
         self.model, self.error = SimpleNamespace(metadata_props={}), error
@@ -119,7 +119,7 @@ class Saves:
             raise self.error
 
 
-def test_the_verb_says_how_far_it_is_from_pytorch(exported, capsys, monkeypatch, tmp_path):
+def test_the_verb_prints_the_difference_from_pytorch(exported, capsys, monkeypatch, tmp_path):
     run, parts = exported
     monkeypatch.setattr(exporting, "export", lambda run, folder: parts)
     cli.main(["export", str(run.path), "--onnx"])
@@ -132,21 +132,21 @@ def test_the_verb_says_how_far_it_is_from_pytorch(exported, capsys, monkeypatch,
     assert "--onnx" in capsys.readouterr().err
 
 
-def test_without_the_packages_it_says_what_to_install(exported, tmp_path, monkeypatch):
+def test_a_missing_package_is_named_with_the_command_that_installs_it(exported, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(UserError, match=r'onnxscript is missing: pip install "wherewhat\[export\]"'):
         export(exported[0], tmp_path / "onnx")
     assert not (tmp_path / "onnx").exists()
 
 
-def test_the_example_moves_a_slider_without_torch(exported, tmp_path):
+def test_the_example_moves_a_control_without_torch(exported, tmp_path):
     run, parts = exported
     photo = run.generator(torch.tensor([[0.3, 0.4]])).image.clamp(-1, 1)
     to_image(to_pixels(photo)[0]).save(tmp_path / "photo.png")
-    shutil.copy(EXAMPLE, tmp_path / "controls.py")
-    blind = "import sys; sys.modules['torch'] = None; sys.argv = sys.argv[1:]; exec(open(sys.argv[0]).read())"
-    words = ["controls.py", str(parts[0].path.parent), "photo.png", "smile", "out.png"]
-    subprocess.run([sys.executable, "-c", blind, *words], check=True, cwd=tmp_path, timeout=120)
+    shutil.copy(EXAMPLE, tmp_path / "example.py")
+    no_torch = "import sys; sys.modules['torch'] = None; sys.argv = sys.argv[1:]; exec(open(sys.argv[0]).read())"
+    words = ["example.py", str(parts[0].path.parent), "photo.png", "smile", "out.png"]
+    subprocess.run([sys.executable, "-c", no_torch, *words], check=True, cwd=tmp_path, timeout=120)
     with Image.open(tmp_path / "out.png") as out, Image.open(tmp_path / "photo.png") as seen:
         row, pixels = (np.array(picture).astype(np.int32) for picture in (out, seen))
     assert row.shape == (16, 8 * 16, 3)

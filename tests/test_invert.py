@@ -1,16 +1,17 @@
-"""Inversion: never worse than where it starts, exact where it can be, each photograph by itself, run untouched."""
+"""Inversion is never worse than its start, exact where it can be, does not mix photographs, and leaves the run alone."""
 
 import json
 
 import pytest
 import torch
 from conftest import small
+from helpers import enlivened
 from PIL import Image
-from test_evaluate import enlivened
 
 from wherewhat import cli
 from wherewhat.editing import invert as inverting
-from wherewhat.editing.invert import PIXELS, invert
+from wherewhat.editing.invert import PIXEL_WEIGHT, invert
+from wherewhat.families.family import build_generator
 from wherewhat.metrics.distance import Pixels
 from wherewhat.metrics.images import psnr
 from wherewhat.nn.controls import Controls, PolarPair
@@ -25,13 +26,13 @@ def run(trained, tmp_path):
 
 @pytest.fixture
 def photos(run):
-    """Three images that the generator makes, far from what the encoder says of them."""
+    """Three images that the generator makes, whose codes the encoder does not find."""
     z = torch.tensor([[0.5, -1.0], [1.5, 0.8], [-1.2, 0.3]])
     return run.generator(z).image.clamp(-1, 1)
 
 
-class Says(torch.nn.Module):
-    """A encoder that says the same whatever it is shown."""
+class ConstantEncoder(torch.nn.Module):
+    """An encoder that gives the same codes for all images."""
 
     def __init__(self, codes):
         super().__init__()
@@ -42,10 +43,10 @@ class Says(torch.nn.Module):
 
 
 def error(images, photos):
-    return (1 + PIXELS) * (images - photos).square().mean((1, 2, 3))  # the distance is pixels too
+    return (1 + PIXEL_WEIGHT) * (images - photos).square().mean((1, 2, 3))  # the distance is pixels too
 
 
-def test_without_descent_it_is_what_the_recogniser_says(run, photos):
+def test_without_descent_the_codes_are_the_encoders(run, photos):
     found = invert(run, photos, steps=0, distance=Pixels())
     torch.testing.assert_close(found.codes, run.encoder(photos))
     torch.testing.assert_close(found.image, run.generator(found.codes).image.clamp(-1, 1))
@@ -56,27 +57,27 @@ def test_without_descent_it_is_what_the_recogniser_says(run, photos):
 
 
 def test_an_image_of_the_generator_is_found_again(run, photos):
-    found = invert(run, photos, steps=200, rate=0.1, distance=Pixels())
+    found = invert(run, photos, steps=200, lr=0.1, distance=Pixels())
     assert (found.before.psnr < 30).all()
     assert (found.after.psnr > 35).all()
     assert (found.after.ssim > found.before.ssim).all()
 
 
-@pytest.mark.parametrize("rate", [0.1, 1000.0])
-def test_it_is_never_worse_than_the_recogniser_however_wild_the_steps(run, photos, rate):
-    found = invert(run, photos, steps=4, rate=rate, distance=Pixels())
+@pytest.mark.parametrize("lr", [0.1, 1000.0])
+def test_it_is_never_worse_than_the_encoder_however_large_the_steps(run, photos, lr):
+    found = invert(run, photos, steps=4, lr=lr, distance=Pixels())
     assert (error(found.image, photos) <= error(found.start, photos) + 1e-6).all()
     again = found.generator(found.codes, found.noise).image.clamp(-1, 1)
     torch.testing.assert_close(again, found.image)
 
 
-def test_each_photograph_is_found_by_itself(run, photos):
+def test_the_codes_of_a_photograph_do_not_depend_on_the_others(run, photos):
     together = invert(run, photos, steps=10, distance=Pixels())
     alone = invert(run, photos[1:2], steps=10, distance=Pixels())
     torch.testing.assert_close(together.codes[1:2], alone.codes, atol=1e-4, rtol=0)
 
 
-def test_tuning_moves_a_copy_and_brings_photographs_nearer_that_it_cannot_make(run, photos):
+def test_tuning_changes_a_copy_and_improves_photographs_that_the_generator_cannot_make(run, photos):
     strange = photos.flip(3)
     weights = {name: w.clone() for name, w in run.generator.state_dict().items()}
     plain = invert(run, strange, steps=20, distance=Pixels())
@@ -88,19 +89,19 @@ def test_tuning_moves_a_copy_and_brings_photographs_nearer_that_it_cannot_make(r
     assert not any(p.requires_grad for p in tuned.generator.parameters())
 
 
-def test_tuning_that_only_harms_gives_the_generator_as_it_was(run, photos, monkeypatch):
-    monkeypatch.setattr(inverting, "TUNING", 100.0)
+def test_tuning_that_only_harms_returns_the_generator_unchanged(run, photos, monkeypatch):
+    monkeypatch.setattr(inverting, "TUNING_LR", 100.0)
     found = invert(run, photos, steps=0, tune=3, distance=Pixels())
     torch.testing.assert_close(found.image, found.start)
 
 
-def test_an_angle_is_found_across_its_seam(run):
+def test_an_angle_is_found_across_its_ends(run):
     pair = Controls.plain(2, (PolarPair(0, 1, (0.0, 0.0), 0.0, 1.0, 0.5),))
     run.generator.controls = run.encoder.controls = pair
     photo = run.generator(torch.tensor([[1.9, 0.5]])).image.clamp(-1, 1)
-    run.encoder = Says(torch.tensor([[-1.9, 0.5]]))
+    run.encoder = ConstantEncoder(torch.tensor([[-1.9, 0.5]]))
     found = invert(run, photo, steps=100, distance=Pixels())
-    assert found.codes[0, 0] > 1.5  # not the long way round: descent on the angle itself would be stuck at −2
+    assert found.codes[0, 0] > 1.5  # descent on the angle itself would be stuck at −2
     assert found.after.psnr > 40
 
 
@@ -112,7 +113,7 @@ def test_noise_is_found_too(tmp_path):
         stage.noise_strength.fill_(0.5)
     noise = generator.draw_noise(2, torch.Generator().manual_seed(1))
     photos = generator(torch.zeros(2, 4), noise).image.clamp(-1, 1)
-    run.generator, run.encoder = generator, Says(torch.zeros(2, 4))
+    run.generator, run.encoder = generator, ConstantEncoder(torch.zeros(2, 4))
     found = invert(run, photos, steps=60, distance=Pixels())
     assert len(found.noise) == len(noise) > 0
     kept = invert(run, photos, steps=3, distance=Pixels(), with_noise=False)
@@ -120,7 +121,7 @@ def test_noise_is_found_too(tmp_path):
     assert (found.after.psnr > found.before.psnr + 1).all()
 
 
-def test_the_verb_tells_scores_before_and_after_and_draws(run, photos, tmp_path, capsys):
+def test_the_verb_prints_scores_before_and_after_and_draws(run, photos, tmp_path, capsys):
     files = []
     for i, pixels in enumerate(to_pixels(photos)):
         files.append(str(tmp_path / f"{i}.png"))

@@ -1,4 +1,4 @@
-"""A synthesised data set is what its codes say, the same for the same seed, readable as any, never half there."""
+"""A synthesised data set follows its codes, is the same for the same seed, opens like any other, and is never incomplete."""
 
 import csv
 import json
@@ -7,14 +7,15 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from helpers import enlivened
 from PIL import Image
-from test_evaluate import enlivened
 
 from wherewhat import cli
-from wherewhat.data.files import open_files
+from wherewhat.data.folder import open_files
 from wherewhat.editing import synthesize as making
 from wherewhat.editing.synthesize import Plan, synthesize
 from wherewhat.errors import UserError
+from wherewhat.nn.ops import to_float
 from wherewhat.run.folder import Run
 from wherewhat.viz.canvas import to_pixels
 
@@ -47,7 +48,7 @@ def contents(folder):
     }
 
 
-def test_each_image_is_made_from_the_codes_in_its_row_and_each_mask_is_its_dimensions(run, tmp_path, monkeypatch):
+def test_each_image_is_made_from_the_codes_in_its_row_and_each_mask_is_of_its_control(run, tmp_path, monkeypatch):
     monkeypatch.setattr(making, "BATCH", 4)  # ten images are two batches and a half
     folder = synthesize(run, Plan((1, 0), 10), tmp_path / "made")
     table = rows(folder / "table.csv")
@@ -57,7 +58,7 @@ def test_each_image_is_made_from_the_codes_in_its_row_and_each_mask_is_its_dimen
         made = run.generator(torch.tensor([[float(row["z0"]), float(row["hair's height"])]]))
         assert abs(image(folder / row["file"]) - to_pixels(made.image)[0]).max() <= 1
         masks = made.masks_at(16, 16)[0].numpy() * 255
-        for latent, name in enumerate(("z0", "hair-s-height")):
+        for control, name in enumerate(("z0", "hair-s-height")):
             mask = image(folder / "masks" / name / row["file"].removeprefix("images/"))
             assert mask.shape == (16, 16)
             assert abs(mask - masks[latent]).max() <= 1
@@ -97,10 +98,10 @@ def test_what_is_not_varied_is_drawn_or_held(run):
     np.testing.assert_allclose(Plan((1,), 50, spread=0.5).codes(run), drawn / 2)
 
 
-def test_the_card_says_how_to_make_it_again(run, tmp_path):
+def test_the_card_says_how_to_make_the_data_set_again(run, tmp_path):
     folder = synthesize(run, Plan((1,), 3, seed=5, spread=0.5, base=np.zeros(2, np.float32)), tmp_path / "made")
     card = json.loads((folder / "card.json").read_text())
-    progress = {
+    expected = {
         "run": str(run.path),
         "seed": 5,
         "count": 3,
@@ -108,7 +109,7 @@ def test_the_card_says_how_to_make_it_again(run, tmp_path):
         "varied": {"hair's height": 1},
         "others": [0, 0],
     }
-    assert progress.items() <= card.items()
+    assert expected.items() <= card.items()
     assert card["commit"] == run.about["commit"]
 
 
@@ -121,7 +122,7 @@ def test_parquet_holds_the_same_table(run, tmp_path):
     )
 
 
-def test_dimensions_of_one_name_have_each_a_column_and_a_folder(run, tmp_path):
+def test_controls_of_one_name_have_a_column_and_a_folder_each(run, tmp_path):
     run.rename(0, "Hair's  height")
     folder = synthesize(run, Plan((0, 1), 2), tmp_path / "made")
     assert {p.name for p in (folder / "masks").iterdir()} == {"hair-s-height-z0", "hair-s-height-z1"}
@@ -132,7 +133,7 @@ def test_a_folder_that_is_not_empty_is_refused_and_left_as_it_is(run, tmp_path):
     (tmp_path / "made").mkdir()
     synthesize(run, Plan((1,), 1), tmp_path / "made")
     before = contents(tmp_path / "made")
-    with pytest.raises(UserError, match="made is there already"):
+    with pytest.raises(UserError, match="made already exists"):
         synthesize(run, Plan((1,), 2), tmp_path / "made")
     assert contents(tmp_path / "made") == before
 
@@ -140,24 +141,24 @@ def test_a_folder_that_is_not_empty_is_refused_and_left_as_it_is(run, tmp_path):
 @pytest.mark.parametrize(
     ("error", "raised"), [(OSError(28, "No space left on device"), UserError), (KeyboardInterrupt(), KeyboardInterrupt)]
 )
-def test_what_is_not_finished_is_not_there(run, tmp_path, monkeypatch, error, raised):
+def test_a_data_set_that_is_not_finished_is_not_there(run, tmp_path, monkeypatch, error, raised):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(making, "tabulate", fail)
+    monkeypatch.setattr(making, "write_tables", fail)
     with pytest.raises(raised):
         synthesize(run, Plan((1,), 2), tmp_path / "new" / "made")
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_the_verb_finds_names_and_holds_a_picture(run, tmp_path, capsys):
+def test_the_verb_finds_names_and_holds_the_codes_of_a_picture(run, tmp_path, capsys):
     synthesize(run, Plan((1,), 1), tmp_path / "made")
     photo = tmp_path / "made" / "images" / "000000.png"
     words = ["synthesize", str(run.path), "--vary", "hair's height", "--n", "5", "--device", "cpu"]
     cli.main([*words, "--hold", str(photo)])
     folder = run.path / "synthetic"
     assert capsys.readouterr().out.strip() == str(folder)
-    pixels = torch.from_numpy(image(photo)).permute(2, 0, 1)[None].float() / 127.5 - 1
+    pixels = to_float(torch.from_numpy(image(photo).astype(np.uint8)).permute(2, 0, 1)[None])
     held = json.loads((folder / "card.json").read_text())["others"]
     assert held == pytest.approx(run.encoder(pixels)[0].tolist(), abs=1e-4)
     for wrong in (["--n", "0"], ["--spread", "0"], ["--seed", "-1"], []):

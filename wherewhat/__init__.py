@@ -13,7 +13,7 @@ from typing import Any
 _PLACES = {
     "open_run": ("wherewhat.run.folder", "open_run"),
     "traverse": ("wherewhat.viz.notebook", "traverse"),
-    "open_photos": ("wherewhat.editing.edit", "open_photos"),
+    "open_photos": ("wherewhat.editing.invert", "open_photos"),
     "invert": ("wherewhat.editing.invert", "invert"),
     "tpl": ("wherewhat.metrics.tpl", "tpl"),
     "load_distance": ("wherewhat.metrics.distance", "load_distance"),

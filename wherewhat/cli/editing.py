@@ -1,4 +1,4 @@
-"""Verbs that edit photographs, make data sets and export.  torch is imported inside them, so that --help is quick."""
+"""Verbs that edit photographs, make data sets and export.  torch is imported inside them, so that --help is fast."""
 
 import json
 import math
@@ -13,6 +13,8 @@ from wherewhat.cli.tables import show_inversions
 from wherewhat.errors import UserError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from wherewhat.editing.invert import Inversion
     from wherewhat.run.folder import Run
 
@@ -31,19 +33,20 @@ def invert(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Find the codes that make photographs: the encoder first, then descent on codes and noise.
+    """Find the codes of photographs: the encoder first, then descent on codes and noise.
 
     Args:
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
         photos: pictures of any size; they are cropped and shrunk as the run's data were
-        steps: of descent for each photograph; 0: what the encoder says
+        steps: of descent for each photograph; 0 keeps the encoder's codes
         tune: steps of descent on a copy of the generator, for all photographs together; 100 are many
         out: the picture (.png) of photographs and what was found; inverted.png among the run's pictures if not given
-        distance: what is descended beside pixels: alex, vgg, pixels, or the path of LPIPS weights
+        distance: what is minimised beside the difference of pixels: alex, vgg, pixels, or the path of LPIPS weights
         device: where to compute
         as_json: codes and scores as JSON on standard output
     """
-    from wherewhat.editing.edit import compared, open_photos
+    from wherewhat.editing.edit import comparison_sheet
+    from wherewhat.editing.invert import open_photos
     from wherewhat.viz.canvas import check_kind, save_still
 
     opened = opened_run(run)
@@ -53,8 +56,8 @@ def invert(
     rows = _score_rows(photos, found, distance)
     columns = [("photograph", open_photos(opened, photos)), ("encoder", found.start)]
     columns += [("after descent", found.image)] if steps or tune else []
-    words = [[f"{name} {row['before'][name]:.3f} → {row['after'][name]:.3f}" for name in row["after"]] for row in rows]
-    save_still(compared([p.name for p in photos], columns, words), path)
+    lines = [[f"{name} {row['before'][name]:.3f} → {row['after'][name]:.3f}" for name in row["after"]] for row in rows]
+    save_still(comparison_sheet([p.name for p in photos], columns, lines), path)
     if as_json:
         print(json.dumps(rows))
         return
@@ -76,55 +79,51 @@ def edit(
     distance: str = "alex",
     device: Device = "auto",
 ) -> None:
-    """Edit photographs: move controls, put them somewhere, or take them over from another picture.
+    """Edit photographs: move controls, set them, or take them from another picture.
 
     Args:
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
         photos: pictures of any size; they are cropped and shrunk as the run's data were
-        set: smile=+2 and smile=-1 move a control, smile=2 and smile==-1 put it there; may be repeated
-        from_: other.png:hair takes a control over, other.png:hair,glasses several; may be repeated
+        set: smile=+2 and smile=-1 move a control by a value, smile=2 and smile==-1 set it to one; may be repeated
+        from_: other.png:hair takes a control from another picture, other.png:hair,glasses several; may be repeated
         onto_photo: add what the edit changes to the photograph itself, which keeps what the generator cannot draw
         out: the picture (.png) of photographs, reconstructions and edits; edited.png among the run's pictures if not
             given
         save: a folder for the edits alone, each under its photograph's name (with --onto-photo at its resolution)
-        steps: of descent on codes before the edit; 0: what the encoder says, without LPIPS weights
+        steps: of descent on codes before the edit; 0 keeps the encoder's codes, and needs no LPIPS weights
         tune: steps of descent on a copy of the generator, for all photographs together; 100 are many
-        distance: what is descended beside pixels: alex, vgg, pixels, or the path of LPIPS weights
+        distance: what is minimised beside the difference of pixels: alex, vgg, pixels, or the path of LPIPS weights
         device: where to compute
     """
     from wherewhat.editing import edit as edits
-    from wherewhat.run import names
-    from wherewhat.viz.canvas import check_kind, save_still, to_image, to_pixels
+    from wherewhat.editing.invert import open_photos
+    from wherewhat.viz.canvas import check_kind, save_still
 
     opened = opened_run(run)
     path = out or opened.picture("edited.png")
     check_kind(path)
-    changes = [edits.read_change(opened, words) for words in set]
-    sources = [edits.read_source(opened, words) for words in from_]
+    changes = [edits.read_change(opened, text) for text in set]
+    sources = [edits.read_source(opened, text) for text in from_]
     if not changes and not sources:
         raise UserError("there is nothing to edit: give --set NAME=+2, or --from PICTURE:NAME")
     if save and len({photo.stem for photo in photos}) < len(photos):
-        raise UserError("--save keeps each photograph's name, and two of these have the same: give them in two calls")
-    distance = distance if steps or tune else "pixels"  # nothing is compared
+        raise UserError("--save keeps each photograph's name, and two of these have the same: edit them in two calls")
+    distance = distance if steps or tune else "pixels"  # scores are not shown, so LPIPS weights need not be there
     found = _inverted(opened, photos, steps, tune, distance, device)
     codes = found.codes
-    for picture, latents in sources:
-        codes = edits.taken(codes, _inverted(opened, [picture], steps, 0, distance, device).codes[0], latents)
-    codes = edits.changed(codes, changes, edits.turning(found.generator))
+    for picture, controls in sources:
+        source = _inverted(opened, [picture], steps, 0, distance, device).codes[0]
+        codes = edits.take_controls(codes, source, controls)
+    codes = edits.apply_changes(codes, changes, edits.angles_of(found.generator))
     edited = found.generator(codes, found.noise).image.clamp(-1, 1)
-    columns = [("photograph", edits.open_photos(opened, photos)), ("reconstruction", found.image), ("edit", edited)]
+    columns = [("photograph", open_photos(opened, photos)), ("reconstruction", found.image), ("edit", edited)]
     if onto_photo:
-        columns.append(("on the photograph", edits.onto(columns[0][1], found.image.cpu(), edited.cpu())))
-    known = names.shown(opened)
-    moved = sorted({c.control for c in changes} | {latent for _, latents in sources for latent in latents})
-    words = [[f"{known[k]}: {found.codes[i, k]:+.2f} → {codes[i, k]:+.2f}" for k in moved] for i in range(len(photos))]
-    print(save_still(edits.compared([p.name for p in photos], columns, words), path))
-    for i, photo in enumerate(photos if save else ()):
-        assert save is not None
-        alone = edited[i : i + 1].cpu()
-        if onto_photo:
-            alone = edits.onto(edits.open_large(opened, photo), found.image[i : i + 1].cpu(), alone)
-        print(save_still(to_image(to_pixels(alone)[0]), save / f"{photo.stem}.png"))
+        columns.append(("on the photograph", edits.add_change(columns[0][1], found.image.cpu(), edited.cpu())))
+    changed = {change.control for change in changes} | {k for _, controls in sources for k in controls}
+    lines = _code_lines(opened, sorted(changed), found.codes, codes)
+    print(save_still(edits.comparison_sheet([p.name for p in photos], columns, lines), path))
+    if save:
+        _save_edits(opened, photos, found.image.cpu(), edited.cpu(), save, onto_photo)
 
 
 def transfer(
@@ -138,35 +137,35 @@ def transfer(
     distance: str = "alex",
     device: Device = "auto",
 ) -> None:
-    """Draw photographs with the attributes of others: a row a photograph, a column a source.
+    """Draw photographs with the attributes of others: a row for each photograph, a column for each source.
 
     Args:
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
         photos: pictures of any size; they are cropped and shrunk as the run's data were
-        from_: pictures whose attributes are taken over
-        controls: the controls taken over, by number or name, with commas between
+        from_: pictures whose attributes are taken
+        controls: the controls that are taken, by number or name, separated by commas
         out: the picture (.png); transfer.png among the run's pictures if not given
-        steps: of descent on codes first; 0: what the encoder says, without LPIPS weights
-        distance: what is descended beside pixels: alex, vgg, pixels, or the path of LPIPS weights
+        steps: of descent on codes first; 0 keeps the encoder's codes, and needs no LPIPS weights
+        distance: what is minimised beside the difference of pixels: alex, vgg, pixels, or the path of LPIPS weights
         device: where to compute
     """
-    import torch
-
-    from wherewhat.editing import edit as edits
-    from wherewhat.run import names
+    from wherewhat.editing.edit import find_controls
+    from wherewhat.editing.invert import open_photos
+    from wherewhat.editing.transfer import transfer as make
+    from wherewhat.editing.transfer import transfer_grid
+    from wherewhat.run.names import shown
     from wherewhat.viz.canvas import check_kind, save_still
 
     opened = opened_run(run)
     path = out or opened.picture("transfer.png")
     check_kind(path)
-    latents = edits.find_controls(opened, controls)
-    distance = distance if steps else "pixels"  # nothing is compared
+    chosen = find_controls(opened, controls)
+    distance = distance if steps else "pixels"  # as in edit
     found, sources = (_inverted(opened, pictures, steps, 0, distance, device) for pictures in (photos, from_))
-    made = [found.generator(edits.taken(found.codes, codes, latents), found.noise).image for codes in sources.codes]
-    known = names.shown(opened)
-    title = f"{', '.join(known[k] for k in latents)}: as in the picture above"
-    left, top = (edits.open_photos(opened, pictures) for pictures in (photos, from_))
-    print(save_still(edits.transfer_grid(left, top, torch.stack(made, 1), title), path))
+    known = shown(opened)
+    title = f"{', '.join(known[k] for k in chosen)}: as in the picture above"
+    left, top = (open_photos(opened, pictures) for pictures in (photos, from_))
+    print(save_still(transfer_grid(left, top, make(found, sources.codes, chosen), title), path))
 
 
 def synthesize(
@@ -184,11 +183,11 @@ def synthesize(
 
     Args:
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
-        vary: the controls that are labelled, by number or name, with commas between
+        vary: the controls that are labelled, by number or name, separated by commas
         n: number of images
         out: a new folder; the folder synthetic of the run if not given
-        hold: a picture as which all other controls stay; they are drawn too if not given
-        spread: codes are drawn from the prior and multiplied by this; less is tamer
+        hold: a picture whose codes all other controls keep; they are drawn too if not given
+        spread: codes are drawn from the prior and multiplied by this; less makes images more ordinary
         seed: of everything drawn
         device: where to compute
     """
@@ -209,18 +208,18 @@ def synthesize(
 
 
 def export(run: RunPath, /, onnx: bool = False, out: Folder = None) -> None:
-    """Write generator and encoder for use without PyTorch, compared with it before they count as written.
+    """Write generator and encoder for use without PyTorch, after comparing them with it.
 
     Args:
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
         onnx: as ONNX files, for batches of any size
-        out: where to; the folder onnx of the run if not given
+        out: the folder for the files; the folder onnx of the run if not given
     """
     from wherewhat.editing.export import BATCHES, OPSET
     from wherewhat.editing.export import export as write
 
     if not onnx:
-        raise UserError("say as what: there is --onnx")
+        raise UserError("name the format: --onnx")
     opened = opened_run(run)
     sizes = ", ".join(map(str, BATCHES))
     for path, difference in write(opened, out or opened.path / "onnx"):
@@ -228,9 +227,9 @@ def export(run: RunPath, /, onnx: bool = False, out: Folder = None) -> None:
 
 
 def _inverted(run: "Run", photos: Sequence[Path], steps: int, tune: int, distance: str, device: str) -> "Inversion":
-    """The photographs' codes."""
-    from wherewhat.editing.edit import open_photos
+    """The codes of photographs."""
     from wherewhat.editing.invert import invert as find
+    from wherewhat.editing.invert import open_photos
     from wherewhat.machine import pick_device
     from wherewhat.metrics.distance import load_distance
 
@@ -238,21 +237,41 @@ def _inverted(run: "Run", photos: Sequence[Path], steps: int, tune: int, distanc
     where = pick_device(device)
     perceptual = load_distance(distance, where)
     with ProgressBar(False) as progress:
-        return find(
-            run, open_photos(run, photos), steps, tune=tune, distance=perceptual, device=where, progress=progress
-        )
+        images = open_photos(run, photos)
+        return find(run, images, steps, tune=tune, distance=perceptual, device=where, progress=progress)
 
 
 def _score_rows(photos: Sequence[Path], found: "Inversion", distance: str) -> list[dict[str, Any]]:
-    """A row a photograph: its codes, and scores before and after descent."""
-    label = "pixels" if distance == "pixels" else "LPIPS"
-    progress = [dict(zip(("PSNR", "SSIM", label), (s.tolist() for s in scores), strict=True))
-            for scores in (found.before, found.after)]  # fmt: skip
+    """For each photograph its codes, and its scores before and after descent."""
+    names = "PSNR", "SSIM", "pixels" if distance == "pixels" else "LPIPS"
     return [
         {
             "photo": str(photo),
             "codes": found.codes[i].tolist(),
-            **{when: {k: v[i] for k, v in t.items()} for when, t in zip(("before", "after"), progress, strict=True)},
+            "before": {name: score[i].item() for name, score in zip(names, found.before, strict=True)},
+            "after": {name: score[i].item() for name, score in zip(names, found.after, strict=True)},
         }
         for i, photo in enumerate(photos)
     ]
+
+
+def _code_lines(run: "Run", controls: Sequence[int], before: "Tensor", after: "Tensor") -> list[list[str]]:
+    """For each photograph, how these controls were changed."""
+    from wherewhat.run.names import shown
+
+    names = shown(run)
+    return [
+        [f"{names[k]}: {old[k]:+.2f} → {new[k]:+.2f}" for k in controls] for old, new in zip(before, after, strict=True)
+    ]
+
+
+def _save_edits(
+    run: "Run", photos: Sequence[Path], before: "Tensor", after: "Tensor", folder: Path, onto_photo: bool
+) -> None:
+    """Each edit as a file of its own, under its photograph's name."""
+    from wherewhat.editing.edit import add_change, open_full_size
+    from wherewhat.viz.canvas import save_still, to_image, to_pixels
+
+    for photo, old, new in zip(photos, before[:, None], after[:, None], strict=True):
+        alone = add_change(open_full_size(run, photo), old, new) if onto_photo else new
+        print(save_still(to_image(to_pixels(alone)[0]), folder / f"{photo.stem}.png"))

@@ -1,11 +1,10 @@
-"""Edits of codes, and pictures of what they do.  b photographs, s sources, z codes, c channels, h w space."""
+"""Edits of codes, and photographs with an edit applied.  b photographs, z codes, c channels, h w space."""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
@@ -14,136 +13,108 @@ from torch.nn import functional
 
 from wherewhat.data.pictures import Form, decode, open_picture
 from wherewhat.errors import UserError
-from wherewhat.nn import controls
+from wherewhat.nn.controls import ANGLE_RANGE
 from wherewhat.nn.generator import Generator
+from wherewhat.nn.ops import to_float
 from wherewhat.run.folder import Run
 from wherewhat.run.names import find_control
 from wherewhat.viz import canvas
-from wherewhat.viz.canvas import GAP, Canvas
-from wherewhat.viz.traversals import LABEL
+from wherewhat.viz.canvas import GAP, LABEL_WIDTH, Canvas
 
 
 class Change(NamedTuple):
-    """One code put somewhere, or moved."""
+    """A change of one control."""
 
     control: int
     value: float
-    moves: bool
-    """add the value to the code; else the value takes its place"""
+    relative: bool
+    """whether the value is added to the code; else it replaces the code"""
 
 
-def read_change(run: Run, words: str) -> Change:
-    """smile=+2 and smile=-1 move a control; smile=2 and smile==-1 put it there.  Raises UserError."""
-    name, equals, number = words.partition("=")
-    if not equals or not re.fullmatch(r"=?[+-]?(\d+\.?\d*|\.\d+)", number.strip()):
+def read_change(run: Run, text: str) -> Change:
+    """smile=+2 and smile=-1 move a control by a value; smile=2 and smile==-1 set it to one.  Raises UserError."""
+    name, _, number = (part.strip() for part in text.partition("="))
+    if not re.fullmatch(r"=?[+-]?(\d+\.?\d*|\.\d+)", number):
         raise UserError(
-            f"--set {words}: write NAME=+2 or NAME=-1 to move a control, NAME=2 or NAME==-1 to put it there"
+            f"--set {text}: write NAME=+2 or NAME=-1 to move a control by a value, NAME=2 or NAME==-1 to set it to one"
         )
-    number = number.strip()
     return Change(find_control(run, name), float(number.removeprefix("=")), number[0] in "+-")
 
 
-def read_source(run: Run, words: str) -> tuple[Path, list[int]]:
+def read_source(run: Run, text: str) -> tuple[Path, list[int]]:
     """The picture and the controls of other.png:hair or other.png:hair,glasses.  Raises UserError."""
-    picture, colon, names = words.rpartition(":")
-    if not colon or not picture or not names:
-        raise UserError(f"--from {words}: write PICTURE:NAME, or PICTURE:NAME,NAME for several controls")
+    picture, _, names = text.rpartition(":")
+    if not picture or not names:
+        raise UserError(f"--from {text}: write PICTURE:NAME, or PICTURE:NAME,NAME for several controls")
     return Path(picture).expanduser(), find_controls(run, names)
 
 
-def find_controls(run: Run, words: str) -> list[int]:
-    """Dimensions by their numbers or names, with commas between.  Raises UserError."""
-    return [find_control(run, name) for name in words.split(",")]
+def find_controls(run: Run, text: str) -> list[int]:
+    """Controls by their numbers or names, separated by commas.  Raises UserError."""
+    return [find_control(run, name) for name in text.split(",")]
 
 
-def changed(codes: Float[Tensor, "b z"], changes: Sequence[Change], angles: Sequence[int] = ()) -> Float[Tensor, "b z"]:
-    """A copy with these changes made in order.  Angles go round: beyond +2 they come back at −2."""
-    codes = codes.clone()
-    for latent, value, moves in changes:
-        moved = codes[:, latent] + value if moves else torch.full_like(codes[:, latent], value)
-        if latent in angles:
-            moved = torch.remainder(moved + controls.ANGLE_RANGE, 2 * controls.ANGLE_RANGE) - controls.ANGLE_RANGE
-        codes[:, latent] = moved
-    return codes
-
-
-def taken(codes: Float[Tensor, "b z"], source: Float[Tensor, " z"], latents: Sequence[int]) -> Float[Tensor, "b z"]:
-    """A copy with these controls as another image has them."""
-    codes = codes.clone()
-    codes[:, list(latents)] = source[list(latents)]
-    return codes
-
-
-def turning(generator: Generator) -> tuple[int, ...]:
-    """Dimensions that are angles."""
+def angles_of(generator: Generator) -> tuple[int, ...]:
+    """The controls that are angles."""
     return generator.controls.angles if generator.controls else ()
 
 
-def onto(
+def apply_changes(
+    codes: Float[Tensor, "b z"], changes: Sequence[Change], angles: Sequence[int] = ()
+) -> Float[Tensor, "b z"]:
+    """A copy of the codes with these changes made in order.  Angles wrap around: beyond +2 they continue from −2."""
+    codes = codes.clone()
+    for control, value, relative in changes:
+        new = codes[:, control] + value if relative else torch.full_like(codes[:, control], value)
+        if control in angles:
+            new = torch.remainder(new + ANGLE_RANGE, 2 * ANGLE_RANGE) - ANGLE_RANGE
+        codes[:, control] = new
+    return codes
+
+
+def take_controls(
+    codes: Float[Tensor, "b z"], source: Float[Tensor, " z"], controls: Sequence[int]
+) -> Float[Tensor, "b z"]:
+    """A copy of the codes with these controls as another image has them."""
+    codes = codes.clone()
+    codes[:, list(controls)] = source[list(controls)]
+    return codes
+
+
+def add_change(
     photos: Float[Tensor, "b c h w"], before: Float[Tensor, "b c h2 w2"], after: Float[Tensor, "b c h2 w2"]
 ) -> Float[Tensor, "b c h w"]:
-    """The photographs, of any size, with only what the edit changes added to them: what the generator cannot draw stays
-    as it was photographed."""
+    """photographs + (after − before), clipped to [−1, 1]: what the generator cannot draw stays as it was photographed.
+    The change is enlarged to the size of the photographs."""
     change = functional.interpolate(after - before, photos.shape[2:], mode="bicubic", align_corners=False)
     return (photos + change).clamp(-1, 1)
 
 
-# ------------------------------------------------------------------------------------------------------------ pictures
-
-
-def open_photos(run: Run, paths: Sequence[Path]) -> Float[Tensor, "b c h w"]:
-    """Photographs as the run's data are prepared, in [−1, 1].  Raises UserError."""
-    if not paths:
-        raise UserError("name the photographs")
-    data = run.config.data
-    pixels = [open_picture(path, *run.config.size, data.channels, data.fit) for path in paths]
-    return torch.from_numpy(np.stack(pixels)).float() / 127.5 - 1
-
-
-def open_large(run: Run, path: Path) -> Float[Tensor, "1 c h w"]:
-    """The part of a photograph that the run sees, at the photograph's own resolution, in [−1, 1]."""
+def open_full_size(run: Run, path: Path) -> Float[Tensor, "1 c h w"]:
+    """The part of a photograph that the run sees, at the photograph's own resolution, in [−1, 1].  Raises UserError."""
     data, (h, w) = run.config.data, run.config.size
     with path.open("rb") as file:
-        size = decode(file, Form(2**15, 2**15, data.channels, data.fit)).size  # such a form decodes all of a JPEG
+        size = decode(file, Form(2**15, 2**15, data.channels, data.fit)).size  # with so large a form, all of a JPEG
     shrink = max(float(Form(h, w, data.channels, data.fit).shrink(*size)), 1.0)
     pixels = open_picture(path, int(h * shrink), int(w * shrink), data.channels, data.fit)
-    return torch.from_numpy(pixels[None]).float() / 127.5 - 1
+    return to_float(torch.from_numpy(pixels[None]))
 
 
-def compared(
-    names: Sequence[str], columns: Sequence[tuple[str, Float[Tensor, "b c h w"]]], words: Sequence[Sequence[str]] = ()
+def comparison_sheet(
+    names: Sequence[str], columns: Sequence[tuple[str, Float[Tensor, "b c h w"]]], lines: Sequence[Sequence[str]]
 ) -> Image.Image:
-    """A row a photograph, its name and words (a list of lines each) beside it; a titled column a stage of the work."""
+    """One row for each photograph, with its name and its lines of text; one titled column for each list of images."""
     tiles = [canvas.to_tiles(images) for _, images in columns]
     h, w = tiles[0].shape[1:3]
-    row = max(h, 22 + 17 * max((len(lines) for lines in words), default=0)) + GAP
-    sheet = Canvas(LABEL + len(columns) * (w + GAP), 24 + len(names) * row)
+    row = max(h, 22 + 17 * max(map(len, lines))) + GAP
+    sheet = Canvas(LABEL_WIDTH + len(columns) * (w + GAP), 24 + len(names) * row)
     for k, (title, _) in enumerate(columns):
-        sheet.fitted(LABEL + k * (w + GAP), 5, title, w, 12)
+        sheet.fitted(LABEL_WIDTH + k * (w + GAP), 5, title, w, 12)
     for i, name in enumerate(names):
         y = 24 + i * row
-        sheet.fitted(8, y + 2, name, LABEL - 16, 14, bold=True)
-        for j, line in enumerate(words[i] if words else ()):
-            sheet.fitted(8, y + 22 + 17 * j, line, LABEL - 16, 12)
+        sheet.fitted(8, y + 2, name, LABEL_WIDTH - 16, 14, bold=True)
+        for j, line in enumerate(lines[i]):
+            sheet.fitted(8, y + 22 + 17 * j, line, LABEL_WIDTH - 16, 12)
         for k, tile in enumerate(tiles):
-            sheet.tile(LABEL + k * (w + GAP), y, tile[i])
-    return sheet.image
-
-
-def transfer_grid(
-    photos: Float[Tensor, "b c h w"], sources: Float[Tensor, "s c h w"], grid: Float[Tensor, "b s c h w"], title: str
-) -> Image.Image:
-    """Photographs down the left, attribute sources along the top, and each photograph with each source's attributes."""
-    left, top = canvas.to_tiles(photos), canvas.to_tiles(sources)
-    h, w = left.shape[1:3]
-    cell, head = w + GAP, 26
-    sheet = Canvas(3 * GAP + (len(top) + 1) * cell, head + 2 * GAP + (len(left) + 1) * (h + GAP))
-    sheet.fitted(GAP, 5, title, sheet.image.width - 2 * GAP, 13)
-    for k, tile in enumerate(top):
-        sheet.tile(3 * GAP + (k + 1) * cell, head, tile)
-    for i, tile in enumerate(left):
-        y = head + 2 * GAP + (i + 1) * (h + GAP)
-        sheet.tile(GAP, y, tile)
-        for k, made in enumerate(canvas.to_tiles(grid[i])):
-            sheet.tile(3 * GAP + (k + 1) * cell, y, made)
+            sheet.tile(LABEL_WIDTH + k * (w + GAP), y, tile[i])
     return sheet.image

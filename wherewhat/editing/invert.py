@@ -3,25 +3,34 @@ generator around the codes found (pivotal tuning, Roich et al. 2021).  b images,
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wherewhat.data.pictures import open_picture
+from wherewhat.errors import UserError
 from wherewhat.metrics.distance import Distance, load_distance
 from wherewhat.metrics.images import psnr, ssim
 from wherewhat.nn.generator import Generator
+from wherewhat.nn.ops import to_float
+from wherewhat.progress import Progress, silent
 from wherewhat.run.folder import Run
 
-PIXELS = 5.0
+PIXEL_WEIGHT = 5.0
 """weight of the mean squared difference of pixels beside the perceptual distance"""
-SPREAD = 0.001
-"""weight of the mean squared latent and noise: what an image does not ask for stays near the middle"""
-TUNING = 0.0005
-"""the first step's size of a generator that is tuned"""
+PRIOR_WEIGHT = 0.001
+"""weight of the mean squared latent and noise: what the image does not determine stays near 0"""
+TUNING_LR = 0.0005
+"""learning rate of the first step when the generator is tuned"""
+
+Errors = Callable[[Tensor], Float[Tensor, " b"]]
+"""images made → how much each differs from its photograph"""
 
 
 class Scores(NamedTuple):
@@ -30,7 +39,7 @@ class Scores(NamedTuple):
     psnr: Float[Tensor, " b"]
     """dB; more is better"""
     ssim: Float[Tensor, " b"]
-    """1 is equal"""
+    """1 for equal images"""
     distance: Float[Tensor, " b"]
     """LPIPS, or pixels if that was asked for; less is better"""
 
@@ -40,7 +49,7 @@ class Inversion(NamedTuple):
 
     codes: Float[Tensor, "b z"]
     noise: tuple[Tensor, ...]
-    """empty where the generator has none, or kept the fixed one"""
+    """empty if the generator has none, or if its fixed noise was kept"""
     image: Float[Tensor, "b c h w"]
     """in [−1, 1]"""
     generator: Generator
@@ -48,24 +57,34 @@ class Inversion(NamedTuple):
     start: Float[Tensor, "b c h w"]
     """the image of the encoder's codes, in [−1, 1]"""
     before: Scores
-    """of the encoder's codes alone"""
+    """scores of `start`"""
     after: Scores
+    """scores of `image`"""
+
+
+def open_photos(run: Run, paths: Sequence[Path]) -> Float[Tensor, "b c h w"]:
+    """Photographs cropped and shrunk as the run's data were, in [−1, 1].  Raises UserError."""
+    if not paths:
+        raise UserError("name the photographs")
+    data = run.config.data
+    pixels = [open_picture(path, *run.config.size, data.channels, data.fit) for path in paths]
+    return to_float(torch.from_numpy(np.stack(pixels)))
 
 
 def invert(
-    run: Run, images: Float[Tensor, "b c h w"], steps: int = 100, rate: float = 0.05, tune: int = 0,
-    distance: Distance | None = None, device: str = "cpu", with_noise: bool = True,
-    progress: Callable[[str, float], None] = lambda what, done: None,
+    run: Run, images: Float[Tensor, "b c h w"], steps: int = 100, lr: float = 0.05, tune: int = 0,
+    distance: Distance | None = None, device: str = "cpu", with_noise: bool = True, progress: Progress = silent,
 ) -> Inversion:  # fmt: skip
     """The codes of photographs in [−1, 1].
 
-    steps: of descent on each photograph's codes and noise, by itself; 0 keeps what the encoder says
-    rate: the first step's size; falls to 0 along a half cosine
-    tune: steps of descent on one copy of the generator, for all photographs together; it learns their particulars, and
-        controls still do what they did as long as there are few steps
+    steps: of descent on the codes and noise of each photograph, which does not depend on the others; 0 keeps the
+        encoder's codes
+    lr: learning rate of the first step; it falls to 0 along a half cosine
+    tune: steps of descent on one copy of the generator, for all photographs together: it learns their details, and
+        after few steps its controls still do what they did
     distance: LPIPS-alex if not given
-    with_noise: move the generator's noise too; else it keeps the fixed one, and codes alone say what the image is
-    Never worse than the encoder's codes, by distance + PIXELS · mean squared difference.
+    with_noise: descend on the generator's noise too; else it keeps its fixed noise, and codes alone determine the image
+    The result is never worse than the encoder's codes by distance + PIXEL_WEIGHT · mean squared difference.
     """
     perceptual = distance or load_distance("alex", device)
     generator, photos = run.generator.to(device), images.to(device)
@@ -74,70 +93,70 @@ def invert(
         noise = tuple(n.expand(len(photos), -1, -1, -1) for n in generator.fixed_noise()) if with_noise else ()
         start = generator(codes, noise or None).image.clamp(-1, 1)
 
-    def unlike(made: Tensor) -> Tensor:
-        made = made.clamp(-1, 1)  # what will be seen
-        return perceptual(made, photos) + PIXELS * (made - photos).square().mean((1, 2, 3))
+    def errors(made: Tensor) -> Tensor:
+        made = made.clamp(-1, 1)  # as it will be shown
+        return perceptual(made, photos) + PIXEL_WEIGHT * (made - photos).square().mean((1, 2, 3))
 
     if steps:
-        codes, noise = _descend(generator, codes, noise, unlike, _decay(steps, rate, "codes", progress))
+        codes, noise = _descend(generator, codes, noise, errors, _cosine(steps, lr, "codes", progress))
     if tune:
-        generator = _tuned(generator, codes, noise, unlike, _decay(tune, TUNING, "generator", progress))
+        generator = _tune(generator, codes, noise, errors, _cosine(tune, TUNING_LR, "generator", progress))
     with torch.no_grad():
         image = generator(codes, noise or None).image.clamp(-1, 1)
         before, after = (Scores(psnr(i, photos), ssim(i, photos), perceptual(i, photos)) for i in (start, image))
     return Inversion(codes, noise, image, generator, start, before, after)
 
 
-def _decay(steps: int, rate: float, what: str, progress: Callable[[str, float], None]) -> Iterable[float]:
-    """The size of each step."""
+def _cosine(steps: int, lr: float, what: str, progress: Progress) -> Iterable[float]:
+    """The learning rate of each step."""
     for step in range(steps):
         progress(what, step / steps)
-        yield rate * (1 + math.cos(math.pi * step / steps)) / 2
+        yield lr * (1 + math.cos(math.pi * step / steps)) / 2
 
 
 def _descend(
-    generator: Generator, codes: Float[Tensor, "b z"], noise: tuple[Tensor, ...],
-    unlike: Callable[[Tensor], Float[Tensor, " b"]], rates: Iterable[float],
+    generator: Generator, codes: Float[Tensor, "b z"], noise: tuple[Tensor, ...], errors: Errors,
+    lrs: Iterable[float],
 ) -> tuple[Float[Tensor, "b z"], tuple[Tensor, ...]]:  # fmt: skip
-    """The best codes and noise on the way, for each image by itself.  It walks among the latents, where angles have no
-    end to run into."""
+    """The best codes and noise of all steps, for each image by itself.  It descends on latents, not on controls: an
+    angle ends at ±2, and descent on it could not pass there."""
     controls = generator.controls
-    plain = copy.copy(generator)
-    plain.controls = None
-    places = [controls.decode(codes) if controls else codes, *noise]
-    best = [place.clone() for place in places]
+    of_latents = copy.copy(generator)
+    of_latents.controls = None
+    start = [controls.decode(codes) if controls else codes, *noise]
+    best = [tensor.clone() for tensor in start]
     least = codes.new_full((len(codes),), torch.inf)
-    moving = [place.clone().requires_grad_() for place in places]
+    moving = [tensor.clone().requires_grad_() for tensor in start]
     optimizer = torch.optim.Adam(moving)
-    for rate in chain(rates, [0.0]):
-        error = unlike(plain(moving[0], tuple(moving[1:]) or None).image)
+    for lr in chain(lrs, [0.0]):
+        error = errors(of_latents(moving[0], tuple(moving[1:]) or None).image)
         better = error.detach() < least
         least = torch.where(better, error.detach(), least)
-        for kept, place in zip(best, moving, strict=True):
-            kept[better] = place.detach()[better]
-        spread = torch.stack([place.square().flatten(1).mean(1) for place in moving]).sum(0)
-        _step(optimizer, (error + SPREAD * spread).sum(), rate)
+        for kept, tensor in zip(best, moving, strict=True):
+            kept[better] = tensor.detach()[better]
+        size = torch.stack([tensor.square().flatten(1).mean(1) for tensor in moving]).sum(0)
+        _step(optimizer, (error + PRIOR_WEIGHT * size).sum(), lr)
     return controls.encode(best[0]) if controls else best[0], tuple(best[1:])
 
 
-def _tuned(
-    generator: Generator, codes: Float[Tensor, "b z"], noise: tuple[Tensor, ...],
-    unlike: Callable[[Tensor], Float[Tensor, " b"]], rates: Iterable[float],
+def _tune(
+    generator: Generator, codes: Float[Tensor, "b z"], noise: tuple[Tensor, ...], errors: Errors,
+    lrs: Iterable[float],
 ) -> Generator:  # fmt: skip
-    """The best copy of the generator on the way."""
+    """A copy of the generator with the best weights of all steps."""
     tuned, best, least = copy.deepcopy(generator).requires_grad_(True), generator, torch.inf
     optimizer = torch.optim.Adam(tuned.parameters())
-    for rate in chain(rates, [0.0]):
-        error = unlike(tuned(codes, noise or None).image).mean()
+    for lr in chain(lrs, [0.0]):
+        error = errors(tuned(codes, noise or None).image).mean()
         if error.item() < least:
             least, best = error.item(), copy.deepcopy(tuned)
-        _step(optimizer, error, rate)
+        _step(optimizer, error, lr)
     return best.requires_grad_(False)
 
 
-def _step(optimizer: torch.optim.Adam, error: Float[Tensor, ""], rate: float) -> None:
+def _step(optimizer: torch.optim.Adam, error: Float[Tensor, ""], lr: float) -> None:
     optimizer.zero_grad()
     error.backward()
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = lr
     optimizer.step()

@@ -1,18 +1,17 @@
-"""A data set that labels itself: images of drawn codes, the codes of named controls as labels, and their masks.
+"""A data set that labels itself: images of random codes, the codes of chosen controls as labels, and their masks.
 
-images/000000.png      and factors.csv: above or below the middle, a column a control; a data set to train on
-table.csv              the codes themselves, and the same labels (table.parquet where pyarrow is installed)
+images/000000.png      and factors.csv: above or below 0, a column for each control; a data set to train on
+table.csv              the codes themselves, and the same labels (also table.parquet if pyarrow is installed)
 masks/NAME/000000.png  where the control acts in that image: 0 nowhere, 255 fully
-card.json              the run, what was varied, what was drawn, from which seed
+card.json              the run, which controls were varied, how the codes were drawn, the seed
+
+n images, z codes, v varied controls.
 """
 
 import csv
 import json
-import os
 import re
-import secrets
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,26 +21,30 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 
+from wherewhat.atomic import explained, temporary
 from wherewhat.errors import UserError
+from wherewhat.progress import Progress, silent
 from wherewhat.run.folder import Run
 from wherewhat.run.names import shown
 from wherewhat.viz.canvas import to_image, to_pixels
 
 BATCH = 64
+"""images generated at once"""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to draw."""
+    """What to generate."""
 
     vary: tuple[int, ...]
     """controls that are drawn and labelled"""
     count: int
+    """number of images"""
     seed: int = 0
     spread: float = 1.0
-    """of the prior: codes are drawn from it and multiplied by this"""
+    """codes are drawn from the prior and multiplied by this"""
     base: Float[np.ndarray, " z"] | None = None
-    """codes of all other controls; None: they are drawn too, and not labelled"""
+    """codes of all other controls; if None they are drawn too, without labels"""
 
     def codes(self, run: Run) -> Float[np.ndarray, "n z"]:
         """The codes of all images."""
@@ -52,62 +55,54 @@ class Plan:
         return drawn
 
 
-def synthesize(
-    run: Run, plan: Plan, folder: Path, device: str = "cpu",
-    progress: Callable[[str, float], None] = lambda what, done: None,
-) -> Path:  # fmt: skip
-    """The data set, whole or not there at all; the same plan gives the same bytes.  Raises UserError if the folder is
-    not empty or cannot be written."""
+def synthesize(run: Run, plan: Plan, folder: Path, device: str = "cpu", progress: Progress = silent) -> Path:
+    """Write the data set, completely or not at all; the same plan gives the same bytes.  Raises UserError if the folder
+    is not empty or cannot be written."""
     folder = folder.expanduser().absolute()
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    codes, names = plan.codes(run), titles(run, plan.vary)
-    try:
+    partial = temporary(folder)
+    codes, names = plan.codes(run), column_names(run, plan.vary)
+    with explained(folder, cleanup=partial):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"{folder} is there already: choose another folder, or remove it")
+            raise UserError(f"{folder} already exists: choose another folder, or remove it")
         partial.mkdir(parents=True)
-        draw(run, codes, dict(zip(map(slug, names), plan.vary, strict=True)), partial, device, progress)
-        tabulate(codes[:, list(plan.vary)], names, partial)
+        write_images(run, codes, dict(zip(map(slug, names), plan.vary, strict=True)), partial, device, progress)
+        write_tables(codes[:, list(plan.vary)], names, partial)
         (partial / "card.json").write_text(json.dumps(card(run, plan, names), indent=1, ensure_ascii=False), "utf-8")
         if folder.exists():
             folder.rmdir()
         partial.rename(folder)
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror or error}. Nothing of it was kept.") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
 @torch.no_grad()
-def draw(
-    run: Run, codes: Float[np.ndarray, "n z"], masked: dict[str, int], folder: Path, device: str,
-    progress: Callable[[str, float], None],
-) -> None:  # fmt: skip
-    """images/ and masks/NAME/, some at a time."""
+def write_images(
+    run: Run, codes: Float[np.ndarray, "n z"], masked: dict[str, int], folder: Path, device: str, progress: Progress
+) -> None:
+    """Write images/ and masks/NAME/.  masked: folder names of masks → controls."""
     generator = run.generator.to(device)
-    for place in ("images", *(f"masks/{name}" for name in masked)):
-        (folder / place).mkdir(parents=True)
+    for name in ("images", *(f"masks/{name}" for name in masked)):
+        (folder / name).mkdir(parents=True)
     for first in range(0, len(codes), BATCH):
-        progress("drawing", first / len(codes))
-        made = generator(torch.from_numpy(codes[first : first + BATCH]).to(device))
-        masks = made.masks_at(*generator.size)
-        grey = {name: (masks[:, latent] * 255).round().byte().cpu().numpy() for name, latent in masked.items()}
-        for i, pixels in enumerate(to_pixels(made.image)):
+        progress("generating", first / len(codes))
+        output = generator(torch.from_numpy(codes[first : first + BATCH]).to(device))
+        masks = output.masks_at(*generator.size)
+        grey = {name: (masks[:, control] * 255).round().byte().cpu().numpy() for name, control in masked.items()}
+        for i, pixels in enumerate(to_pixels(output.image)):
             file = f"{first + i:06d}.png"
             to_image(pixels).save(folder / "images" / file)
             for name, mask in grey.items():
                 Image.fromarray(mask[i]).save(folder / "masks" / name / file)
 
 
-def tabulate(codes: Float[np.ndarray, "n v"], names: Sequence[str], folder: Path) -> None:
-    """table.csv, table.parquet if it can be, and the labels alone where a data set has its factors."""
+def write_tables(codes: Float[np.ndarray, "n v"], names: Sequence[str], folder: Path) -> None:
+    """Write table.csv, table.parquet if pyarrow is installed, and images/factors.csv with the labels alone."""
     files = [f"{i:06d}.png" for i in range(len(codes))]
     labels = {f"{name}: above": (codes[:, k] > 0).astype(int).tolist() for k, name in enumerate(names)}
     columns = {"file": [f"images/{file}" for file in files]}
     columns |= {name: codes[:, k].tolist() for k, name in enumerate(names)} | labels
     _write_csv(folder / "table.csv", columns)
-    words = {name: ["above" if one else "below" for one in labels[f"{name}: above"]] for name in names}
-    _write_csv(folder / "images" / "factors.csv", {"file": files} | words)
+    factors = {name: ["above" if label else "below" for label in labels[f"{name}: above"]] for name in names}
+    _write_csv(folder / "images" / "factors.csv", {"file": files} | factors)
     try:
         from pyarrow import parquet, table
     except ImportError:
@@ -123,7 +118,7 @@ def _write_csv(path: Path, columns: dict[str, list]) -> None:
 
 
 def card(run: Run, plan: Plan, names: Sequence[str]) -> dict:
-    """What a reader of the data set has to know."""
+    """How the data set was made and what its labels mean."""
     return {
         "wherewhat": version("wherewhat"),
         "run": str(run.path),
@@ -136,17 +131,18 @@ def card(run: Run, plan: Plan, names: Sequence[str]) -> dict:
         "spread": plan.spread,
         "varied": dict(zip(names, plan.vary, strict=True)),
         "others": "drawn from the prior, not labelled" if plan.base is None else plan.base.tolist(),
-        "labels": "1 or above: the code is greater than 0, the middle of the prior",
+        "labels": "1, or above: the code is greater than 0, the middle of the prior",
     }
 
 
-def titles(run: Run, latents: Sequence[int]) -> list[str]:
-    """Names of controls, no two of which are the same column or folder."""
-    known = [shown(run)[latent] for latent in latents]
-    slugs = ["file", *map(slug, known)]
-    return [name if slugs.count(slug(name)) == 1 else f"{name} z{k}" for name, k in zip(known, latents, strict=True)]
+def column_names(run: Run, controls: Sequence[int]) -> list[str]:
+    """The names of these controls; the number is added to names that would give the same column or folder."""
+    known = shown(run)
+    names = [known[control] for control in controls]
+    slugs = ["file", *map(slug, names)]
+    return [name if slugs.count(slug(name)) == 1 else f"{name} z{k}" for name, k in zip(names, controls, strict=True)]
 
 
 def slug(name: str) -> str:
-    """A name as a folder's: hair's height → hair-s-height."""
+    """The name of the folder of a control's masks: hair's height → hair-s-height."""
     return re.sub(r"[^\w]+", "-", name.lower()).strip("-") or "control"

@@ -1,4 +1,4 @@
-"""Move one control of a photograph without PyTorch: python onnx_sliders.py FOLDER photo.png "hair colour" out.png
+"""Move one control of a photograph without PyTorch: python onnx_control.py FOLDER photo.png "hair colour" out.png
 
 FOLDER is what `wherewhat export RUN --onnx` has written.
 """
