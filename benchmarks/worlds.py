@@ -3,7 +3,8 @@
     python benchmarks/worlds.py             # about a minute
     python benchmarks/worlds.py --quick     # 32 pixels only, few batches; writes nothing
 
-Batches are of 64 images with random indices.  Everything here is numpy on one core, so --device changes nothing.
+Of the worlds that are fast enough to train on; batches are of 64 images with random indices.  Everything here is numpy
+on one core, so --device changes nothing.
 """
 
 import gc
@@ -14,17 +15,16 @@ from functools import partial
 import numpy as np
 from common import MB, command, header, options, table, timed, write
 
-from wherewhat.data import worlds
-from wherewhat.data.synthetic.worlds import WORLDS, Rooms, Sprites
+from wherewhat.data.synthetic import WORLDS, World, rooms, sprites
 
 BATCH, BATCHES = 64, 50
 MOST = {("rooms", 64): 200.0}
 """world and side → megabytes it may hold"""
 
 
-def build(name: str, side: int) -> Rooms | Sprites:
-    """A world from nothing: what earlier ones rendered is forgotten."""
-    for cached in (worlds._shadings, worlds._glyphs):
+def build(name: str, side: int) -> World:
+    """A world from nothing: without what earlier ones have rendered."""
+    for cached in (rooms._shadings, sprites._glyphs):
         cached.cache_clear()
     gc.collect()
     return WORLDS[name]((side, side))
@@ -39,12 +39,12 @@ def most_while_building(name: str, side: int) -> int:
     return peak
 
 
-def held(world: Rooms | Sprites) -> int:
+def held(world: World) -> int:
     """Bytes of its arrays."""
     return sum(value.nbytes for value in vars(world).values() if isinstance(value, np.ndarray))
 
 
-def make(world: Rooms | Sprites, indices: np.ndarray) -> None:
+def make(world: World, indices: np.ndarray) -> None:
     """A few batches."""
     for index in indices:
         world.images(index)
@@ -69,7 +69,7 @@ def main() -> None:
     args = options(__doc__)
     head = header(command(), packages=("numpy",))
     sides, batches = ((32,), 5) if args.quick else ((32, 64, 128), BATCHES)
-    rows = [row(name, side, batches) for name in WORLDS for side in sides]
+    rows = [row(name, side, batches) for name, world in WORLDS.items() if world.fast for side in sides]
     note = (
         f"Batches of {BATCH}, random indices, one process. Held: bytes of the world's arrays. Most while building: "
         "by tracemalloc, in a run of its own."

@@ -20,8 +20,10 @@ import platformdirs
 import pytest
 from PIL import Image
 
-from wherewhat.data import files, pictures
-from wherewhat.data.files import Files, open_files
+from wherewhat.data import files, pictures, prepared
+from wherewhat.data import folder as folders
+from wherewhat.data.folder import open_files
+from wherewhat.data.prepared import PreparedImages
 from wherewhat.errors import UserError
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
@@ -56,7 +58,7 @@ def quarters(width: int = 64, height: int = 64) -> Image.Image:
     return image
 
 
-def all_of(data: Files) -> np.ndarray:
+def all_of(data: PreparedImages) -> np.ndarray:
     return data.images(np.arange(len(data)))
 
 
@@ -373,7 +375,7 @@ def forbid_decoding(monkeypatch) -> None:
     def forbidden(*_, **__):
         raise AssertionError("prepared a second time")
 
-    monkeypatch.setattr(files, "_prepare", forbidden)
+    monkeypatch.setattr(prepared, "_prepare", forbidden)
     monkeypatch.setattr(Image, "open", forbidden)
 
 
@@ -465,9 +467,9 @@ def test_without_a_name_the_cache_is_the_users(folder, monkeypatch, tmp_path):
 
 def test_two_threads_at_once_prepare_once(folder, cache, monkeypatch):
     some_files(folder)
-    calls, prepare = [], files._prepare
-    monkeypatch.setattr(files, "_prepare", lambda *args: (calls.append(1), time.sleep(0.05), prepare(*args)))
-    found: list[Files] = []
+    calls, prepare = [], prepared._prepare
+    monkeypatch.setattr(prepared, "_prepare", lambda *args: (calls.append(1), time.sleep(0.05), prepare(*args)))
+    found: list[PreparedImages] = []
     threads = [threading.Thread(target=lambda: found.append(open_files(folder, (64, 64)))) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -481,7 +483,7 @@ def test_two_threads_at_once_prepare_once(folder, cache, monkeypatch):
 def test_two_processes_at_once_agree(folder, cache):
     some_files(folder)
     code = (
-        "import sys, numpy as np; from pathlib import Path; from wherewhat.data.files import open_files\n"
+        "import sys, numpy as np; from pathlib import Path; from wherewhat.data.folder import open_files\n"
         "data = open_files(Path(sys.argv[1]), (64, 64)); print(data.images(np.arange(len(data))).sum())"
     )
     command = [sys.executable, "-c", code, str(folder)]
@@ -495,7 +497,7 @@ def test_two_processes_at_once_agree(folder, cache):
 
 def test_the_second_of_two_processes_keeps_what_the_first_has_prepared(folder, cache, monkeypatch):
     some_files(folder)
-    first, publish = [], files._publish
+    first, publish = [], prepared._publish
 
     def late(part: Path, place: Path) -> None:
         if not first:
@@ -504,7 +506,7 @@ def test_the_second_of_two_processes_keeps_what_the_first_has_prepared(folder, c
             (place / "mark").touch()
         publish(part, place)
 
-    monkeypatch.setattr(files, "_publish", late)
+    monkeypatch.setattr(prepared, "_publish", late)
     data = open_files(folder, (64, 64))
     assert left(cache) == [data.folder.name]
     assert (data.folder / "mark").exists()
@@ -512,7 +514,7 @@ def test_the_second_of_two_processes_keeps_what_the_first_has_prepared(folder, c
 
 def test_leftovers_of_killed_processes_go_after_a_day(folder, cache):
     some_files(folder)
-    for name, age in (("old.part", 2 * files.DAY), ("new.part", 60)):
+    for name, age in (("old.part", 2 * prepared.DAY), ("new.part", 60)):
         (cache / name).mkdir(parents=True)
         (cache / name / "images.npy").touch()
         for path in (cache / name / "images.npy", cache / name):
@@ -702,7 +704,7 @@ def test_an_empty_folder_says_what_is_looked_for(folder):
 
 
 def bad_files(folder: Path) -> dict[str, str]:
-    """Files that cannot be used, and a word of the reason."""
+    """PreparedImages that cannot be used, and a word of the reason."""
     buffer = io.BytesIO()
     noise().save(buffer, "PNG")
     (folder / "cut.png").write_bytes(buffer.getvalue()[:3000])
@@ -767,7 +769,7 @@ def test_decompression_bombs_are_skipped(folder, monkeypatch):
 
 
 def test_a_huge_member_of_a_zip_is_skipped(tmp_path, cache, monkeypatch):
-    monkeypatch.setattr(files, "LARGEST", 20_000)
+    monkeypatch.setattr(folders, "MEMBER_LIMIT", 20_000)
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb.png", bytes(10**6))
         buffer = io.BytesIO()
@@ -822,17 +824,17 @@ def full(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("where", ["_header", "_settle", "_describe", "_publish"])
+@pytest.mark.parametrize("where", ["_header", "sync", "_describe", "_publish"])
 def test_a_full_disk_names_the_cache_and_leaves_nothing(folder, cache, monkeypatch, where):
     some_files(folder)
-    monkeypatch.setattr(files, where, full)
+    monkeypatch.setattr(prepared, where, full)
     problem(folder, str(cache), "No space left", "They need 1 MB", "WHEREWHAT_CACHE")
     assert left(cache) == []
 
 
 def test_a_disk_without_room_is_found_out_before_decoding(tmp_path, cache, monkeypatch):
     path, *_ = dsprites(tmp_path / "a.npz", sizes=(1, 3, 3, 3, 3, 3))
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
+    monkeypatch.setattr(prepared.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
     problem(path, str(cache), "No space left", "They need 3 MB", "WHEREWHAT_CACHE")
     assert left(cache) == []
 
@@ -870,7 +872,7 @@ def test_ctrl_c_leaves_nothing_half_written(folder, cache, monkeypatch, where):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(files, where, interrupted)
+    monkeypatch.setattr(folders if where == "decode" else prepared, where, interrupted)
     with pytest.raises(KeyboardInterrupt):
         open_files(folder, (64, 64))
     assert left(cache) == []

@@ -11,8 +11,7 @@ import torch
 from conftest import small
 
 from wherewhat import cli
-from wherewhat.data import open_data
-from wherewhat.data.synthetic.worlds import region
+from wherewhat.data import open_data, region
 from wherewhat.errors import UserError
 from wherewhat.evaluation.where import where
 from wherewhat.metrics.distance import Pixels

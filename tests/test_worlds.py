@@ -1,13 +1,36 @@
-"""The worlds: their factors mean what they say, and their regions are exact."""
+"""The worlds: their factors mean what they say, their regions are exact, and each is one file."""
 
 import numpy as np
 import pytest
 
+from wherewhat import cli
 from wherewhat.config import DataConfig
-from wherewhat.data import open_data
+from wherewhat.data import open_data, region
 from wherewhat.data.batches import batches, order
 from wherewhat.data.factors import Factors
-from wherewhat.data.synthetic.worlds import Rooms, Sprites, region
+from wherewhat.data.synthetic import WORLDS, Rooms, Sprites
+from wherewhat.data.synthetic.write import write_folder
+from wherewhat.errors import UserError
+
+
+class Stripes:
+    """A made-up world: a bar of one of three shades in one of twelve columns, on black."""
+
+    name = "stripes"
+    channels = 1
+    fast = True
+    factors = Factors(("column", "shade"), (12, 3))
+
+    def __init__(self, size):
+        self.size = size
+
+    def __len__(self):
+        return len(self.factors)
+
+    def images(self, index):
+        column, shade = self.factors.values(index)[:, :, None, None, None].swapaxes(0, 1)
+        bar = np.arange(self.size[1]) // 2 == column
+        return (bar * (85 * (shade + 1)) * np.ones((self.size[0], 1))).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +112,56 @@ def test_worlds_of_unequal_sides_and_other_channels():
     assert (open_data(DataConfig("rooms", 48, 32, 4)).images(np.arange(2))[:, 3] == 255).all()
 
 
+def test_a_synthetic_world_is_one_file_and_a_line_in_the_registry(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(WORLDS, "stripes", Stripes)
+    monkeypatch.setenv("WHEREWHAT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    assert open_data(DataConfig("stripes", 8, 24)).images(np.arange(5)).shape == (5, 3, 8, 24)
+    stripes = open_data(DataConfig("stripes", 8, 24, channels=1))
+    assert (region(stripes, 7, 1) == (np.arange(24) // 2 == 2)).all()
+    cli.main(["data", "list"])
+    cli.main(["data", "show", "stripes", "--resolution", "8x24"])
+    cli.main(["data", "make", "stripes", "drawn", "--count", "20", "--side", "24"])
+    assert "stripes: 36 images; column 12, shade 3" in capsys.readouterr().out
+    assert (tmp_path / "stripes.png").is_file()
+    drawn = open_data(DataConfig("drawn", 24, 24, channels=1))
+    values = np.random.default_rng(0).integers((12, 3), size=(20, 2))
+    expected = Stripes((24, 24)).images(Stripes.factors.index(values))
+    assert (drawn.images(np.arange(20)) == expected).all()
+    found = drawn.factors.values(np.arange(20))
+    assert (np.argsort(found, 0, "stable") == np.argsort(values, 0, "stable")).all()  # 10 comes after 2
+
+
+def test_a_slow_world_is_read_from_a_folder(monkeypatch, tmp_path):
+    monkeypatch.setattr(Stripes, "fast", False)
+    monkeypatch.setitem(WORLDS, "stripes", Stripes)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"draw the stripes first: wherewhat data make stripes FOLDER"):
+        open_data(DataConfig("stripes"))
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_an_unknown_world_is_reported_with_the_nearest(name, capsys):
+    with pytest.raises(UserError, match=f"neither a world nor a file here; did you mean {name}"):
+        open_data(DataConfig(name + "x"))
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["data", "make", name + "x", "folder"])
+    assert f"did you mean {name}?" in capsys.readouterr().err
+
+
+def test_a_folder_with_something_in_it_is_refused(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="is not empty"):
+        write_folder(Stripes((8, 8)), tmp_path, 3, 0)
+
+
+def test_images_without_a_full_grid_have_no_regions(sprites, monkeypatch):
+    for factors in (None, Factors(("a",), (2,), np.array([[0], [1]]))):
+        monkeypatch.setattr(sprites, "factors", factors, raising=False)
+        with pytest.raises(ValueError, match=r"regions|full grid"):
+            region(sprites, 0, 0)
+
+
 def test_rooms_hold_little_memory():
     import tracemalloc
 
@@ -123,7 +196,7 @@ def test_batches_resume_by_images_seen_and_processes_share_them(sprites):
     whole = take(4)
     for a, b in zip(whole[2:], take(2, start=16), strict=True):
         assert (a == b).all()
-    halves = [take(4, rank=r, world=2) for r in range(2)]
+    halves = [take(4, rank=r, world_size=2) for r in range(2)]
     for a, parts in zip(whole, zip(*halves, strict=True), strict=True):
         assert (a == np.concatenate(parts)).all()
 
@@ -135,5 +208,5 @@ def test_mirroring_flips_about_half_and_is_shared_alike(sprites):
     mirrored = (plain[..., ::-1] == flipped).all((1, 2, 3))
     assert (same | mirrored).all()
     assert 16 < mirrored.sum() < 48
-    halves = [next(batches(sprites, 64, seed=0, hflip=True, rank=r, world=2)) for r in range(2)]
+    halves = [next(batches(sprites, 64, seed=0, hflip=True, rank=r, world_size=2)) for r in range(2)]
     assert (np.concatenate(halves) == flipped).all()

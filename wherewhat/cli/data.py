@@ -6,15 +6,18 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from wherewhat.cli.options import OutFile, at_least, sides
+from wherewhat.errors import UserError, did_you_mean
 
 
 def data_list() -> None:
     """The worlds made here, and the kinds of files that can be opened."""
-    from wherewhat.data.synthetic.worlds import WORLDS
+    from wherewhat.data.synthetic import WORLDS
 
     for name, world in WORLDS.items():
         f = world.factors
-        print(f"{name}: {len(f):,} images; " + ", ".join(f"{n} {s}" for n, s in zip(f.names, f.sizes, strict=True)))
+        how = "" if world.fast else f" (draw some into a folder first: wherewhat data make {name} FOLDER)"
+        sizes = ", ".join(f"{n} {s}" for n, s in zip(f.names, f.sizes, strict=True))
+        print(f"{name}: {len(f):,} images; {sizes}{how}")
     print("a folder or a .zip of images; dSprites' .npz; 3D Shapes' .h5: give the path")
 
 
@@ -34,35 +37,40 @@ def data_show(
         channels: 1 grey, 3 colour, 4 colour and transparency
     """
     from wherewhat.config import DataConfig
-    from wherewhat.data import open_data
-    from wherewhat.data.synthetic.worlds import WORLDS
+    from wherewhat.data import open_data, open_world
+    from wherewhat.data.synthetic import WORLDS
     from wherewhat.viz.sheet import sheet
 
-    own = WORLDS[source].channels if source in WORLDS else 3
-    opened = open_data(DataConfig(source, *sides(resolution), channels=channels or own))
+    if source in WORLDS:
+        opened = open_world(source, sides(resolution), channels)
+    else:
+        opened = open_data(DataConfig(source, *sides(resolution), channels=channels or 3))
     path = out or Path(f"{Path(source).stem}.png")
     print(sheet(opened, path))
 
 
 def data_make(
-    world: Annotated[Positional[Literal["faces"]], arg(metavar="faces")],
+    world: Annotated[Positional[str], arg(metavar="WORLD")],
     folder: Annotated[Positional[Path], arg(metavar="FOLDER")],
     /,
     count: int = 20_000,
     side: int = 128,
     seed: int = 0,
 ) -> None:
-    """Draw a data set into a folder: cartoon faces with named parts and colours, their factors in factors.csv.
+    """Draw images of a world into a folder, with random factors that are listed in factors.csv.
 
     Args:
-        world: faces
+        world: one of wherewhat data list, as in faces
         folder: a new folder
         count: number of images
         side: pixels of a side
         seed: of the factors drawn
     """
-    from wherewhat.data.synthetic.faces import make
+    from wherewhat.data.synthetic import WORLDS
+    from wherewhat.data.synthetic.write import write_folder
 
     at_least(1, count=count, side=side)
     at_least(0, seed=seed)
-    print(make(folder, count, side, seed))
+    if world not in WORLDS:
+        raise UserError(f"there is no world {world}{did_you_mean(world, list(WORLDS))}")
+    print(write_folder(WORLDS[world]((side, side)), folder, count, seed))

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import Bool, Integer, UInt8
 
 from wherewhat.config import DataConfig
 from wherewhat.data.batches import Images
-from wherewhat.data.files import open_files
-from wherewhat.data.synthetic.worlds import WORLDS
+from wherewhat.data.folder import open_files
+from wherewhat.data.synthetic import WORLDS
 from wherewhat.errors import UserError, did_you_mean
 
 
@@ -32,15 +32,30 @@ class _Channels:
         return images if self.channels == 3 else np.concatenate([images, np.full_like(images[:, :1], 255)], 1)
 
 
+def open_world(name: str, size: tuple[int, int], channels: int | None = None) -> Images:
+    """A world of WORLDS with images of this size (height, width); with its own number of channels if none is given."""
+    world: Images = WORLDS[name](size)
+    return world if channels in (None, world.channels) else _Channels(world, channels)
+
+
 def open_data(config: DataConfig) -> Images:
     """The images a configuration names.  Raises UserError if there is no such world or file, or nothing usable."""
-    size = (config.height, config.width)
-    if config.source in WORLDS:
-        world: Images = WORLDS[config.source](size)
-        return world if world.channels == config.channels else _Channels(world, config.channels)
-    path = Path(config.source).expanduser()
-    if config.source == "faces" and not path.exists():
-        raise UserError("draw the faces first: wherewhat data make faces FOLDER, then give --data FOLDER")
-    if not path.exists() and path.name == config.source:
-        raise UserError(f"{config.source} is neither a world nor a file here{did_you_mean(path.name, list(WORLDS))}")
+    size, name, path = (config.height, config.width), config.source, Path(config.source).expanduser()
+    if name in WORLDS and WORLDS[name].fast:
+        return open_world(name, size, config.channels)
+    if name in WORLDS and not path.exists():
+        raise UserError(f"draw the {name} first: wherewhat data make {name} FOLDER, then give --data FOLDER")
+    if path.name == name and not path.exists():
+        raise UserError(f"{name} is neither a world nor a file here{did_you_mean(name, list(WORLDS))}")
     return open_files(path, size, config.channels, config.fit)
+
+
+def region(data: Images, index: int, factor: int) -> Bool[np.ndarray, "h w"]:
+    """The exact place a factor acts in an image: pixels in which it differs from any image that has another value of
+    this factor alone.  Raises ValueError unless the images are a full grid of factors."""
+    if data.factors is None:
+        raise ValueError("images without factors have no regions")
+    values = np.repeat(data.factors.values(np.array([index])), data.factors.sizes[factor], 0)
+    values[:, factor] = np.arange(len(values))
+    others = data.images(data.factors.index(values))
+    return (others != data.images(np.array([index]))).any((0, 1))

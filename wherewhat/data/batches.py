@@ -12,7 +12,7 @@ from wherewhat.data.factors import Factors
 
 @runtime_checkable
 class Images(Protocol):
-    """What every source of images is: a world, a folder, a file."""
+    """What every data set is: a world, a folder, a file."""
 
     @property
     def name(self) -> str: ...
@@ -57,13 +57,13 @@ def _permutation(count: int, seed: int, epoch: int) -> Integer[np.ndarray, " n"]
 
 
 def batches(
-    data: Images, batch: int, seed: int, start: int = 0, rank: int = 0, world: int = 1, hflip: bool = False
+    data: Images, batch: int, seed: int, start: int = 0, rank: int = 0, world_size: int = 1, hflip: bool = False
 ) -> Iterator[UInt8[np.ndarray, "b c h w"]]:
-    """This process's share (images rank·batch/world …) of each batch, from the one after `start` images seen.
+    """This process's share (images rank·batch/world_size …) of each batch, from the one after `start` images seen.
 
     The sequence over all processes does not depend on their number.  The next batch is made while this one is used.
     """
-    share = batch // world
+    share = batch // world_size
 
     def make(seen: int) -> UInt8[np.ndarray, "b c h w"]:
         first = seen + rank * share

@@ -1,5 +1,6 @@
 """Factors of variation: names, how many values each has, which image has which values.  n images, f factors."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -14,7 +15,10 @@ class Factors:
 
     names: tuple[str, ...]
     sizes: tuple[int, ...]
+    """how many values each factor has"""
     table: Integer[np.ndarray, "n f"] | None = None
+    words: tuple[tuple[str, ...], ...] = ()
+    """what people call the values of each factor; empty if they are numbers only"""
 
     def __len__(self) -> int:
         """Number of images."""
@@ -32,7 +36,17 @@ class Factors:
         return np.stack(np.unravel_index(index, self.sizes), 1)
 
     def index(self, values: Integer[np.ndarray, "n f"]) -> Integer[np.ndarray, " n"]:
-        """The images that have these factor values; the full grid only."""
+        """The images that have these factor values.  Raises ValueError if there is no full grid."""
         if self.table is not None:
             raise ValueError("only a full grid of factors can be indexed by values")
         return np.ravel_multi_index(tuple(values.T), self.sizes)
+
+    def word(self, factor: int, value: int) -> str:
+        """What people call a value; a number has as many digits as the largest, so that words sort as values do."""
+        return self.words[factor][value] if self.words else f"{value:0{len(str(self.sizes[factor] - 1))}d}"
+
+
+def classify(names: tuple[str, ...], columns: Iterable[Sequence | np.ndarray]) -> Factors:
+    """Factors from a column of values each: every distinct value is a class, in ascending order."""
+    found = [np.unique(column, return_inverse=True) for column in columns]
+    return Factors(names, tuple(len(distinct) for distinct, _ in found), np.stack([c for _, c in found], 1))

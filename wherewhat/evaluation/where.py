@@ -1,4 +1,4 @@
-"""A true answer to "where": the place each control changes, against its mask, and against the place its factor is."""
+"""Where each control acts: what it changes, compared with its mask, and with the true place of its factor."""
 
 from contextlib import suppress
 from typing import NamedTuple
@@ -6,16 +6,17 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from wherewhat.data import open_data
+from wherewhat.data import open_data, region
 from wherewhat.data.batches import Images, draw_index
-from wherewhat.data.synthetic.worlds import region
 from wherewhat.errors import UserError
 from wherewhat.metrics.distance import load_distance
+from wherewhat.metrics.tpl import sweep
 from wherewhat.metrics.where import changed, consistency, covered, iou, perceived, sharpness
+from wherewhat.nn.ops import to_float
 from wherewhat.run.folder import Run
 
-REACH, STEPS = 2.0, 5
-"""of the sweeps"""
+SWEEP_REACH, SWEEP_POINTS = 2.0, 5
+"""sweeps go from −2 to +2 around the codes of an image"""
 
 
 class Place(NamedTuple):
@@ -43,10 +44,10 @@ class Place(NamedTuple):
 
 @torch.no_grad()
 def where(run: Run, count: int = 32, seed: int = 0, device: str = "cpu", distance: str = "alex") -> list[Place]:
-    """Every active control of a run whose controls are known (evaluate it first), in their order.
+    """Every active control of a run whose controls are known (evaluate it first), in the order of its table.
 
-    `count` images of the data are read and each control is swept from −2 to 2 around them; where the data are not at
-    hand, around draws from the prior.  The truth is known for full grids of factors (rooms, sprites, dSprites, 3D
+    `count` images of the data are encoded and each control is swept from −2 to 2 around their codes, or around draws
+    from the prior if the data cannot be opened.  The truth is known for full grids of factors (as of rooms, dSprites, 3D
     Shapes): pixels that change with the factor and nothing else.  The result is written to metrics.jsonl as "where",
     valued by the mean of change_truth (mask_change without a truth).  Raises UserError if the controls are not known.
     """
@@ -59,7 +60,7 @@ def where(run: Run, count: int = 32, seed: int = 0, device: str = "cpu", distanc
     grid = data.factors if data and data.factors and data.factors.is_grid else None
     index = draw_index(data, count, seed) if data else np.arange(count)
     if data:
-        real = torch.from_numpy(data.images(index)).to(device).float() / 127.5 - 1
+        real = to_float(torch.from_numpy(data.images(index)).to(device))
         codes = run.encoder.to(device)(real)
     else:
         codes = torch.from_numpy(run.draw(count, seed)).to(device)
@@ -67,16 +68,15 @@ def where(run: Run, count: int = 32, seed: int = 0, device: str = "cpu", distanc
     masks = generator(codes).masks_at(height, width).cpu().numpy()
     found = []
     for d in (d for d in run.control_table if d.active):
-        swept = codes.repeat_interleave(STEPS, 0)
-        swept[:, d.index] = torch.linspace(-REACH, REACH, STEPS, device=device).repeat(len(codes))
-        images = generator(swept).image.clamp(-1, 1).unflatten(0, (len(codes), STEPS))
-        moves = [changed(sweep) for sweep in images.cpu().numpy()]
-        seen = [covered(perceived(perceptual, sweep)) for sweep in images]
+        swept = sweep(codes, d.index, SWEEP_POINTS, SWEEP_REACH)
+        images = generator(swept.flatten(0, 1)).image.clamp(-1, 1).unflatten(0, swept.shape[:2])
+        moves = [changed(moving) for moving in images.cpu().numpy()]
+        seen = [covered(perceived(perceptual, moving)) for moving in images]
         own = masks[:, d.index]
         supports = [covered(mask) for mask in own]
         truth = None
         if data and grid and d.factor in grid.names:
-            truth = [region(data, int(i), grid.names.index(d.factor)) for i in index]  # type: ignore[arg-type]
+            truth = [region(data, int(i), grid.names.index(d.factor)) for i in index]
         found.append(
             Place(
                 d.index,
@@ -94,7 +94,7 @@ def where(run: Run, count: int = 32, seed: int = 0, device: str = "cpu", distanc
     with_truth = [p.change_truth for p in found if p.change_truth is not None]
     values = with_truth or [p.mask_change for p in found]
     options = {"against": "truth" if with_truth else "mask", "around": "images" if data else "prior", "images": count,
-               "steps": STEPS, "reach": REACH, "seed": seed, **perceptual.options}  # fmt: skip
+               "steps": SWEEP_POINTS, "reach": SWEEP_REACH, "seed": seed, **perceptual.options}  # fmt: skip
     value = float(np.mean(values)) if values else 0.0
     details = [p._asdict() for p in found]
     run.log_metric(

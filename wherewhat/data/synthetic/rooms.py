@@ -1,18 +1,14 @@
-"""Worlds rendered here, with the truth for every factor and for the region it changes.  n images, h w space.
-
-`rooms` has the six factors of 3D Shapes, `sprites` the five of dSprites; neither needs a download.
-"""
+"""Rooms: a solid body in a room, with the six factors of 3D Shapes.  n images or rays, c channels, h w space."""
 
 import colorsys
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import product
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer, UInt8
+from jaxtyping import Float, Integer, UInt8
 
 from wherewhat.data.factors import Factors
-
-# ---------------------------------------------------------------------------------------------------------------- rooms
 
 HUES = 10
 HALF_ROOM = 3.0
@@ -21,17 +17,18 @@ SUPERSAMPLE = 2
 
 
 class Rooms:
-    """A thing in a room.  Geometry has only 8·4·15 combinations, so each is traced once into four buffers (how much of
-    the floor's, the wall's and the thing's colour a pixel shows, and its highlight); colours are mixed on demand."""
+    """A body in a room.  Geometry has only 8·4·15 combinations, so each is traced once into four buffers: how much of
+    the colours of floor, walls and body a pixel shows, and its highlight.  Colours are mixed on demand."""
 
     name = "rooms"
     channels = 3
+    fast = True
     factors = Factors(
         ("floor hue", "wall hue", "object hue", "scale", "shape", "orientation"), (HUES, HUES, HUES, 8, 4, 15)
     )
 
     def __init__(self, size: tuple[int, int]) -> None:
-        """size: rows and columns of an image."""
+        """size: height and width of an image."""
         self.size = size
         self._shading = _shadings(size)
         hues = [colorsys.hsv_to_rgb(i / HUES, 1, 1) for i in range(HUES)]
@@ -43,7 +40,7 @@ class Rooms:
     def images(self, index: Integer[np.ndarray, " n"]) -> UInt8[np.ndarray, "n c h w"]:
         """These images of the grid."""
         values = self.factors.values(index)
-        white = np.ones((len(index), 1, 3), np.float32)
+        white = np.ones((len(index), 1, 3), np.float32)  # of the highlight
         colours = np.concatenate([self._palette[values[:, :3]], white], 1).transpose(0, 2, 1)
         geometry = np.ravel_multi_index(tuple(values[:, 3:].T), self.factors.sizes[3:])
         mixed = colours @ self._shading[geometry].reshape(len(index), 4, -1).astype(np.float32)
@@ -52,7 +49,7 @@ class Rooms:
 
 @lru_cache(maxsize=2)
 def _shadings(size: tuple[int, int]) -> UInt8[np.ndarray, "g 4 h w"]:
-    """Floor, wall, thing, highlight for every (scale, shape, orientation)."""
+    """The buffers of floor, walls, body and highlight for every (scale, shape, orientation)."""
     scales, shapes, angles = (range(n) for n in Rooms.factors.sizes[3:])
     h, w = size
     made = np.empty((len(scales), len(shapes), len(angles), 4, h, w), np.uint8)
@@ -67,7 +64,7 @@ def _shadings(size: tuple[int, int]) -> UInt8[np.ndarray, "g 4 h w"]:
 
 
 def _camera(angle: float, height: int, width: int) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "n 3"]]:
-    """Where the eye is and in which direction each pixel looks; it circles around the middle of the room."""
+    """The place of the camera, which circles around the middle of the room, and the direction of each pixel's ray."""
     eye = np.array([5.2 * np.sin(angle), 2.6, -5.2 * np.cos(angle)])
     forward = np.array([0, 0.85, 0]) - eye
     forward /= np.linalg.norm(forward)
@@ -83,13 +80,13 @@ def _camera(angle: float, height: int, width: int) -> tuple[Float[np.ndarray, "3
 
 
 def _room(eye: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distance to the floor or a wall, whether it is the floor, and the light it gets.  The front wall is left out."""
+    """Of each ray: the distance to the floor or a wall, whether it is the floor, the light there.  No wall in front."""
     with np.errstate(divide="ignore"):
         floor = np.where(rays[:, 1] < 0, -eye[1] / rays[:, 1], np.inf)
         left = np.where(rays[:, 0] < 0, (-HALF_ROOM - eye[0]) / rays[:, 0], np.inf)
         right = np.where(rays[:, 0] > 0, (HALF_ROOM - eye[0]) / rays[:, 0], np.inf)
         back = np.where(rays[:, 2] > 0, (HALF_ROOM - eye[2]) / rays[:, 2], np.inf)
-    # an eye outside a side wall looks through it
+    # a camera outside a side wall looks through it
     left, right = np.where(left <= 0, np.inf, left), np.where(right <= 0, np.inf, right)
     distances = np.stack([floor, left, right, back], 1)
     nearest = distances.argmin(1)
@@ -100,6 +97,7 @@ def _room(eye: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
 def _shade(
     eye: np.ndarray, rays: np.ndarray, ground: tuple[np.ndarray, np.ndarray, np.ndarray], shape: int, scale: float
 ) -> Float[np.ndarray, "4 n"]:
+    """The four buffers of one geometry: a body of this shape and scale before the floor and walls of `_room`."""
     far, is_floor, light = ground
     at, normal = SHAPES[shape](np.broadcast_to(eye, rays.shape), rays, np.float32(scale))
     hit = at < far
@@ -117,8 +115,8 @@ def _shade(
     )  # fmt: skip
 
 
-# Each shape: distance along the ray (infinite where it misses) and the normal there; the thing stands on the floor.
-# At one scale all are 1.8 to 2 radii high, so that scale is seen as scale in all of them.
+# Each shape gives, for each ray, the distance to it (infinite where the ray misses it) and the normal there.  It stands
+# on the floor.  At one scale all shapes are 1.8 to 2 radii high, so that equal scales look equal.
 
 
 def _sphere(eye: np.ndarray, rays: np.ndarray, r: np.float32, height: np.float32 | None = None) -> tuple:
@@ -179,95 +177,12 @@ def _ball(eye: np.ndarray, rays: np.ndarray, r: np.float32) -> tuple:
 SHAPES = [_cube, _cylinder, _ball, _capsule]
 
 
-def _normals(eye: np.ndarray, rays: np.ndarray, at: np.ndarray, of_place) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _normals(eye: np.ndarray, rays: np.ndarray, at: np.ndarray, of_place: Callable) -> np.ndarray:
     hit = np.isfinite(at)[:, None]
     return np.where(hit, of_place(eye + np.where(hit, at[:, None], 0) * rays), 0).astype(np.float32)
 
 
 def _nearest(one: tuple, two: tuple) -> tuple:
+    """The nearer of two shapes, ray by ray."""
     first = one[0] <= two[0]
     return np.where(first, one[0], two[0]), np.where(first[:, None], one[1], two[1])
-
-
-# -------------------------------------------------------------------------------------------------------------- sprites
-
-
-class Sprites:
-    """A white square, ellipse or heart on black.  Each of the 3·6·40 glyphs is drawn once in the middle of a canvas
-    larger than the image; a position is a window on it."""
-
-    name = "sprites"
-    channels = 1
-    factors = Factors(("shape", "scale", "orientation", "x", "y"), (3, 6, 40, 32, 32))
-
-    def __init__(self, size: tuple[int, int]) -> None:
-        """size: rows and columns of an image."""
-        self.size = size
-        self._fine = next(f for f in (1, 2, 4) if f == 4 or all(side * f % 64 == 0 for side in size))
-        self._canvases = _glyphs(size[0] * self._fine, size[1] * self._fine)
-
-    def __len__(self) -> int:
-        return len(self.factors)
-
-    def images(self, index: Integer[np.ndarray, " n"]) -> UInt8[np.ndarray, "n c h w"]:
-        """These images of the grid."""
-        values = self.factors.values(index)
-        (h, w), f = self.size, self._fine
-        windows = np.lib.stride_tricks.sliding_window_view(self._canvases, (h * f, w * f), (1, 2))
-        glyph = np.ravel_multi_index(tuple(values[:, :3].T), self.factors.sizes[:3])
-        # the further right the glyph, the further left its window
-        left, top = ((31 - values[:, 3]) * w * f // 64), ((31 - values[:, 4]) * h * f // 64)
-        chosen = windows[glyph, top, left]
-        if f > 1:
-            chosen = np.rint(chosen.reshape(-1, h, f, w, f).mean((2, 4))).astype(np.uint8)
-        return chosen[:, None]
-
-
-@lru_cache(maxsize=2)
-def _glyphs(height: int, width: int) -> UInt8[np.ndarray, "g h2 w2"]:
-    """Every (shape, scale, orientation) on a canvas larger than the image by the range of positions."""
-    rows, cols = height + 31 * height // 64, width + 31 * width // 64
-    fine = 3
-    y, x = np.mgrid[0 : rows * fine, 0 : cols * fine].astype(np.float32) + 0.5
-    short = min(height, width)
-    # position 0 looks through the last window, 31 through the first: the middle between the two is the glyph's place
-    x, y = (x / fine - cols / 2) / short, (y / fine - rows / 2) / short
-    made = np.zeros((3, 6, 40, rows, cols), np.uint8)
-    reach = np.hypot(x, y).reshape(rows, fine, cols, fine).min((1, 3)) < 0.27  # nothing is drawn further out
-    box = np.ix_(reach.any(1), reach.any(0))
-    x, y = (v.reshape(rows, fine, cols, fine)[box[0][:, 0]][:, :, box[1][0]] for v in (x, y))
-    for s, o in product(range(6), range(40)):
-        size, turn = 0.17 * (0.5 + 0.1 * s), 2 * np.pi * o / 40
-        u = (np.cos(turn) * x + np.sin(turn) * y) / size
-        v = (np.cos(turn) * y - np.sin(turn) * x) / size
-        for k, inside in enumerate((_square, _ellipse, _heart)):
-            made[k, s, o][box] = np.rint(inside(u, v).mean((1, 3)) * 255)
-    return made.reshape(-1, rows, cols)
-
-
-def _square(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return np.maximum(abs(u), abs(v)) < 0.85
-
-
-def _ellipse(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return (u / 1.2) ** 2 + (v / 0.65) ** 2 < 1
-
-
-def _heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    u, v = u * 1.15, 0.15 - v * 1.15
-    return (u * u + v * v - 1) ** 3 < u * u * v**3
-
-
-WORLDS: dict[str, type[Rooms] | type[Sprites]] = {"rooms": Rooms, "sprites": Sprites}
-
-
-# -------------------------------------------------------------------------------------------------------------- regions
-
-
-def region(data: Rooms | Sprites, index: int, factor: int) -> Bool[np.ndarray, "h w"]:
-    """The exact place a factor acts in an image: pixels in which it differs from any image that has another value of
-    this factor alone."""
-    values = np.repeat(data.factors.values(np.array([index])), data.factors.sizes[factor], 0)
-    values[:, factor] = np.arange(len(values))
-    others = data.images(data.factors.index(values))
-    return (others != data.images(np.array([index]))).any((0, 1))
