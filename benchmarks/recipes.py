@@ -22,7 +22,8 @@ from common import command, header, write
 from wherewhat.config import Config, with_settings
 from wherewhat.data import open_data
 from wherewhat.data.batches import draw_index
-from wherewhat.evaluation.evaluate import encode_images, evaluate
+from wherewhat.evaluation.encoding import encode_images
+from wherewhat.evaluation.evaluate import evaluate
 from wherewhat.families import family_of
 from wherewhat.nn.controls import fit_controls
 from wherewhat.nn.ops import to_float

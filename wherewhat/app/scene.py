@@ -23,7 +23,8 @@ from wherewhat.data import open_data
 from wherewhat.data.pictures import open_picture
 from wherewhat.editing.invert import invert
 from wherewhat.errors import UserError
-from wherewhat.metrics.distance import Distance, Pixels, load_distance, smallest
+from wherewhat.metrics.distance import Distance, Pixels, load_distance
+from wherewhat.metrics.networks import smallest
 from wherewhat.nn import controls
 from wherewhat.nn.generator import mean_masks
 from wherewhat.run import names
@@ -261,8 +262,7 @@ class Scene:
     def moving(self, look: Look, latent: int, kind: str) -> bytes:
         """A loop of one slider there and back (an angle: all the way round), as .gif or .mp4."""
         base = torch.tensor(self.codes(look), device=self.device)
-        slider = traversals.ControlLabel(latent, "", is_angle=latent in self.angles)
-        frames = canvas.to_tiles(traversals.swing(self.generator, base, slider, 32, traversals.REACH), 256)
+        frames = canvas.to_tiles(traversals.loop(self.generator, base, latent, latent in self.angles), 256)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"picture{kind}"
             return canvas.save_moving([Image.fromarray(f) for f in frames], path).read_bytes()

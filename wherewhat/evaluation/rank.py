@@ -1,6 +1,6 @@
-"""Order any runs without labels, pick one, and say how well that agrees with labels where there are any."""
+"""Order runs without labels, pick the first, and measure how well that agrees with labels where there are any."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
@@ -12,26 +12,28 @@ from torch import Tensor
 from wherewhat.data import open_data
 from wherewhat.data.batches import draw_index
 from wherewhat.errors import UserError
-from wherewhat.evaluation.evaluate import ImagesOf, encode_images, evaluate
+from wherewhat.evaluation.encoding import ImagesOf, encode_images
+from wherewhat.evaluation.evaluate import evaluate
+from wherewhat.families import family_of
+from wherewhat.families.family import objective
+from wherewhat.metrics import registry
 from wherewhat.metrics.distance import load_distance
 from wherewhat.metrics.factors import factor_vae
-from wherewhat.metrics.ranking import LEAST_SPREAD, Agreement, agreement, centrality, udr
+from wherewhat.metrics.ranking import USED_STD, Agreement, agreement, centrality, udr
 from wherewhat.metrics.tpl import rotate
 from wherewhat.progress import Progress, silent
 from wherewhat.run.folder import Run
 
 By = Literal["tpl", "loss", "udr", "centrality", "axis"]
-HIGHER = ("udr", "centrality", "axis")
-"""orders in which more is better"""
 UDR_IMAGES = 1_000
 CENTRALITY_IMAGES, CENTRALITY_LEVELS = 1_000, 10
-"""images made by each model, and places each of their latents has: equally spaced quantiles of the prior"""
+"""samples of each model, and places of each of their latents: equally spaced quantiles of the prior"""
 AXIS_CONTROLS = 6
-"""with the longest traversals, among which all pairs are turned"""
-LABELLED = ("factor_vae", "dci", "mig")
-"""scores an order is held against, where runs have them"""
-LEAST = 4
-"""runs below which an agreement is not progress"""
+"""those with the longest traversals, of which all pairs are rotated"""
+LABELLED = [m.scores[0].name for m in registry.METRICS if m.needs == "factors" and m.scores[0].headline]
+"""scores that an order is compared with, where runs have them"""
+MIN_RUNS = 4
+"""with fewer runs no agreement is computed"""
 
 
 class Ranked(NamedTuple):
@@ -43,7 +45,7 @@ class Ranked(NamedTuple):
     active: int | None
     """controls with a TPL above the threshold, if it was measured"""
     scores: dict[str, float]
-    """what its metrics.jsonl holds of LABELLED, for its last checkpoint"""
+    """those of LABELLED in its metrics.jsonl, for its last checkpoint"""
 
 
 class Ranking(NamedTuple):
@@ -74,11 +76,11 @@ def rank(
     elif by == "axis":
         values = [(_axis(run, protocol, distance, device, progress), None) for run in runs]
     elif by == "centrality":
-        values = [(float(v), None) for v in centrality(_read_each_other(runs, device, progress))]
+        values = [(float(v), None) for v in centrality(_encode_each_other(runs, device, progress))]
     else:
         values = [(float(v), None) for v in udr(_codes(runs, device, progress))]
     found = [Ranked(run, *value, _active(run), _scores(run)) for run, value in zip(runs, values, strict=True)]
-    sign = 1 if by in HIGHER else -1
+    sign = -1 if registry.scores()[by].better == "lower" else 1
     ranked = sorted(found, key=lambda r: -sign * r.value)
     return Ranking(by, ranked, dict(_agreements(ranked, sign, by)))
 
@@ -101,8 +103,9 @@ def _axis(run: Run, protocol: str, distance: str, device: str, progress: Progres
         active = [d.index for d in run.control_table or [] if d.active][:AXIS_CONTROLS]
         perceptual, generator = load_distance(distance, device), run.generator.to(device)
         scores: dict[str, float] = {}
-        for i, j in combinations(active, 2):
-            progress(f"turning {run.path.name}", len(scores) / 15)
+        pairs = list(combinations(active, 2))
+        for i, j in pairs:
+            progress(f"rotating {run.path.name}", len(scores) / len(pairs))
             study = rotate(
                 ImagesOf(generator), generator.config.latents, perceptual, (i, j), 5, protocol, device=device
             )
@@ -116,33 +119,31 @@ def _axis(run: Run, protocol: str, distance: str, device: str, progress: Progres
 
 
 def _measured(row: dict[str, Any] | None, protocol: str, distance: str) -> bool:
-    """Whether a kept score is the one asked for; with weights named by a path it is measured anew."""
+    """Whether an earlier score is the one asked for; with weights named by a path it never is."""
     return row is not None and (row["options"]["protocol"], row["options"]["network"]) == (protocol, distance)
 
 
 def _loss(run: Run, first: Run) -> float:
-    c = run.config.autoencoder
-    if c is None:
-        raise UserError(f"{run.path} is a GAN, whose losses do not tell which model is better: --by tpl or udr")
-    ours, others = ((r.config.autoencoder, r.config.prior, r.config.data) for r in (run, first))
+    family = family_of(run.config)
+    if not family.objective_compares:
+        raise UserError(f"{run.path} is a GAN, whose losses do not show which model is better: --by tpl or udr")
+    ours, others = ((getattr(c, family.name), c.prior, c.data) for c in (run.config, first.config))
     if ours != others:
         raise UserError(f"{run.path} and {first.path} minimise other losses, or on other images: --by tpl or udr")
     return training_loss(run)
 
 
 def training_loss(run: Run) -> float:
-    """What an autoencoder's training minimises, mean over the last tenth of it: no label takes part."""
-    c = run.config.autoencoder
-    assert c is not None, "a GAN's losses do not tell which model is better"
-    rows = [row for row in run.rows("train") if row["images"] > 0.9 * run.images_seen]
-    terms = (r["reconstruction"] + c.beta * r["divergence"] + c.lpips_weight * r.get("perceptual", 0.0) for r in rows)
-    return float(np.mean(list(terms)))
+    """What training minimises, mean over its last tenth, for families whose objectives compare; no label takes part."""
+    rows = [row for row in run.rows("train") if row["images_seen"] > 0.9 * run.images_seen]
+    weights = family_of(run.config).weights
+    return float(np.mean([objective(row, weights(run.config, row["images_seen"])) for row in rows]))
 
 
 def _codes(runs: Sequence[Run], device: str, progress: Progress) -> list[np.ndarray]:
     sources = {(run.config.data.source, run.config.data.channels) for run in runs}
     if len(sources) > 1:
-        raise UserError(f"UDR reads the same images with every model, and these were trained on {sorted(sources)}")
+        raise UserError(f"UDR encodes the same images with every model, and these were trained on {sorted(sources)}")
     codes = []
     for run in runs:
         data = open_data(run.config.data)
@@ -153,27 +154,25 @@ def _codes(runs: Sequence[Run], device: str, progress: Progress) -> list[np.ndar
 
 
 @torch.no_grad()
-def _read_each_other(runs: Sequence[Run], device: str, progress: Progress) -> Float[np.ndarray, "m m"]:
-    """FactorVAE score of each model's codes (rows) on each model's images (columns), whose factors are the latents that
-    the model itself reads back (standard deviation of its code above LEAST_SPREAD)."""
+def _encode_each_other(runs: Sequence[Run], device: str, progress: Progress) -> Float[np.ndarray, "m m"]:
+    """FactorVAE score of each model's codes (rows) on each model's images (columns).  The factors of these images are
+    the latents that the model itself encodes (standard deviation of its code above USED_STD)."""
     shapes = {(run.config.size, run.config.data.channels) for run in runs}
     if len(shapes) > 1:
-        raise UserError(f"ModelCentrality lets models read each other's images, and these have {sorted(shapes)}")
+        raise UserError(f"ModelCentrality lets models encode each other's images, and these have {sorted(shapes)}")
     scores = np.zeros((len(runs), len(runs)))
     for j, maker in enumerate(runs):
         levels = np.sort(maker.prior.draw(CENTRALITY_LEVELS * 100, maker.config.latents, 0)[:, 0])[50::100]
-        chosen = np.random.default_rng(j).integers(
-            len(levels), size=(CENTRALITY_IMAGES, maker.config.generator.latents)
-        )
+        chosen = np.random.default_rng(j).integers(len(levels), size=(CENTRALITY_IMAGES, maker.config.latents))
         latents, generator = torch.from_numpy(levels[chosen]), maker.generator.to(device)
         images = [generator(part.to(device)).image.clamp(-1, 1) for part in latents.split(100)]
-        read_back = _encode(maker, images, device)
-        factors = chosen[:, read_back.std(0) > LEAST_SPREAD]
+        own_codes = _encode(maker, images, device)
+        factors = chosen[:, own_codes.std(0) > USED_STD]
         for i, reader in enumerate(runs):
-            progress(f"{reader.path.name} reads {maker.path.name}", (j + i / len(runs)) / len(runs))
-            codes = read_back if i == j else _encode(reader, images, device)
+            progress(f"{reader.path.name} encodes {maker.path.name}", (j + i / len(runs)) / len(runs))
+            codes = own_codes if i == j else _encode(reader, images, device)
             if factors.shape[1] > 1:
-                scores[i, j] = factor_vae(codes, factors, np.random.default_rng(0), prune_std=LEAST_SPREAD).score
+                scores[i, j] = factor_vae(codes, factors, np.random.default_rng(0), prune_std=USED_STD).score
     return scores
 
 
@@ -191,13 +190,13 @@ def _scores(run: Run) -> dict[str, float]:
     return {name: float(row["value"]) for name in LABELLED if (row := run.latest(name))}
 
 
-def _agreements(ranked: list[Ranked], sign: int, by: By) -> Any:
+def _agreements(ranked: list[Ranked], sign: int, by: By) -> Iterator[tuple[str, Agreement]]:
     groups = {"": ranked}
     if by == "tpl":
         for active in sorted({r.active for r in ranked if r.active is not None}):
             groups[f", {active} active"] = [r for r in ranked if r.active == active]
     for words, group in groups.items():
         for name in LABELLED:
-            if len(group) >= LEAST and all(name in r.scores for r in group):
+            if len(group) >= MIN_RUNS and all(name in r.scores for r in group):
                 merit, scores = np.array([[sign * r.value, r.scores[name]] for r in group]).T
                 yield name + words, agreement(merit, scores)

@@ -47,9 +47,10 @@ def where(run: Run, count: int = 32, seed: int = 0, device: str = "cpu", distanc
     """Every active control of a run whose controls are known (evaluate it first), in the order of its table.
 
     `count` images of the data are encoded and each control is swept from −2 to 2 around their codes, or around draws
-    from the prior if the data cannot be opened.  The truth is known for full grids of factors (as of rooms, dSprites, 3D
-    Shapes): pixels that change with the factor and nothing else.  The result is written to metrics.jsonl as "where",
-    valued by the mean of change_truth (mask_change without a truth).  Raises UserError if the controls are not known.
+    from the prior if the data cannot be opened.  The truth is known for full grids of factors (rooms, dSprites, 3D
+    Shapes): pixels that change with the factor and nothing else.  The result is written to metrics.jsonl as "where";
+    its value is the mean of change_truth (of mask_change without a truth).  Raises UserError if the controls are not
+    known.
     """
     if run.control_table is None:
         raise UserError(f"the controls of {run.path} are not known yet: wherewhat evaluate {run.path} --metrics tpl")

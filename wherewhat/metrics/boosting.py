@@ -1,8 +1,8 @@
-"""Gradient boosted trees (Friedman 2001, https://doi.org/10.1214/aos/1013203451), as DCI's importances want them.
+"""Gradient boosted trees (Friedman 2001, https://doi.org/10.1214/aos/1013203451), which give DCI's importances.
 
 The trees are those of scikit-learn's GradientBoostingClassifier: exact cuts of least squared error, a tree for every
 class in every round, Newton steps in the leaves.  That classifier sorts every code anew in every node.  Here every code
-is sorted once, a node hands the order on to its halves, and one cumulative sum weighs all the places to cut it.  Cuts
+is sorted once, a node passes the order on to its halves, and one cumulative sum weighs all the places of a cut.  Cuts
 that are equally good are chosen among at random, as there, but by other random numbers; nothing else differs.
 """
 
@@ -54,9 +54,9 @@ def boost(
         for truth, chance, score, test_score in zip(wanted, chances, scores, test_scores, strict=True):
             residual, curvature = truth - chance, chance * (1 - chance)
             for rows, test_rows in _leaves(keys, residual, values, every_test, test_values, depth, rng, removed):
-                bend = curvature.take(rows).sum()
-                if bend > 1e-150 * len(rows):
-                    move = step * residual.take(rows).sum() / bend
+                curved = curvature.take(rows).sum()
+                if curved > 1e-150 * len(rows):
+                    move = step * residual.take(rows).sum() / curved
                     score[rows] += move
                     test_score[test_rows] += move
     predicted = classes[_chances(test_scores).argmax(0) if len(classes) > 2 else (test_scores[0] > 0).astype(int)]

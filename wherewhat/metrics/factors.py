@@ -1,81 +1,32 @@
-"""Supervised metrics of disentanglement: what the codes of a data set say about its known factors.
+"""Supervised metrics of disentanglement: how codes of images correspond to the known factors of these images.
 
 Pure functions of two arrays whose rows are the samples: `codes` (n z, real) and `factors` (n f, any integers).
-The data set is encoded once; where the papers draw images, rows are drawn with replacement. The defaults are the
+The data set is encoded once; where the papers draw images, rows are drawn with replacement.  The defaults are the
 published protocol of disentanglement_lib (Locatello et al. 2019, https://arxiv.org/abs/1811.12359), named "dlib" here.
+All functions raise UserError for arrays that cannot be scored (wherewhat.metrics.groups.require).
 
 n rows, z codes, f factors, v votes, b rows of a vote, k groups (a group: the rows that have one value of one factor).
 """
 
-import inspect
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 from scipy.special import xlogy
 
-from wherewhat.errors import UserError, did_you_mean
+from wherewhat.errors import UserError
 from wherewhat.metrics.boosting import boost
+from wherewhat.metrics.groups import Groups, checked, draw_pairs, draw_votes, group_by_value
 
-# scikit-learn takes a second to import, and only three of the metrics need it: they import it themselves.
+BINS = 20
+"""equally filled bins of a continuous factor"""
 
-
-@dataclass(frozen=True)
-class Protocol:
-    """Every number that changes a score; a metric's keyword arguments have the names of the fields it reads."""
-
-    batch: int = 64
-    """rows of a vote (FactorVAE), pairs of a vote (β-VAE)"""
-    votes: int = 10_000
-    """votes the classifier is made from (FactorVAE, β-VAE)"""
-    eval_votes: int = 5_000
-    """votes it is tested on (FactorVAE, β-VAE)"""
-    variance_rows: int = 10_000
-    """rows from which the global variance of each code is estimated (FactorVAE)"""
-    prune_std: float = 0.05
-    """codes with a smaller standard deviation cannot win a vote; in the units of the codes (FactorVAE)"""
-    rows: int = 10_000
-    """rows from which mutual information is counted (MIG), to which linear classifiers are fitted (SAP)"""
-    bins: int = 20
-    """equal-width bins of each code (MIG)"""
-    tree_rows: int = 10_000
-    """rows to which trees are fitted (DCI)"""
-    test_rows: int = 5_000
-    """rows the classifiers are tested on (DCI, SAP)"""
-    trees: int = 100
-    """boosting rounds, each a tree for every value of the factor (DCI)"""
-    depth: int = 3
-    """depth of a tree (DCI)"""
-    rate: float = 0.1
-    """learning rate of the boosting (DCI)"""
-    svc_c: float = 0.01
-    """inverse strength of the linear classifiers' L2 penalty (SAP)"""
-    logistic_c: float = 1.0
-    """inverse strength of the logistic regression's L2 penalty (β-VAE)"""
-    quantile: float = 0.99
-    """of a code's distances from its mean, in place of the largest (IRS)"""
-    neighbours: int = 10
-    """from which mutual information is estimated (InfoMEC)"""
-    standardise: bool = False
-    """divide codes by their standard deviation first, which the penalties of β-VAE and SAP would otherwise feel"""
-
-
-BINNED = 20
-"""bins of a continuous factor"""
-DLIB = Protocol()
-"""the published protocol"""
-PROTOCOLS: dict[str, Protocol] = {
-    "dlib": DLIB,
-    "fast": replace(DLIB, votes=2_000, eval_votes=1_000, tree_rows=2_000, trees=30),
-}
-"""fast is for watching a run: its DCI, from fewer rows and trees, is another number than the published one"""
+# scikit-learn takes a second to import: the metrics that need it import it themselves.
 
 
 class FactorVAE(NamedTuple):
-    """Accuracy of the majority vote; who got the training votes; which codes could win any."""
+    """Accuracy of the majority vote; training votes of each code for each factor; which codes could win any."""
 
     score: float
     votes: Integer[np.ndarray, "z f"]
@@ -87,18 +38,20 @@ def factor_vae(
     factors: Integer[np.ndarray, "n f"],
     rng: np.random.Generator,
     *,
-    batch: int = DLIB.batch,
-    votes: int = DLIB.votes,
-    eval_votes: int = DLIB.eval_votes,
-    variance_rows: int = DLIB.variance_rows,
-    prune_std: float = DLIB.prune_std,
+    batch: int = 64,
+    votes: int = 10_000,
+    eval_votes: int = 5_000,
+    variance_rows: int = 10_000,
+    prune_std: float = 0.05,
 ) -> FactorVAE:
-    """How well the code that varies least tells which factor was fixed: 1/f (chance) … 1; 0 if no code is active.
+    """How well the code that varies least shows which factor was fixed: 1/f (chance) … 1; 0 if no code is active.
 
-    Kim & Mnih 2018, https://arxiv.org/abs/1802.05983. `prune_std` is absolute by protocol: codes in other units than
-    those of a standard normal prior should be scaled first, or `prune_std` set to 0.
+    Kim & Mnih 2018, https://arxiv.org/abs/1802.05983.  A vote: `batch` rows that share one value of one factor.  The
+    majority among `votes` votes is the classifier; it is tested on `eval_votes`.  The variance of each code is that of
+    `variance_rows` rows.  Codes with a standard deviation below `prune_std` cannot win a vote; this is absolute by
+    protocol: scale codes in other units than those of a standard normal prior first, or set it to 0.
     """
-    codes, groups = _checked(codes, factors, least_factors=2)
+    codes, groups = checked(codes, factors, least_factors=2)
     sample = codes[rng.integers(len(codes), size=variance_rows)]
     variance = sample.var(0, ddof=1)
     active = (np.sqrt(variance) >= prune_std) & (np.ptp(sample, 0) > 0)
@@ -109,7 +62,7 @@ def factor_vae(
     able, live = np.flatnonzero(active), codes[:, active]
 
     def elect(count: int) -> Integer[np.ndarray, "z f"]:
-        fixed, rows = _draw_votes(groups, rng, count, batch)
+        fixed, rows = draw_votes(groups, rng, count, batch)
         table = empty.copy()
         np.add.at(table, (able[_stillest(live, rows, variance[active])], fixed), 1)
         return table
@@ -130,23 +83,25 @@ def beta_vae(
     factors: Integer[np.ndarray, "n f"],
     rng: np.random.Generator,
     *,
-    batch: int = DLIB.batch,
-    votes: int = DLIB.votes,
-    eval_votes: int = DLIB.eval_votes,
-    logistic_c: float = DLIB.logistic_c,
-    standardise: bool = DLIB.standardise,
+    batch: int = 64,
+    votes: int = 10_000,
+    eval_votes: int = 5_000,
+    logistic_c: float = 1.0,
+    standardise: bool = False,
 ) -> BetaVAE:
-    """How well a linear classifier tells the factor that pairs share from mean |z₁ − z₂|: 1/f (chance) … 1.
+    """How well a linear classifier recognises the factor that pairs share from mean |z₁ − z₂|: 1/f (chance) … 1.
 
-    Higgins et al. 2017, https://openreview.net/forum?id=Sy2fzU9gl; logistic regression as in disentanglement_lib.
+    Higgins et al. 2017, https://openreview.net/forum?id=Sy2fzU9gl; logistic regression as in disentanglement_lib, with
+    an L2 penalty of inverse strength `logistic_c`, fitted to `votes` means of `batch` pairs and tested on `eval_votes`.
+    The penalty depends on the scale of the codes unless `standardise` divides them by their standard deviation.
     """
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    codes, groups = _checked(codes, factors, least_factors=2)
+    codes, groups = checked(codes, factors, least_factors=2)
     codes = _standard(codes) if standardise else codes
-    shared, pairs = _draw_pairs(groups, rng, votes, batch)
-    shared_test, pairs_test = _draw_pairs(groups, rng, eval_votes, batch)
+    shared, pairs = draw_pairs(groups, rng, votes, batch)
+    shared_test, pairs_test = draw_pairs(groups, rng, eval_votes, batch)
     # the published 100 iterations may stop short of the optimum, with a warning; 10,000 reach it
     with threadpool_limits(1):  # its many small products take seven times as long on two threads
         model = LogisticRegression(C=logistic_c, max_iter=10_000).fit(_distances(codes, pairs), shared)
@@ -166,16 +121,17 @@ def mig(
     factors: Integer[np.ndarray, "n f"],
     rng: np.random.Generator,
     *,
-    rows: int = DLIB.rows,
-    bins: int = DLIB.bins,
+    rows: int = 10_000,
+    bins: int = 20,
 ) -> MIG:
     """Mutual information gap, mean over factors of (largest − second largest over codes)/entropy: 0 … 1.
 
-    Chen et al. 2018, https://arxiv.org/abs/1802.04942. A factor of more values than `bins` cannot reach 1.
+    Chen et al. 2018, https://arxiv.org/abs/1802.04942.  Mutual information is counted on `rows` rows, in `bins`
+    equally wide bins of each code.  A factor of more values than `bins` cannot reach 1.
     """
-    codes, _ = _checked(codes, factors)
+    codes, _ = checked(codes, factors)
     drawn = rng.integers(len(codes), size=rows)
-    groups = _group(factors[drawn], "factors, in the rows drawn for MIG,")
+    groups = group_by_value(factors[drawn], "factors, in the rows drawn for MIG,")
     information = _information(codes[drawn], groups, bins)
     return MIG(float(np.mean(_gap(information) / groups.entropy)), information, groups.entropy)
 
@@ -190,7 +146,7 @@ class DCI(NamedTuple):
 
     @property
     def score(self) -> float:
-        """What tables call "DCI": the disentanglement."""
+        """The disentanglement, which tables call "DCI"."""
         return self.disentanglement
 
 
@@ -199,23 +155,24 @@ def dci(
     factors: Integer[np.ndarray, "n f"],
     rng: np.random.Generator,
     *,
-    tree_rows: int = DLIB.tree_rows,
-    test_rows: int = DLIB.test_rows,
-    trees: int = DLIB.trees,
-    depth: int = DLIB.depth,
-    rate: float = DLIB.rate,
+    tree_rows: int = 10_000,
+    test_rows: int = 5_000,
+    trees: int = 100,
+    depth: int = 3,
+    rate: float = 0.1,
     n_jobs: int = -1,
 ) -> DCI:
     """How concentrated the importances of boosted trees are: per code (D), per factor (C), each 0 … 1.
 
     Eastwood & Williams 2018, https://openreview.net/forum?id=By-7dz-AZ; the boosted trees of disentanglement_lib,
-    seeded. `n_jobs` threads, -1 for all cores, do not change the result.
+    seeded: `trees` rounds of trees of this `depth` with the learning rate `rate`, fitted to `tree_rows` rows and tested
+    on `test_rows`.  `n_jobs` threads, -1 for all cores, do not change the result.
     """
     from joblib import Parallel, delayed
 
-    codes, groups = _checked(codes, factors, least_factors=2)
+    codes, groups = checked(codes, factors, least_factors=2)
     train, test = (rng.integers(len(codes), size=size) for size in (tree_rows, test_rows))
-    _group(factors[train], "factors, in the rows drawn to train DCI's trees,")
+    group_by_value(factors[train], "factors, in the rows drawn to train DCI's trees,")
     seeds = rng.integers(2**31, size=groups.factors)
 
     def fit(j: int) -> tuple[Float[np.ndarray, " z"], float]:
@@ -242,25 +199,25 @@ def sap(
     factors: Integer[np.ndarray, "n f"],
     rng: np.random.Generator,
     *,
-    rows: int = DLIB.rows,
-    test_rows: int = DLIB.test_rows,
-    svc_c: float = DLIB.svc_c,
-    standardise: bool = DLIB.standardise,
+    rows: int = 10_000,
+    test_rows: int = 5_000,
+    svc_c: float = 0.01,
+    standardise: bool = False,
     n_jobs: int = -1,
 ) -> SAP:
     """Separated attribute predictability, mean over factors of (best − second accuracy of one code): 0 … 1 − chance.
 
-    Kumar et al. 2018, https://openreview.net/forum?id=H1kG7GZAW; balanced linear classifiers as in disentanglement_lib.
-    Their penalty feels the scale of the codes unless `standardise`. A constant code guesses; a single code is compared
-    with a constant one.
+    Kumar et al. 2018, https://openreview.net/forum?id=H1kG7GZAW; balanced linear classifiers as in disentanglement_lib,
+    with an L2 penalty of inverse strength `svc_c`, fitted to `rows` rows and tested on `test_rows`.  It depends on the
+    scale of the codes unless `standardise`.  A constant code guesses; a single code is compared with a constant one.
     """
     from joblib import Parallel, delayed
     from sklearn.svm import LinearSVC
 
-    codes, groups = _checked(codes, factors)
+    codes, groups = checked(codes, factors)
     codes = _standard(codes) if standardise else codes
     train, test = (rng.integers(len(codes), size=size) for size in (rows, test_rows))
-    _group(factors[train], "factors, in the rows drawn to train SAP's classifiers,")
+    group_by_value(factors[train], "factors, in the rows drawn to train SAP's classifiers,")
     rivals = codes if codes.shape[1] > 1 else np.hstack([codes, np.zeros_like(codes)])
 
     def accuracy(i: int, j: int) -> float:
@@ -287,17 +244,18 @@ def modularity(
     factors: Integer[np.ndarray, "n f"],
     rng: np.random.Generator,
     *,
-    rows: int = DLIB.rows,
-    bins: int = DLIB.bins,
+    rows: int = 10_000,
+    bins: int = 20,
 ) -> Modularity:
-    """How far each code is from telling of several factors: 1 − Σ_others I²/(I_best² (f − 1)), mean over codes: 0 … 1.
+    """Whether a code has information about one factor only: 1 − Σ_others I²/(I_best² (f − 1)), mean over codes: 0 … 1.
 
-    Ridgeway & Mozer 2018, https://arxiv.org/abs/1802.05312, as in disentanglement_lib. A code without information
-    counts 0; a code that tells of one factor counts 1 whether or not others tell of it too.
+    Ridgeway & Mozer 2018, https://arxiv.org/abs/1802.05312, as in disentanglement_lib; `rows` and `bins` as in MIG.  A
+    code without information counts 0; a code with information about one factor counts 1, even if other codes have the
+    same information.
     """
-    codes, _ = _checked(codes, factors, least_factors=2)
+    codes, _ = checked(codes, factors, least_factors=2)
     drawn = rng.integers(len(codes), size=rows)
-    groups = _group(factors[drawn], "factors, in the rows drawn for modularity,")
+    groups = group_by_value(factors[drawn], "factors, in the rows drawn for modularity,")
     information = _information(codes[drawn], groups, bins)
     squared = information**2
     best = squared.max(1)
@@ -318,36 +276,37 @@ def explicitness(
     factors: Integer[np.ndarray, "n f"],
     rng: np.random.Generator,
     *,
-    rows: int = DLIB.rows,
-    test_rows: int = DLIB.test_rows,
-    logistic_c: float = DLIB.logistic_c,
-    standardise: bool = DLIB.standardise,
+    rows: int = 10_000,
+    test_rows: int = 5_000,
+    logistic_c: float = 1.0,
+    standardise: bool = False,
 ) -> Explicitness:
-    """How well linear classifiers tell each value of a factor from the rest, by area under the ROC curve: .5 … 1.
+    """How well linear classifiers separate each value of a factor from the rest, by area under the ROC curve: .5 … 1.
 
-    Ridgeway & Mozer 2018, https://arxiv.org/abs/1802.05312; one-vs-rest logistic regression, mean over values and then
-    factors, as in disentanglement_lib. Values that are missing among the test rows are left out of the mean.
+    Ridgeway & Mozer 2018, https://arxiv.org/abs/1802.05312; one-vs-rest logistic regression (inverse penalty
+    `logistic_c`) fitted to `rows` rows and tested on `test_rows`, mean over values and then factors, as in
+    disentanglement_lib.  Values that are missing among the test rows are left out of the mean.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
     from threadpoolctl import threadpool_limits
 
-    codes, groups = _checked(codes, factors)
+    codes, groups = checked(codes, factors)
     codes = _standard(codes) if standardise else codes
     train, test = (rng.integers(len(codes), size=size) for size in (rows, test_rows))
-    _group(factors[train], "factors, in the rows drawn to train the classifiers of explicitness,")
+    group_by_value(factors[train], "factors, in the rows drawn to train the classifiers of explicitness,")
     areas = []
     with threadpool_limits(1):
         for j in range(groups.factors):
-            progress = []
+            each = []
             for value in np.unique(factors[train, j]):
                 is_it, was_it = factors[train, j] == value, factors[test, j] == value
                 if was_it.any() and not was_it.all():
                     model = LogisticRegression(C=logistic_c, max_iter=1_000).fit(codes[train], is_it)
-                    progress.append(roc_auc_score(was_it, model.decision_function(codes[test])))
-            if not progress:
+                    each.append(roc_auc_score(was_it, model.decision_function(codes[test])))
+            if not each:
                 raise UserError(f"factors have one value in column {j} of the test rows: give more rows")
-            areas.append(float(np.mean(progress)))
+            areas.append(float(np.mean(each)))
     return Explicitness(float(np.mean(areas)), np.array(areas))
 
 
@@ -364,8 +323,8 @@ def irs(
     factors: Integer[np.ndarray, "n f"],
     rng: np.random.Generator,
     *,
-    rows: int = DLIB.rows,
-    quantile: float = DLIB.quantile,
+    rows: int = 10_000,
+    quantile: float = 0.99,
 ) -> IRS:
     """Interventional robustness: how little a code moves once its factor is fixed, whatever the others do: 0 … 1.
 
@@ -374,9 +333,9 @@ def irs(
     all), the best factor of each code, weighted by that largest distance. Constant codes are left out; codes that all
     are constant score 0.
     """
-    codes, _ = _checked(codes, factors)
+    codes, _ = checked(codes, factors)
     drawn = rng.integers(len(codes), size=rows)
-    codes, groups = codes[drawn], _group(factors[drawn], "factors, in the rows drawn for IRS,")
+    codes, groups = codes[drawn], group_by_value(factors[drawn], "factors, in the rows drawn for IRS,")
     reach = np.abs(codes - codes.mean(0)).max(0)
     robustness = np.zeros((codes.shape[1], groups.factors))
     for j, (first, size) in enumerate(zip(groups.first, groups.sizes, strict=True)):
@@ -400,7 +359,7 @@ class InfoMEC(NamedTuple):
 
     @property
     def score(self) -> float:
-        """What is optimised first: the modularity."""
+        """The first of the three numbers, modularity, which its authors optimise first."""
         return self.modularity
 
 
@@ -409,15 +368,16 @@ def infomec(
     factors: Integer[np.ndarray, "n f"],
     rng: np.random.Generator,
     *,
-    rows: int = DLIB.rows,
-    neighbours: int = DLIB.neighbours,
+    rows: int = 10_000,
+    neighbours: int = 10,
 ) -> InfoMEC:
     """InfoM, InfoE, InfoC (Hsu et al. 2023, https://arxiv.org/abs/2305.18378), each at most 1, 0 for chance.
 
-    M: share of the factor a code tells most of in all it tells, mean over active codes, rescaled from 1/f … 1. C: the
-    same of factors over codes, from 1/codes … 1. E: 1 − cross-entropy of a multinomial logistic regression from all
-    codes / that of a constant, balanced over values, on the rows it was fitted to, mean over factors. Information by
-    `neighbours` nearest neighbours. A code is active if its range is more than a twentieth of the largest.
+    M: of the information that a code has about all factors, the share of its best factor, mean over active codes,
+    rescaled from 1/f … 1.  C: the same for factors over codes, from 1/codes … 1.  E: 1 − cross-entropy of a multinomial
+    logistic regression from all codes / that of a constant, balanced over values, on the rows it was fitted to, mean
+    over factors.  Measured on `rows` rows, each at most once; information is estimated from `neighbours` nearest
+    neighbours.  A code is active if its range is more than a twentieth of the largest.
     """
     from sklearn.feature_selection import mutual_info_classif
     from sklearn.linear_model import LogisticRegression
@@ -425,17 +385,17 @@ def infomec(
     from sklearn.utils.class_weight import compute_sample_weight
     from threadpoolctl import threadpool_limits
 
-    codes, _ = _checked(codes, factors, least_factors=2)
+    codes, _ = checked(codes, factors, least_factors=2)
     drawn = rng.choice(len(codes), min(rows, len(codes)), replace=False)  # a row twice would be its own neighbour
     codes, factors = codes[drawn], factors[drawn]
-    groups = _group(factors, "factors, in the rows drawn for InfoMEC,")
+    groups = group_by_value(factors, "factors, in the rows drawn for InfoMEC,")
     spread = np.ptp(codes, 0)
     active = spread > spread.max() / 20
     information = np.zeros((codes.shape[1], groups.factors))
     if not active.any():
         return InfoMEC(0.0, 0.0, 0.0, information, active)
     seed = int(rng.integers(2**31))
-    explained = []
+    explicit = []
     with threadpool_limits(1):
         for j in range(groups.factors):
             found = mutual_info_classif(
@@ -445,114 +405,15 @@ def infomec(
             model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=1_000)
             weight = compute_sample_weight("balanced", factors[:, j])
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # without a penalty, what can be progress perfectly never converges
-                progress = model.fit(_standard(codes), factors[:, j]).predict_proba(_standard(codes))
-            loss = log_loss(factors[:, j], progress, sample_weight=weight)
-            explained.append(1 - loss / np.log(groups.sizes[j]))
+                warnings.simplefilter("ignore")  # without a penalty, classes that a line separates never converge
+                chances = model.fit(_standard(codes), factors[:, j]).predict_proba(_standard(codes))
+            loss = log_loss(factors[:, j], chances, sample_weight=weight)
+            explicit.append(1 - loss / np.log(groups.sizes[j]))
     kept = information[active]
-    return InfoMEC(_dominance(kept), float(np.mean(explained)), _dominance(kept.T), information, active)
+    return InfoMEC(_dominance(kept), float(np.mean(explicit)), _dominance(kept.T), information, active)
 
 
-class Match(NamedTuple):
-    """Each code's factor (column index), and that factor's share of what the code says about all of them (0 … 1)."""
-
-    factor: Integer[np.ndarray, " z"]
-    share: Float[np.ndarray, " z"]
-
-
-def match(codes: Float[np.ndarray, "n z"], factors: Integer[np.ndarray, "n f"], *, bins: int = DLIB.bins) -> Match:
-    """The factor each code says most about: mutual information / the factor's entropy, over all rows.
-
-    A constant code says nothing: its factor is 0 and its share 0. Noise says a little, about whichever it happens to.
-    """
-    codes, groups = _checked(codes, factors)
-    said = _information(codes, groups, bins) / groups.entropy
-    total = said.sum(1)
-    return Match(said.argmax(1), np.divide(said.max(1), total, out=np.zeros_like(total), where=total > 0))
-
-
-METRICS: dict[str, Callable[..., FactorVAE | BetaVAE | MIG | DCI | SAP | Modularity | Explicitness | IRS | InfoMEC]] = {
-    "factor_vae": factor_vae,
-    "beta_vae": beta_vae,
-    "mig": mig,
-    "dci": dci,
-    "sap": sap,
-    "modularity": modularity,
-    "explicitness": explicitness,
-    "irs": irs,
-    "infomec": infomec,
-}
-
-
-def score(
-    metric: str, codes: np.ndarray, factors: np.ndarray, protocol: Protocol, seed: int, n_jobs: int = -1
-) -> dict[str, Any]:
-    """One metric as a JSON-able record: its value, details for tables and plots, every number that changes them."""
-    if metric not in METRICS:
-        raise UserError(f"there is no metric {metric}{did_you_mean(metric, list(METRICS))}")
-    require(codes, factors)
-    known = inspect.signature(METRICS[metric]).parameters
-    options = {name: getattr(protocol, name) for name in known if hasattr(protocol, name)}
-    threads = {"n_jobs": n_jobs} if "n_jobs" in known else {}
-    result = METRICS[metric](codes, factors, np.random.default_rng(seed), **options, **threads)
-    details = {name: np.asarray(detail).tolist() for name, detail in result._asdict().items() if name != "score"}
-    return {"value": result.score, "details": details, "options": options | {"seed": seed}}
-
-
-class Groups(NamedTuple):
-    """Rows sorted once by every factor, so that drawing rows that share a value is integer arithmetic.
-
-    The k groups are numbered through: those of factor 0 first, in the order of its values, then those of factor 1, …
-    """
-
-    of: Integer[np.ndarray, "n f"]
-    """the group each row belongs to, for each factor"""
-    order: Integer[np.ndarray, " m"]
-    """m = f·n row numbers, group after group"""
-    start: Integer[np.ndarray, " k"]
-    """where in `order` a group begins"""
-    members: Integer[np.ndarray, " k"]
-    """how many rows it has"""
-    sizes: Integer[np.ndarray, " f"]
-    """the groups of each factor: how many values it takes"""
-
-    @property
-    def factors(self) -> int:
-        """Number of factors."""
-        return len(self.sizes)
-
-    @property
-    def first(self) -> Integer[np.ndarray, " f"]:
-        """The first group of each factor."""
-        return np.cumsum(self.sizes) - self.sizes
-
-    @property
-    def entropy(self) -> Float[np.ndarray, " f"]:
-        """Entropy of each factor in nats."""
-        share = self.members / len(self.of)
-        return -np.add.reduceat(share * np.log(share), self.first)
-
-
-def _group(factors: Integer[np.ndarray, "n f"], name: str) -> Groups:
-    """The groups of these factors; a factor with a single value is a UserError that calls the array `name`."""
-    labels = np.stack([np.unique(column, return_inverse=True)[1] for column in factors.T], 1)
-    sizes = labels.max(0) + 1
-    if (sizes == 1).any():
-        columns = ", ".join(map(str, np.flatnonzero(sizes == 1)))
-        raise UserError(f"{name} have the same value in every row of column {columns}: leave that column out")
-    of = labels + np.cumsum(sizes) - sizes
-    members = np.bincount(of.ravel())
-    order = np.argsort(labels, axis=0, kind="stable").T.ravel()
-    return Groups(of, order, np.cumsum(members) - members, members, sizes)
-
-
-def _checked(codes: np.ndarray, factors: np.ndarray, least_factors: int = 1) -> tuple[np.ndarray, Groups]:
-    """Codes in double precision, and the rows grouped by factor."""
-    require(codes, factors, least_factors)
-    return codes.astype(np.float64), _group(factors, "factors")
-
-
-def discretise(factors: np.ndarray, bins: int = BINNED) -> np.ndarray:
+def discretise(factors: np.ndarray, bins: int = BINS) -> np.ndarray:
     """Factors as integers: columns of whole numbers as they are, other ones (continuous factors) cut into `bins`
     equally filled bins.  Raises UserError for values that are not finite."""
     if not np.isfinite(factors).all():
@@ -565,48 +426,22 @@ def discretise(factors: np.ndarray, bins: int = BINNED) -> np.ndarray:
     return np.stack(columns, 1).astype(np.int64)
 
 
-def require(codes: np.ndarray, factors: np.ndarray, least_factors: int = 1) -> None:
-    """Finite codes and integer factors, row by row, or a UserError with everything that is wrong."""
-    wrong = []
-    binning = ", continuous ones with wherewhat.metrics.factors.discretise"
-    for name, array, kinds, wanted in (("codes", codes, "fiu", "numbers"), ("factors", factors, "iu", "integers")):
-        if array.ndim != 2 or not array.size:
-            wrong.append(f"{name} have shape {array.shape}: give one row a sample and one column each")
-        if array.dtype.kind not in kinds:
-            wrong.append(f"{name} are {array.dtype}, not {wanted}: convert them{binning * (name == 'factors')}")
-        elif not np.isfinite(array).all():
-            wrong.append(f"{name} hold {(~np.isfinite(array)).sum()} NaN or infinite numbers: drop these rows")
-    if not wrong and len(codes) != len(factors):
-        wrong.append(f"codes have {len(codes)} rows, factors {len(factors)}: give row i of both the same image")
-    if not wrong and factors.shape[1] < least_factors:
-        wrong.append(f"factors have {factors.shape[1]} column, this metric compares at least {least_factors}: add one")
-    if wrong:
-        raise UserError("\n".join(wrong))
+class Match(NamedTuple):
+    """Each code's factor (column index), and that factor's share of the code's information about all (0 … 1)."""
+
+    factor: Integer[np.ndarray, " z"]
+    share: Float[np.ndarray, " z"]
 
 
-def _draw(
-    groups: Groups, group: Integer[np.ndarray, "v #b"], rng: np.random.Generator, batch: int
-) -> Integer[np.ndarray, "v b"]:
-    """Rows drawn uniformly, with replacement, from these groups."""
-    return groups.order[groups.start[group] + rng.integers(groups.members[group], size=(len(group), batch))]
+def match(codes: Float[np.ndarray, "n z"], factors: Integer[np.ndarray, "n f"], *, bins: int = 20) -> Match:
+    """The factor that each code has most information about: mutual information / the factor's entropy, over all rows.
 
-
-def _draw_votes(
-    groups: Groups, rng: np.random.Generator, votes: int, batch: int
-) -> tuple[Integer[np.ndarray, " v"], Integer[np.ndarray, "v b"]]:
-    """For each vote a random factor, and rows which share one random value of it."""
-    fixed = rng.integers(groups.factors, size=votes)
-    group = groups.first[fixed] + rng.integers(groups.sizes[fixed])
-    return fixed, _draw(groups, group[:, None], rng, batch)
-
-
-def _draw_pairs(
-    groups: Groups, rng: np.random.Generator, votes: int, batch: int
-) -> tuple[Integer[np.ndarray, " v"], Integer[np.ndarray, "v 2 b"]]:
-    """For each vote a random factor, and pairs of rows: both rows of a pair share its value, pairs need not."""
-    shared = rng.integers(groups.factors, size=votes)
-    one = rng.integers(len(groups.of), size=(votes, batch))
-    return shared, np.stack([one, _draw(groups, groups.of[one, shared[:, None]], rng, batch)], 1)
+    A constant code has none: its factor is 0 and its share 0.  Noise has a little, about a factor found by chance.
+    """
+    codes, groups = checked(codes, factors)
+    known = _information(codes, groups, bins) / groups.entropy
+    total = known.sum(1)
+    return Match(known.argmax(1), np.divide(known.max(1), total, out=np.zeros_like(total), where=total > 0))
 
 
 def _pieces(rows: Integer[np.ndarray, "v *b"], width: int) -> list[Integer[np.ndarray, "_ *b"]]:

@@ -44,8 +44,8 @@ class KID(NamedTuple):
     value: float
     """mean over subsets"""
     error: float
-    """standard error of that mean; subsets overlap when they hold more rows than there are, so it is a little small;
-    NaN for a single subset, or if each is all rows"""
+    """standard error of that mean, a little too small where subsets overlap; NaN for a single subset, or if each subset
+    is all rows"""
 
 
 def kid(
@@ -78,16 +78,18 @@ class PrecisionRecall(NamedTuple):
     """Shares from 0 to 1."""
 
     precision: float
-    """of the generated images that lie where real ones do: are they good"""
+    """of the generated images that lie where real ones do: whether they are good"""
     recall: float
-    """of the real images that lie where generated ones do: are there all kinds"""
+    """of the real images that lie where generated ones do: whether there are all kinds"""
 
 
-def precision_recall(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"], k: int = 3) -> PrecisionRecall:
+def precision_recall(
+    real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"], neighbours: int = 3
+) -> PrecisionRecall:
     """Improved precision and recall (Kynkäänniemi et al. 2019): a set's place is the union of balls around its members,
-    each reaching to its k-th nearest neighbour in the set.  Raises UserError for k or fewer rows."""
-    _enough(real, fake, k + 1)
-    reach_real, reach_fake = _reach(real, k), _reach(fake, k)
+    each reaching to its k-th nearest neighbour in the set, k = `neighbours`.  Raises UserError for k or fewer rows."""
+    _enough(real, fake, neighbours + 1)
+    reach_real, reach_fake = _reach(real, neighbours), _reach(fake, neighbours)
     inside, reached, first = 0, np.zeros(len(real), bool), 0
     for block in _distances(fake, real):
         inside += int((block <= reach_real).any(1).sum())
@@ -102,20 +104,22 @@ class DensityCoverage(NamedTuple):
     density: float
     """real balls a generated image lies in, divided by k: about 1 for equal distributions, and can be more"""
     coverage: float
-    """share (0 … 1) of real balls with a generated image in them"""
+    """share (0 … 1) of real balls that have a generated image in them"""
 
 
-def density_coverage(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"], k: int = 5) -> DensityCoverage:
-    """Density and coverage (Naeem et al. 2020): only real images have balls, to their k-th nearest neighbour.
-    Raises UserError for k or fewer rows."""
-    _enough(real, fake, k + 1)
-    reach = _reach(real, k)
+def density_coverage(
+    real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"], neighbours: int = 5
+) -> DensityCoverage:
+    """Density and coverage (Naeem et al. 2020): only real images have balls, to their k-th nearest neighbour,
+    k = `neighbours`.  Raises UserError for k or fewer rows."""
+    _enough(real, fake, neighbours + 1)
+    reach = _reach(real, neighbours)
     balls, covered = 0, np.zeros(len(real), bool)
     for block in _distances(fake, real):
         inside = block <= reach
         balls += int(inside.sum())
         covered |= inside.any(0)
-    return DensityCoverage(balls / (k * len(fake)), float(covered.mean()))
+    return DensityCoverage(balls / (neighbours * len(fake)), float(covered.mean()))
 
 
 def _reach(x: Float[np.ndarray, "n d"], k: int) -> Float[np.ndarray, " n"]:

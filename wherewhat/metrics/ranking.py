@@ -1,8 +1,9 @@
-"""Which of many models, without labels: agreement between models, and how well a choice agrees with labels.
+"""How to choose one of many models without labels: how far models agree, and how well a choice agrees with labels.
 
 m models, n images, z codes of a model.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,8 +12,8 @@ from jaxtyping import Float
 
 from wherewhat.errors import UserError
 
-LEAST_SPREAD = 0.1
-"""codes whose standard deviation is below are of unused latents (UDR)"""
+USED_STD = 0.1
+"""codes with a smaller standard deviation belong to unused latents"""
 
 
 def udr(codes: Sequence[Float[np.ndarray, "n _"]]) -> Float[np.ndarray, " m"]:
@@ -22,12 +23,12 @@ def udr(codes: Sequence[Float[np.ndarray, "n _"]]) -> Float[np.ndarray, " m"]:
     How far the codes of a model correspond one to one to those of another: with R the absolute rank correlations of
     their used codes, ½ (mean over columns of max²/sum + the same over rows); the median over all other models.  The
     paper masks by divergence, which not every model has; here a code is used if its standard deviation is above
-    LEAST_SPREAD.  Rows are the same images for all.  A model without used codes has 0.  Raises UserError with fewer
+    USED_STD.  Rows are the same images for all.  A model without used codes has 0.  Raises UserError with fewer
     than two models.
     """
     if len(codes) < 2:
         raise UserError("UDR compares models with each other: give at least two")
-    ranked = [_ranks(z[:, z.std(0) > LEAST_SPREAD]) for z in codes]
+    ranked = [_ranks(z[:, z.std(0) > USED_STD]) for z in codes]
     table = np.full((len(codes), len(codes)), np.nan)
     for i in range(len(codes)):
         for j in range(i):
@@ -80,18 +81,24 @@ def agreement(
     merit: Float[np.ndarray, " m"], scores: Float[np.ndarray, " m"], resamples: int = 2_000, seed: int = 0
 ) -> Agreement:
     """Merit (higher is better, known without labels) against scores (higher is better, known with them)."""
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(len(merit), size=(resamples, len(merit)))
-    found = np.array([spearman(merit[rows], scores[rows]) for rows in drawn])
-    found = found[np.isfinite(found)]
-    low, high = np.percentile(found, [2.5, 97.5]) if len(found) else (np.nan, np.nan)
+    from scipy.stats import bootstrap
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a resample of equal models has no rank correlation
+        found = bootstrap(
+            (merit, scores), spearman, n_resamples=resamples, paired=True, rng=np.random.default_rng(seed)
+        )
+    drawn = found.bootstrap_distribution
+    drawn = drawn[np.isfinite(drawn)]
+    low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (np.nan, np.nan)
     regret = float(scores.max() - scores[merit.argmax()])
-    return Agreement(spearman(merit, scores), float(low), float(high), regret, len(merit))
+    return Agreement(float(spearman(merit, scores)), float(low), float(high), regret, len(merit))
 
 
-def spearman(a: Float[np.ndarray, " m"], b: Float[np.ndarray, " m"]) -> float:
-    """Rank correlation, ties sharing their mean rank; nan if either is constant."""
-    both = _ranks(np.stack([a, b], 1))
-    if (np.linalg.norm(both, axis=0) < 0.5).any():
-        return float("nan")
-    return float(both[:, 0] @ both[:, 1])
+def spearman(a: Float[np.ndarray, "*r m"], b: Float[np.ndarray, "*r m"], axis: int = -1) -> Float[np.ndarray, "*r"]:
+    """Rank correlation along an axis, ties sharing their mean rank; nan if either is constant."""
+    from scipy.stats import pearsonr, rankdata
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of constant values
+        return np.asarray(pearsonr(rankdata(a, axis=axis), rankdata(b, axis=axis), axis=axis).statistic)

@@ -5,7 +5,8 @@ beside this one and add an entry to METRICS.  Functions are imported when called
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal, NamedTuple
@@ -72,6 +73,31 @@ class Metric:
         given = inspect.signature(self.load()).parameters.values()
         published = {p.name: p.default for p in given if p.default is not p.empty and p.name != "n_jobs"}
         return published | (dict(self.fast) if protocol == "fast" else {})
+
+    def compute(self, *arrays: Any, seed: int | Sequence[int] = 0, **options: Any) -> Any:
+        """The function's result, with random numbers from this seed if it takes any.  Only for functions of arrays."""
+        import numpy as np
+
+        function = self.load()
+        random = {"rng": np.random.default_rng(seed)} if "rng" in inspect.signature(function).parameters else {}
+        return function(*arrays, **random, **options)
+
+    def rows(self, result: Any, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Rows of metrics.jsonl, one a score; what else the function found are details of the first."""
+        shown = {score.part for score in self.scores}
+        found = result._asdict() if isinstance(result, tuple) else {}  # type: ignore[attr-defined]
+        details = {name: _plain(value) for name, value in found.items() if name not in shown}
+        for score in self.scores:
+            value = float(getattr(result, score.part, result))
+            more = {"details": details} if details and score is self.scores[0] else {}
+            yield {"metric": score.name, "value": value, "options": dict(options), **more}
+
+
+def _plain(value: Any) -> Any:
+    """Values that JSON has; None for a number that is not one."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 METRICS: list[Metric] = [
@@ -207,6 +233,7 @@ def scores() -> dict[str, Score]:
 def names_help() -> str:
     """What can be asked for, for the help of the command line."""
     default = [metric.name for metric in METRICS if metric.needs in BY_DEFAULT]
-    more = [metric.name for metric in METRICS if metric.needs in QUALITY and metric.needs not in BY_DEFAULT]
+    special = [metric for metric in METRICS if metric.needs in QUALITY and metric.needs not in BY_DEFAULT]
+    more = [score.name for metric in special for score in metric.scores]
     return f"{', '.join(default)}: all that can be measured if not given; and {', '.join(more)}, or quality for all " \
            "of these with reconstruction"  # fmt: skip

@@ -14,11 +14,10 @@ from torch import Tensor
 
 from wherewhat.errors import UserError, did_you_mean
 
-REACH = 4.0
+TPL_REACH = 4.0
 """sweeps go from −4 to +4, whatever the prior"""
-
-TOGETHER = 10
-"""base points between looks at the error, where it decides how many there are"""
+BASES_AT_ONCE = 10
+"""base points that are added before the standard error is computed again, where it decides how many there are"""
 
 
 @dataclass(frozen=True)
@@ -102,16 +101,16 @@ def tpl(
     threshold = setting.threshold if threshold is None else threshold
     bases = torch.from_numpy(np.random.default_rng(seed).standard_normal((setting.bases, codes), np.float32))
     segments = np.empty((setting.bases, codes, setting.points - 1), np.float32)
-    options = {**asdict(setting), "threshold": threshold, "reach": REACH, "seed": seed, **distance.options}
+    options = {**asdict(setting), "threshold": threshold, "reach": TPL_REACH, "seed": seed, **distance.options}
     options |= {} if until is None else {"until": until}
     at_once = max(1, batch // setting.points)
-    first, step = 0, setting.bases if until is None else min(TOGETHER, setting.bases)
+    first, step = 0, setting.bases if until is None else min(BASES_AT_ONCE, setting.bases)
     with torch.no_grad():
         while True:
             last = min(first + step, setting.bases)
             for latent in range(codes):
                 for b in range(first, last, at_once):
-                    z = torch.stack([sweep(base, latent, setting.points) for base in bases[b : min(b + at_once, last)]])
+                    z = sweep(bases[b : min(b + at_once, last)], latent, setting.points)
                     images = swept(generate, z.to(device))
                     segments[b : b + len(z), latent] = distance.path(images.float()).cpu().numpy()
                 if progress:
@@ -176,7 +175,7 @@ def rotate(
         for a, theta in enumerate(np.deg2rad(degrees)):
             for b, base in enumerate(bases):
                 z = base.repeat(setting.points, 1)
-                places = torch.linspace(-REACH, REACH, setting.points)
+                places = torch.linspace(-TPL_REACH, TPL_REACH, setting.points)
                 z[:, pair[0]], z[:, pair[1]] = places * float(np.cos(theta)), places * float(np.sin(theta))
                 images = swept(generate, z[None].to(device))
                 lengths[a, b] = distance.path(images.float()).sum().item()
@@ -186,15 +185,17 @@ def rotate(
     return Rotation(degrees, lengths.mean(1), errors)
 
 
-def sweep(base: Float[Tensor, " z"], latent: int, points: int, reach: float = REACH) -> Float[Tensor, "s z"]:
-    """The base point with one latent at `points` places from −reach to +reach."""
-    z = base.repeat(points, 1)
-    z[:, latent] = torch.linspace(-reach, reach, points)
+def sweep(
+    bases: Float[Tensor, "*t z"], index: int, points: int, reach: float = TPL_REACH
+) -> Float[Tensor, "*t points z"]:
+    """Each base point with one latent, or control, at `points` places from −reach to +reach."""
+    z = bases.unsqueeze(-2).repeat_interleave(points, -2)
+    z[..., index] = torch.linspace(-reach, reach, points, device=bases.device)
     return z
 
 
 def find_protocol(protocol: TplProtocol | str) -> TplProtocol:
-    """A protocol by name.  Raises UserError naming the nearest."""
+    """A protocol by name.  Raises UserError, which proposes the nearest name, for one that there is not."""
     if isinstance(protocol, TplProtocol):
         return protocol
     if protocol not in PROTOCOLS:

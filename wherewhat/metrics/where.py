@@ -1,4 +1,4 @@
-"""Where a control acts: what its sweep changes, against its mask and against the truth.  s places, h w space."""
+"""Where a control acts: what its sweep changes, and overlaps of such places.  s images of a sweep, h w space."""
 
 import numpy as np
 import torch
@@ -29,14 +29,14 @@ def iou(a: Bool[np.ndarray, "h w"], b: Bool[np.ndarray, "h w"]) -> float:
 
 
 def sharpness(mask: Float[np.ndarray, "h w"]) -> float:
-    """Share of a mask's weight that lies where it is above half its peak: 1 for a mask that is on or off, near 0 for a
-    peak in a wide haze; 0 for none."""
+    """Share of a mask's weight that lies where it is above half its peak: 1 for a mask of two values, near 0 for a
+    narrow peak on a wide background; 0 for an empty mask."""
     total = mask.sum()
     return float(mask[covered(mask)].sum() / total) if total > 0 else 0.0
 
 
 def consistency(masks: Float[np.ndarray, "n h w"]) -> float:
-    """How alike the places of one control are over n images: mean intersection over union with the place of the mean
+    """How similar the places of one control are over n images: mean intersection over union with the place of the mean
     mask; 1 if they are all the same."""
     middle = covered(masks.mean(0))
     return float(np.mean([iou(covered(mask), middle) for mask in masks]))

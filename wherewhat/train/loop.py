@@ -21,7 +21,7 @@ from wherewhat.config import Config
 from wherewhat.data import open_data
 from wherewhat.data.batches import Images, batches, draw_index
 from wherewhat.errors import UserError
-from wherewhat.evaluation.evaluate import encode_images
+from wherewhat.evaluation.encoding import encode_images
 from wherewhat.families.family import Terms
 from wherewhat.machine import keep_memory, pick_device, resolve_precision
 from wherewhat.nn.controls import fit_controls

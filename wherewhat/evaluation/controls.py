@@ -1,0 +1,71 @@
+"""The table of controls: for each, where it acts, what it changes and how much."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from wherewhat.data.batches import Images
+from wherewhat.evaluation.encoding import Encoded
+from wherewhat.metrics.factors import match
+from wherewhat.metrics.tpl import TPL
+from wherewhat.metrics.where import covered
+from wherewhat.nn.generator import Generator, mean_masks
+from wherewhat.priors import Prior
+from wherewhat.run.folder import ControlSummary
+
+
+def tpl_rows(result: TPL, protocol: str, described: list[ControlSummary] | None) -> Iterator[dict[str, Any]]:
+    """Rows of metrics.jsonl: TPL with its number of active controls, and the table of controls if it is given."""
+    options = {"protocol": protocol, **result.options}
+    details = {
+        "active": int(result.active.sum()),
+        "error": result.error,
+        "per_latent": result.per_latent.tolist(),
+        "per_latent_error": result.per_latent_error.tolist(),
+    }
+    yield {"metric": "tpl", "value": result.score, "options": options, "details": details}
+    if described is not None:
+        table = [asdict(control) for control in described]
+        yield {"metric": "controls", "value": details["active"], "options": dict(options), "details": table}
+
+
+def describe_controls(
+    generator: Generator, prior: Prior, result: TPL, encoded: Encoded | None, data: Images, seed: int = 0
+) -> list[ControlSummary]:
+    """Every control, longest traversal first; the factors they match only where `encoded` has some."""
+    masks = mean_masks(generator, torch.from_numpy(prior.draw(64, generator.config.latents, [seed, 1])))
+    matched = _matched(encoded, data)
+    angles = generator.controls.angles if generator.controls else ()
+    found = []
+    for i in np.argsort(-result.per_latent).tolist():
+        row, column, area = extent(masks[i])
+        factor, share = matched[i] if matched else (None, None)
+        numbers = float(result.per_latent[i]), float(result.per_latent_error[i]), bool(result.active[i])
+        peak = float(masks[i].max())
+        found.append(ControlSummary(i, *numbers, row, column, area, peak, factor, share, i in angles))
+    return found
+
+
+def _matched(encoded: Encoded | None, data: Images) -> list[tuple[str, float]]:
+    """For each code the factor it has most information about, and that factor's share; empty without factors."""
+    if encoded is None or data.factors is None:
+        return []
+    varying = np.flatnonzero(np.ptp(encoded.factors, 0) > 0)
+    found = match(encoded.codes.astype(np.float64), encoded.factors[:, varying])
+    names = [data.factors.names[f] for f in varying]
+    return [(names[f], float(share)) for f, share in zip(found.factor, found.share, strict=True)]
+
+
+def extent(mask: Float[np.ndarray, "h w"]) -> tuple[float, float, float]:
+    """Row and column (0 … 1) of the centre of a mask's support, where it is above half its peak, and the share of the
+    image that the support takes."""
+    support = covered(mask)
+    if not support.any():
+        return 0.5, 0.5, 0.0
+    rows, columns = np.nonzero(support)
+    h, w = mask.shape
+    return float((rows.mean() + 0.5) / h), float((columns.mean() + 0.5) / w), float(support.mean())
