@@ -11,9 +11,8 @@ from wherewhat.config import GeneratorConfig, StageConfig, TrunkConfig
 from wherewhat.nn.encoder import Discriminator, Encoder
 from wherewhat.nn.generator import Generator, mean_masks
 
-SMALL = GeneratorConfig(
-    (StageConfig(8, 2, boxes=2), StageConfig(6, 0), StageConfig(6, 3, boxes=2)), constant_channels=8
-)
+STAGES = (StageConfig(8, 2, boxes=2), StageConfig(6, 0), StageConfig(6, 3, boxes=2))
+SMALL = GeneratorConfig(STAGES, constant_channels=8)
 
 
 def generator(size=(32, 24), channels=3, **changes):
@@ -162,3 +161,52 @@ def test_dip_vae_i_penalises_covariances_and_variances_other_than_1():
     assert losses.dip_vae_i_penalties(codes + 3) == (0, 0)  # means do not matter
     assert losses.dip_vae_i_penalties(2 * codes) == (0, 2 * (4 - 1) ** 2)
     assert losses.dip_vae_i_penalties(codes[:, :1].repeat(1, 2)) == (2, 0)  # the same code twice: Cov_12 = Cov_21 = 1
+
+
+MOVING = replace(SMALL, stages=(*STAGES[:2], StageConfig(6, 3, boxes=2, transform="circle")))
+
+
+def test_transform_latents_follow_the_styles_of_their_stage():
+    assert (MOVING.latents, MOVING.transforms, MOVING.angles) == (9, (5, 6, 7, 8), (7,))
+    earlier = replace(MOVING, stages=(StageConfig(8, 2, transform="line"), *MOVING.stages[1:]))
+    assert (earlier.transforms, earlier.angles) == ((2, 3, 4, 5, 9, 10, 11, 12), (11,))
+
+
+@pytest.mark.parametrize(("stage", "count"), [(0, 1), (2, 1)])
+@pytest.mark.parametrize("mask", ["open", "boxes"])
+def test_a_stage_whose_transform_stays_still_is_what_it_was(stage, count, mask):
+    plain = generator()
+    stages = list(SMALL.stages)
+    stages[stage] = replace(stages[stage], transform="line", transform_mask=mask)
+    g = generator(stages=tuple(stages))
+    g.load_state_dict(plain.state_dict(), strict=False)
+    with torch.no_grad():
+        g.stages[stage].transform.gain.zero_()
+    first = sum(s.latents for s in SMALL.stages[: stage + 1])
+    z = torch.randn(2, 5)
+    longer = torch.cat([z[:, :first], torch.randn(2, 4), z[:, first:]], 1)
+    torch.testing.assert_close(g(longer).image, plain(z).image, atol=1e-5, rtol=0)
+    assert [m.shape[1] for m in g(longer).masks] == [2 + 4 * (stage == 0), 3 + 4 * (stage == 2)]
+
+
+def test_sweeps_of_transform_latents_are_the_images_one_by_one():
+    torch.manual_seed(0)
+    g = Generator(MOVING, (32, 24), 3).eval()
+    z = torch.randn(2, 1, 9).repeat(1, 6, 1)
+    for moved in (2, 7, 8, slice(None)):
+        swept = z.clone()
+        swept[:, :, moved] += (
+            torch.linspace(-1, 1, 6)[None, :, None] if moved == slice(None) else torch.linspace(-1, 1, 6)
+        )
+        one_by_one = g(swept.flatten(0, 1)).image.unflatten(0, (2, 6))
+        torch.testing.assert_close(g.sweeps(swept), one_by_one, atol=1e-4, rtol=1e-4)
+
+
+def test_a_turn_by_two_ends_of_the_circle_is_the_same_image():
+    torch.manual_seed(0)
+    g = Generator(MOVING, (32, 24), 3).eval()
+    z = torch.randn(2, 9)
+    ends = [torch.cat([z[:, :7], torch.full((2, 1), end), z[:, 8:]], 1) for end in (-2.0, 2.0, 0.5)]
+    one, other, between = (g(end).image for end in ends)
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+    assert (one - between).abs().max() > 0.01

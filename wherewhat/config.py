@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import accumulate, chain
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
@@ -32,8 +33,8 @@ class StageConfig:
     convs: NotNegative = 1
     """3×3 convolutions after the styles are applied"""
     transform: Literal["none", "line", "circle"] = "none"
-    """four more latents that move its features after that: shift along x and y, turn, size.  The turn is an angle within
-    a learned reach (line), or goes all the way round (circle)"""
+    """four more latents that move its features after that: shift along x and y, turn, size.  The turn stays within a
+    learned range (line), or goes all the way round (circle)"""
     transform_mask: Literal["open", "boxes"] = "open"
     """where its features are moved: everywhere, or inside a learned mask"""
 
@@ -73,20 +74,15 @@ class GeneratorConfig:
     @property
     def angles(self) -> tuple[int, ...]:
         """Latents that are angles all the way round: −2 and +2 are the same."""
-        first, found = 0, []
-        for stage in self.stages:
-            found += [first + stage.latents + 2] if stage.transform == "circle" else []
-            first += stage.owned
-        return tuple(found)
+        turns = zip([s for s in self.stages if s.transform != "none"], self.transforms[2::4], strict=True)
+        return tuple(turn for stage, turn in turns if stage.transform == "circle")
 
     @property
     def transforms(self) -> tuple[int, ...]:
         """All latents that move features."""
-        first, found = 0, []
-        for stage in self.stages:
-            found += range(first + stage.latents, first + stage.owned)
-            first += stage.owned
-        return tuple(found)
+        ends = list(accumulate(stage.owned for stage in self.stages))
+        moving = (range(end - stage.owned + stage.latents, end) for stage, end in zip(self.stages, ends, strict=True))
+        return tuple(chain.from_iterable(moving))
 
     @property
     def doublings(self) -> int:

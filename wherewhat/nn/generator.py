@@ -71,7 +71,7 @@ class Stage(nn.Module):
 
     def masks(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n h w"]:
         """Where each style latent acts, computed from the features and never from the latents themselves."""
-        if self.mask == "none":
+        if self.mask == "none" or not self.has_styles:
             return x.new_ones(x.shape[0], self.latents, *self.size, dtype=torch.float32)
         if self.mask == "softmax":
             return ops.softmax_mask(self.to_mask(x))
@@ -107,7 +107,8 @@ class Stage(nn.Module):
         few = known.shape[1] < latents.shape[1]
         if not few:
             known = latents
-        x, masks = _repeat(x, known.shape[1]), _repeat(self.masks(x), known.shape[1])
+        masks = _repeat(self.masks(x), known.shape[1]) if self.latents else None
+        x = _repeat(x, known.shape[1])
         parts = self.affine(self.apply_styles(x, masks, known.flatten(0, 1)))
         if few:
             parts = tuple(_combine(part, steps) for part in parts)

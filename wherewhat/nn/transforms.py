@@ -38,7 +38,7 @@ def transform(
 ) -> Float[Tensor, "b c h w"]:
     """Features moved by a similarity: position p samples x at p + mask(p) · (by⁻¹(p) − p), bilinearly, with the border
     repeated outside.  No mask: everywhere."""
-    p = positions(*x.shape[2:], x.device)
+    p = positions_of(x)
     source = by.inverse(p[None])
     if mask is not None:
         source = torch.lerp(p[None].expand_as(source), source, mask[..., None])
@@ -48,7 +48,7 @@ def transform(
 def undo(x: Float[Tensor, "b c h w"], by: Similarity) -> Float[Tensor, "b c h w"]:
     """The inverse of `transform` without a mask: content moved by `by` is brought back to the middle, upright, at its
     own size."""
-    return sample_at(x, by.forward(positions(*x.shape[2:], x.device)[None]))
+    return sample_at(x, by.forward(positions_of(x)[None]))
 
 
 def positions(height: int, width: int, device: torch.device) -> Float[Tensor, "h w 2"]:
@@ -56,6 +56,11 @@ def positions(height: int, width: int, device: torch.device) -> Float[Tensor, "h
     shorter = min(height, width)
     x, y = ((torch.arange(n, device=device) * 2 + 1 - n) / shorter for n in (width, height))
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+
+
+def positions_of(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "h w 2"]:
+    """Coordinates of the middles of all pixels of these features."""
+    return positions(x.shape[2], x.shape[3], x.device)
 
 
 def sample_at(x: Float[Tensor, "b c h w"], p: Float[Tensor, "b h2 w2 2"]) -> Float[Tensor, "b c h2 w2"]:
