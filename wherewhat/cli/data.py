@@ -39,14 +39,14 @@ def data_show(
     from wherewhat.config import DataConfig
     from wherewhat.data import open_data, open_world
     from wherewhat.data.synthetic import WORLDS
-    from wherewhat.viz.sheet import sheet
+    from wherewhat.viz.sheets import data_sheet
 
     if source in WORLDS:
         opened = open_world(source, sides(resolution), channels)
     else:
         opened = open_data(DataConfig(source, *sides(resolution), channels=channels or 3))
     path = out or Path(f"{Path(source).stem}.png")
-    print(sheet(opened, path))
+    print(data_sheet(opened, path))
 
 
 def data_make(

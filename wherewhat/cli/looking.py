@@ -43,7 +43,7 @@ def traverse(
         device: where to compute
     """
     from wherewhat.machine import pick_device
-    from wherewhat.viz.draw import draw_traversals
+    from wherewhat.viz.traversals import draw_traversals
 
     at_least(0, seed=seed)
     opened, where = opened_run(run, data), pick_device(device)

@@ -117,8 +117,8 @@ def demo(
     from wherewhat.evaluation import evaluate as scores
     from wherewhat.machine import pick_device
     from wherewhat.recipes import find
-    from wherewhat.viz.draw import draw_traversals
     from wherewhat.viz.report import report
+    from wherewhat.viz.traversals import draw_traversals
 
     at_least(0, seed=seed)
     config = replace(find("demo"), seed=seed, **given({"images": images}))

@@ -2,7 +2,7 @@
 
 config.json      the whole configuration
 about.json       versions, commit, command, machine, state
-train.jsonl  metrics.jsonl                 a row a line
+train.jsonl  metrics.jsonl                 one row of numbers in each line
 checkpoints/000640k/   generator.safetensors, encoder.safetensors (averaged), controls.json, resume.pt
 pictures/  names.json  report.html  tensorboard/
 """
@@ -40,30 +40,35 @@ RENAMED = {
     "generator": "g_loss", "information": "infogan",
 }  # fmt: skip
 """columns of train.jsonl in format 1 → names now"""
+RENAMED_DETAILS = {
+    "dimensions": {"latent": "index", "turns": "is_angle"}, "where": {"latent": "control"},
+}  # fmt: skip
+"""metrics in format 1 → keys of their details → names now"""
 
 
 @dataclass(frozen=True)
 class ControlSummary:
-    """One control: where it acts, what it changes, how much."""
+    """What evaluation found of one control: where it acts, what it changes, how much."""
 
     index: int
-    """which number of z it is"""
+    """its place in z"""
     tpl: float
     tpl_error: float
+    """standard error of tpl"""
     active: bool
     """its TPL is above the threshold of the protocol"""
     row: float
-    """centre of its mean mask, 0 top … 1 bottom"""
+    """centre of its mean mask: 0 is the top of the image, 1 the bottom"""
     column: float
-    """0 left … 1 right"""
+    """the same: 0 is the left, 1 the right"""
     area: float
     """share of the image where its mean mask is above half its peak"""
     peak: float
     """largest value of its mean mask"""
     factor: str | None = None
-    """the factor that its code says most about, where factors are known"""
+    """the factor about which its code has most information, where factors are known"""
     share: float | None = None
-    """that factor's share of what the code says about all factors"""
+    """that factor's share of the information that the code has about all factors"""
     is_angle: bool = False
     """−2 and +2 look the same"""
 
@@ -80,20 +85,21 @@ class ControlSummary:
 
 
 class Run:
-    """A run folder.  Networks are loaded when first asked for, averaged weights of the last checkpoint, or of the one
-    chosen."""
+    """A run folder.  Networks are loaded when they are first used, with the averaged weights of the last checkpoint or
+    of the chosen one."""
 
     def __init__(self, path: Path, config: Config, checkpoint: str | None = None) -> None:
         """checkpoint: the name of its folder; the last one if not given."""
         self.path, self.config, self.checkpoint = path, config, checkpoint
+        self._parsed: dict[str, tuple[tuple[int, ...], list[dict[str, Any]]]] = {}  # table → state of its file, rows
 
     # ------------------------------------------------------------------------------------------------ opening
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
-        """An existing run, or one that comes with the package, as in "pretrained:rooms" (a copy in the user's cache, so
-        that scores and pictures can be added); "runs/demo@000320k" is one as an earlier checkpoint has it.  Raises
-        UserError if there is none."""
+        """An existing run.  "pretrained:rooms" is one that comes with the package, copied to the user's cache so that
+        scores and pictures can be added to it; "runs/demo@000320k" is one with the weights of an earlier checkpoint.
+        Raises UserError if there is no such run or checkpoint."""
         whole, _, checkpoint = str(path).rpartition("@")
         if whole and not Path(path).expanduser().exists():
             return cls._at(cls.open(whole), checkpoint)
@@ -114,7 +120,8 @@ class Run:
 
     @classmethod
     def create(cls, path: str | Path, config: Config) -> "Run":
-        """A new run, or the existing one to go on with.  Raises UserError if the folder holds another configuration."""
+        """A new run, or the existing one if it is to be resumed.  Raises UserError if the folder holds a run with other
+        settings, or something else, and if it cannot be written."""
         path = Path(path).expanduser()
         run = cls(path, config)
         if (path / "config.json").exists():
@@ -136,34 +143,43 @@ class Run:
     # ------------------------------------------------------------------------------------------------ rows
 
     def rows(self, table: str) -> list[dict[str, Any]]:
-        """All rows of train.jsonl or metrics.jsonl; a last line cut short by a crash is left out."""
+        """All rows of train.jsonl or metrics.jsonl (table: train or metrics), but for a line that a crash cut short.
+        The file is parsed again only if it has changed; the rows are shared, so do not change them."""
         file = self.path / f"{table}.jsonl"
-        return [_upgraded(table, row) for row in _parsed(file)] if file.exists() else []
+        if not file.exists():
+            return []
+        stat = file.stat()
+        state = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        if table not in self._parsed or self._parsed[table][0] != state:
+            self._parsed[table] = state, [_upgraded(table, row) for row in _parse(file)]
+        return list(self._parsed[table][1])
 
     def log(self, table: str, row: dict[str, Any]) -> None:
-        """Append a row."""
+        """Append a row to train.jsonl or metrics.jsonl."""
+        self._parsed.pop(table, None)
         with explained(self.path), (self.path / f"{table}.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
 
     def log_metric(self, row: dict[str, Any]) -> None:
-        """Append a score to metrics.jsonl in place of an earlier one of the same images, metric and options."""
+        """Append a score to metrics.jsonl; an earlier one with the same images, metric and options is removed."""
         key = ("images", "metric", "options")
         others = [old for old in self.rows("metrics") if any(old.get(k) != row.get(k) for k in key)]
         self._rewrite("metrics", [*others, row])
 
     def drop_rows_after(self, images_seen: int) -> None:
-        """Drop the rows that a resumed training is about to write again."""
+        """Remove the rows that a resumed training will write again."""
         for table, clock in (("train", "images_seen"), ("metrics", "images")):
             rows = self.rows(table)
             if any(row[clock] > images_seen for row in rows):
                 self._rewrite(table, [row for row in rows if row[clock] <= images_seen])
 
     def _rewrite(self, table: str, rows: list[dict[str, Any]]) -> None:
+        self._parsed.pop(table, None)
         with explained(self.path):
             write_text(self.path / f"{table}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
     def write_about(self, state: str, **more: Any) -> None:
-        """State (running | done | stopped | failed) with versions, commit, command and machine."""
+        """Write about.json: the state (running, done, stopped or failed), versions, commit, command and machine."""
         kept = {name: value for name, value in self.about.items() if name != "reason"}
         about = {**kept, "state": state, **more, **provenance()}
         with explained(self.path):
@@ -185,7 +201,8 @@ class Run:
         return sorted(p for p in (self.path / "checkpoints").glob("*k") if p.is_dir() and not p.name.startswith("."))
 
     def save(self, images_seen: int, generator: "Generator", encoder: "Encoder", resume: dict[str, Any]) -> Path:
-        """A checkpoint, complete or not there at all.  The two newest keep what resuming needs."""
+        """Write a checkpoint, completely or not at all.  Only the two newest keep what resuming needs.  Raises
+        UserError if it cannot be written."""
         import torch
         from safetensors.torch import save_file
 
@@ -205,8 +222,8 @@ class Run:
             if final.exists():
                 final.rename(final.with_name(f".{final.name}.before"))
             partial.rename(final)
-            for left in final.parent.glob(".*"):  # the one replaced, and what a killed training left
-                shutil.rmtree(left, ignore_errors=True)
+            for left_over in final.parent.glob(".*"):  # the replaced one, and what a killed training left
+                shutil.rmtree(left_over, ignore_errors=True)
             for old in self.checkpoints()[:-2]:
                 (old / "resume.pt").unlink(missing_ok=True)
         self.__dict__.pop("generator", None)
@@ -214,7 +231,7 @@ class Run:
         return final
 
     def resume_point(self) -> dict[str, Any] | None:
-        """What Run.save was given as `resume` last; None if nothing was saved.  Raises UserError if it is damaged."""
+        """What `save` was last given as `resume`; None if nothing was saved.  Raises UserError if it is damaged."""
         import torch
 
         if not self.checkpoints():
@@ -231,7 +248,7 @@ class Run:
 
     @property
     def images_seen(self) -> int:
-        """Images seen by the last checkpoint."""
+        """Images that the training had seen at the last checkpoint."""
         return self._checkpoint_images(self._last_checkpoint())
 
     @cached_property
@@ -241,7 +258,7 @@ class Run:
 
     @cached_property
     def encoder(self) -> "Encoder":
-        """The averaged encoder: encoder(images in [−1, 1]) -> codes."""
+        """The averaged encoder: encoder(images), which are in [−1, 1], -> codes."""
         return self._load("encoder")
 
     def _load(self, name: str) -> Any:
@@ -297,7 +314,7 @@ class Run:
 
     @property
     def names(self) -> dict[int, str]:
-        """What the user calls the controls."""
+        """The names that the user gave to controls.  Raises UserError if names.json is damaged."""
         file = self.path / "names.json"
         if not file.exists():
             return {}
@@ -307,8 +324,8 @@ class Run:
             raise UserError(f'{file} cannot be read: it must look like {{"3": "wall colour", "7": "smile"}}') from None
 
     def rename(self, index: int, name: str) -> None:
-        """Call a control so, in names.json; an empty name takes it away.  Raises UserError for a control that there
-        is not, or a name longer than 60 letters or of several lines."""
+        """Name a control, in names.json; an empty name removes the one it had.  Raises UserError for a control that
+        does not exist, and for a name longer than 60 letters or of several lines."""
         name = name.strip()
         if not 0 <= index < self.config.latents:
             raise UserError(f"there is no control z{index}: they go from z0 to z{self.config.latents - 1}")
@@ -327,8 +344,8 @@ class Run:
         return PRIORS[self.config.prior]
 
     def draw(self, count: int, seed: int | Sequence[int]) -> "Float[np.ndarray, 'n z']":
-        """What makes images like those of the data: latents, or controls, as the prior has them, but for angles, which
-        are uniform on −2 … 2, all the way round."""
+        """Input of the generator for `count` random images: samples of the prior; angles are uniform on −2 … 2, so that
+        they go all the way round."""
         drawn = self.prior.draw(count, self.config.latents, seed)
         controls = self.generator.controls
         for pair in controls.polar_pairs if controls else ():
@@ -336,25 +353,25 @@ class Run:
         return drawn
 
     def latest(self, metric: str) -> dict[str, Any] | None:
-        """The newest row of a metric for the last checkpoint."""
-        rows = [row for row in self.rows("metrics") if row["metric"] == metric and row["images"] == self.images_seen]
-        return rows[-1] if rows else None
+        """The newest row of a metric for the last checkpoint; None if there is none."""
+        key = (metric, self.images_seen)
+        return next((row for row in reversed(self.rows("metrics")) if (row["metric"], row["images"]) == key), None)
 
     @property
     def control_table(self) -> list[ControlSummary] | None:
-        """What evaluating found of each control, longest traversal first; None before that."""
+        """What evaluation found of each control, longest traversal first; None if the run was not evaluated."""
         row = self.latest("controls")
         return [ControlSummary(**d) for d in row["details"]] if row else None
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the sliders (all while none is active), and their picture once it was drawn."""
-        known = self.control_table or []
+        """What a notebook shows: the active controls (all if none is active), and their picture if it was drawn."""
+        known, names = self.control_table or [], self.names
         rows = "".join(
-            f"<tr><td>z{d.index}</td><td>{escape(self.names.get(d.index) or d.factor or '–')}</td>"
+            f"<tr><td>z{d.index}</td><td>{escape(names.get(d.index) or d.factor or '–')}</td>"
             f"<td>{d.place}, {d.area:.0%}</td><td>{d.tpl:.2f}</td></tr>"
             for d in [d for d in known if d.active] or known
         )
-        head = "<tr><th>slider</th><th>what</th><th>where, area</th><th>TPL</th></tr>"
+        head = "<tr><th>control</th><th>what</th><th>where, area</th><th>TPL</th></tr>"
         table = f"<table>{head}{rows}</table>" if rows else "<p>not evaluated yet: wherewhat evaluate</p>"
         seen = f"{self.images_seen:,} images seen" if self.checkpoints() else "no checkpoint yet"
         height, width = self.config.size
@@ -366,15 +383,15 @@ class Run:
         )
 
     def picture(self, name: str) -> Path:
-        """Where a picture of that name goes; the folder exists."""
+        """The path of a picture of that name; its folder is made."""
         with explained(self.path):
             (self.path / "pictures").mkdir(parents=True, exist_ok=True)
         return self.path / "pictures" / name
 
 
 def open_run(path: str | Path) -> Run:
-    """An existing run: .generator(z) -> (image, masks), .encoder(images) -> codes, .config.  Raises UserError.
-    "pretrained:rooms" is one that comes with the package."""
+    """An existing run: .generator(z) -> (image, masks), .encoder(images) -> codes, .config.  "pretrained:rooms" is one
+    that comes with the package.  Raises UserError if there is no such run."""
     return Run.open(path)
 
 
@@ -385,18 +402,19 @@ def _no_run(path: Path) -> str:
     return f"there is no run {path}" + (did_you_mean(path.name, siblings) if siblings else "")
 
 
-def _parsed(file: Path) -> Iterator[dict[str, Any]]:
+def _parse(file: Path) -> Iterator[dict[str, Any]]:
     for line in read_text(file).splitlines():
         with suppress(ValueError):
             yield json.loads(line)
 
 
 def _upgraded(table: str, row: dict[str, Any]) -> dict[str, Any]:
-    """A row of format 1 under the names of today; others are as they are."""
+    """A row of format 1 under the names of today; other rows as they are."""
     if table == "train" and "images" in row:
         return {RENAMED.get(name, name): value for name, value in row.items()}
-    if row.get("metric") == "dimensions":
-        names = {"latent": "index", "turns": "is_angle"}
-        table_of = [{names.get(k, k): v for k, v in control.items()} for control in row["details"]]
-        return {**row, "metric": "controls", "details": table_of}
+    metric = row.get("metric")
+    if metric in RENAMED_DETAILS:
+        names = RENAMED_DETAILS[metric]
+        details = [{names.get(k, k): v for k, v in control.items()} for control in row["details"]]
+        return {**row, "metric": "controls" if metric == "dimensions" else metric, "details": details}
     return row

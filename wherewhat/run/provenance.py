@@ -11,7 +11,7 @@ from typing import Any
 
 
 def provenance() -> dict[str, Any]:
-    """What about.json keeps of how a run was made."""
+    """What about.json says of how a run was made."""
     machine = {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()}
     return {"command": sys.argv, "commit": commit(), "versions": versions(), "machine": machine}
 
@@ -26,12 +26,12 @@ def processor() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that results depend on."""
+    """Versions of Python and of the packages that results depend on."""
     return {"python": platform.python_version()} | {n: version(n) for n in ("wherewhat", "torch", "numpy")}
 
 
 def commit() -> str | None:
-    """The commit of the source code; None if it is installed, perhaps inside someone else's repository."""
+    """The commit of the source code; None if the package is installed, perhaps inside someone else's repository."""
     here = Path(__file__).parents[2]
     if not (here / ".git").exists():
         return None

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from wherewhat.run.folder import Run
 
 PREFIX = "pretrained:"
-"""how a run that comes with the package is named"""
+"""begins the name of a run that comes with the package"""
 SHIPPED = Path(__file__).parents[1] / "pretrained"
+"""the folder of these runs"""
 
 
 def names() -> list[str]:
@@ -27,8 +28,8 @@ def names() -> list[str]:
 
 
 def unpacked(name: str) -> Path:
-    """A copy in the user's cache, made once for each version of the run, so that scores and pictures can be added.
-    Raises UserError for an unknown name or a cache that cannot be written."""
+    """The path of a copy in the user's cache, made once for each version of the run, so that scores and pictures can be
+    added to it.  Raises UserError for an unknown name and for a cache that cannot be written."""
     if name not in names():
         raise UserError(f"there is no {PREFIX}{name}{did_you_mean(name, names())}")
     digest = hashlib.sha256()
@@ -39,14 +40,14 @@ def unpacked(name: str) -> Path:
         partial = temporary(copy)
         with explained(copy, cleanup=partial):
             shutil.copytree(SHIPPED / name, partial)
-            with suppress(OSError):  # another process was first
+            with suppress(OSError):  # another process made it in the meantime
                 partial.rename(copy)
     return copy
 
 
 def pack(run: "Run", folder: Path, source: str) -> Path:
-    """What of a run is worth shipping: settings, scores, names, the last averaged weights in half precision.
-    `source` takes the place of the data's path, which is of this machine."""
+    """Write into `folder` what of a run is shipped: settings, scores, names, controls, and the last averaged weights in
+    half precision.  `source` replaces the path of the data, which exists on this machine only.  Returns `folder`."""
     from safetensors.torch import load_file, save_file
 
     last = run.checkpoints()[-1]

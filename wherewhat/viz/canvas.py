@@ -1,7 +1,6 @@
-"""ImagesOf out of tiles and text: what all pictures here are drawn with.  Tiles are uint8, h w 3."""
+"""Tiles, text and files: what all pictures here are made with.  A tile is an array of bytes, h w 3."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,29 +9,32 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from wherewhat.atomic import explained, write_with
 from wherewhat.errors import UserError
+from wherewhat.nn.ops import to_uint8
 
 PAPER, INK, QUIET = (255, 255, 255), (20, 20, 24), (110, 110, 118)
 GAP = 4
 """pixels between tiles"""
+LABEL_WIDTH = 216
+"""pixels of the column of text beside rows of tiles"""
 KINDS = (".png", ".gif", ".mp4")
-"""of pictures, by the ending of their names"""
+"""endings of the names of pictures"""
 
 
 def to_pixels(images: Float[Tensor, "b c h w"]) -> UInt8[np.ndarray, "b h w c"]:
     """Images in [−1, 1] as bytes."""
-    pixels = ((images.float().cpu().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
-    return np.ascontiguousarray(pixels)
+    return np.ascontiguousarray(to_uint8(images.float().cpu()).permute(0, 2, 3, 1).numpy())
 
 
 def to_image(pixels: UInt8[np.ndarray, "h w c"]) -> Image.Image:
-    """Grey, colour, or colour with alpha, pixel for pixel."""
+    """The picture of these pixels: grey, colour, or colour with alpha."""
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
 def to_tiles(images: Float[Tensor, "b c h w"], side: int = 96) -> UInt8[np.ndarray, "b h2 w2 3"]:
-    """Images in [−1, 1] as tiles whose longer side is near `side`: whole multiples when enlarged, so pixels stay
-    square.  Transparent pixels show the paper."""
+    """Images in [−1, 1] as tiles.  Small ones are enlarged by the whole number that brings their longer side nearest to
+    `side`; those with a longer side above 2 · side are shrunk to that.  Transparent pixels become white."""
     pixels = to_pixels(images)
     if pixels.shape[3] == 1:
         pixels = pixels.repeat(3, 3)
@@ -101,39 +103,18 @@ class Canvas:
 
 
 def save_still(picture: Image.Image, path: Path) -> Path:
-    """A PNG.  Raises UserError if it cannot be written."""
+    """Save a picture as .png (or another of KINDS).  Raises UserError if it cannot be written."""
     return save_moving([picture], path)
 
 
 def save_moving(frames: Sequence[Image.Image], path: Path, seconds: float = 4.0) -> Path:
-    """PNG (the first frame), GIF or MP4, by the name's ending.  Raises UserError for another ending."""
-    kind = check_kind(path)
-    with written(path) as partial:
-        if kind == ".mp4":
-            _save_mp4(frames, partial, seconds)
-        elif kind == ".gif":
-            few = [f.quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) for f in frames]
-            duration = round(1000 * seconds / len(few))
-            few[0].save(partial, save_all=True, append_images=few[1:], duration=duration, loop=0, optimize=False)
-        else:
-            frames[0].save(partial)
-    return path
-
-
-@contextmanager
-def written(path: Path) -> Iterator[Path]:
-    """A name to write under, of the same ending; the file takes its place at the end, whole or not at all.  Raises
-    UserError if it cannot be written."""
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
+    """Save frames as .gif or .mp4, or the first one as .png, whole or not at all.  Raises UserError for another ending,
+    and if the file cannot be written."""
+    save = {".png": _save_png, ".gif": _save_gif, ".mp4": _save_mp4}[check_kind(path)]
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            partial.unlink()
+        write_with(path, lambda partial: save(frames, partial, seconds))
+    return path
 
 
 def check_kind(path: Path) -> str:
@@ -142,6 +123,16 @@ def check_kind(path: Path) -> str:
     if kind not in KINDS:
         raise UserError(f"cannot make a picture named {path.name}: its name must end in {', '.join(KINDS)}")
     return kind
+
+
+def _save_png(frames: Sequence[Image.Image], path: Path, _seconds: float) -> None:
+    frames[0].save(path)
+
+
+def _save_gif(frames: Sequence[Image.Image], path: Path, seconds: float) -> None:
+    few = [f.quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) for f in frames]
+    duration = round(1000 * seconds / len(few))
+    few[0].save(path, save_all=True, append_images=few[1:], duration=duration, loop=0, optimize=False)
 
 
 def _save_mp4(frames: Sequence[Image.Image], path: Path, seconds: float) -> None:
