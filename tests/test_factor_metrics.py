@@ -1,8 +1,6 @@
 """The supervised metrics: properties, and every number recomputed step by step with plain loops and scikit-learn."""
 
-import inspect
 import json
-from dataclasses import asdict, fields, replace
 
 import numpy as np
 import pytest
@@ -13,26 +11,13 @@ from sklearn.metrics import mutual_info_score
 from sklearn.svm import LinearSVC
 
 from wherewhat.errors import UserError
-from wherewhat.metrics import factors as metrics
-from wherewhat.metrics.factors import (
-    DLIB,
-    METRICS,
-    PROTOCOLS,
-    dci,
-    explicitness,
-    factor_vae,
-    infomec,
-    irs,
-    match,
-    mig,
-    modularity,
-    sap,
-    score,
-)  # fmt: skip
+from wherewhat.metrics import registry
+from wherewhat.metrics.factors import dci, explicitness, factor_vae, infomec, irs, match, mig, modularity, sap
+from wherewhat.metrics.groups import checked, draw, draw_pairs, draw_votes, group_by_value, pieces_of
 
-SMALL = replace(
-    DLIB, votes=600, eval_votes=400, variance_rows=2_000, rows=2_000, test_rows=1_000, tree_rows=400, trees=5
-)
+METRICS = [metric.name for metric in registry.METRICS if metric.needs == "factors"]
+SMALL = {"votes": 600, "eval_votes": 400, "variance_rows": 2_000, "rows": 2_000, "test_rows": 1_000, "tree_rows": 400,
+         "trees": 5}  # fmt: skip
 CHANCE = {"factor_vae": 1 / 3, "beta_vae": 1 / 3, "mig": 0, "dci": 0, "sap": 0, "modularity": 0, "explicitness": 0.5}
 CHANCE |= {"irs": 0, "infomec": 0}
 SLACK = {"factor_vae": 1e-9, "beta_vae": 0.005, "mig": 1e-9, "dci": 0.01, "sap": 1e-9, "modularity": 1e-9}
@@ -40,8 +25,8 @@ SLACK |= {"explicitness": 1e-3, "irs": 1e-9, "infomec": 0.02}
 """what rounding may change: a vote of the logistic regression; which of two equally good splits a tree takes; what
 breaks ties between nearest neighbours"""
 FOOLED_BY_NOISE = {"modularity", "irs", "infomec"}
-"""any code tells of some factor most, and moves a little less when one is fixed"""
-FEEL_SCALE = {"irs", "infomec"}
+"""any code has most information about some factor, and moves a little less when one is fixed"""
+DEPEND_ON_SCALE = {"irs", "infomec"}
 """codes of larger range weigh more, or alone count"""
 
 
@@ -59,7 +44,15 @@ def mixture(factors: np.ndarray, z: int = 6, mix: float = 1.0, noise: float = 1.
 
 
 def value(metric: str, codes: np.ndarray, factors: np.ndarray, seed: int = 0, **options) -> float:
-    return score(metric, codes, factors, replace(SMALL, **options), seed, n_jobs=1)["value"]
+    return float(score(metric, codes, factors, seed, **options).score)
+
+
+def score(metric: str, codes: np.ndarray, factors: np.ndarray, seed: int = 0, n_jobs: int = 1, **options):
+    """The result of a metric by name, from few rows; options that it does not have are left out."""
+    known = registry.find(metric)
+    numbers = {n: v for n, v in (SMALL | options).items() if n in known.options()}
+    jobs = {"n_jobs": n_jobs} if metric in ("dci", "sap") else {}
+    return known.compute(codes, factors, seed=seed, **numbers, **jobs)
 
 
 # Properties
@@ -115,7 +108,7 @@ def test_duplicated_codes_leave_no_gap(metric, expected):
 
 
 def test_modularity_of_known_information():
-    """A code of both of two factors, alike, counts 0; of one counts 1; so does one whose factor others tell as well."""
+    """A code of two factors in equal parts counts 0, of one factor 1, even if another code has the same factor."""
     factors = world(2, 2, n=20_000)
     a, b = factors.T.astype(float)
     noise = 1e-6 * np.random.default_rng(0).normal(size=len(factors))
@@ -125,7 +118,7 @@ def test_modularity_of_known_information():
 
 
 def test_explicitness_is_the_area_under_the_curve_of_a_linear_score():
-    """Of three values along a line the outer ones are progress perfectly, the middle one not at all."""
+    """Of three values along a line the outer ones are recognised perfectly, the middle one not at all."""
     factors = world(3, 2, n=6_000)
     found = explicitness(factors[:, :1].astype(float), factors, np.random.default_rng(0))
     assert found.per_factor[0] == pytest.approx((1 + 1 + 0.5) / 3, abs=0.07)
@@ -142,7 +135,7 @@ def test_irs_of_a_code_that_moves_with_another_factor():
     assert found.score == pytest.approx((1.1 * (1 - 0.1 / 1.1) + 1) / 2.1, abs=0.01)
 
 
-def test_infomec_parts_tell_what_is_wrong():
+def test_the_parts_of_infomec_show_what_is_wrong():
     factors = world(4, 4, n=4_000)
     noise = 0.1 * np.random.default_rng(0).normal(size=(len(factors), 3))
     a, b = factors.T.astype(float)
@@ -176,7 +169,7 @@ def test_blind_to_the_order_of_codes(metric):
     assert after == pytest.approx(before, abs=SLACK[metric])
 
 
-@pytest.mark.parametrize("metric", [m for m in METRICS if m not in FEEL_SCALE])
+@pytest.mark.parametrize("metric", [m for m in METRICS if m not in DEPEND_ON_SCALE])
 def test_blind_to_sign_scale_and_shift_of_codes(metric):
     factors = world(3, 4, 5)
     codes = mixture(factors)
@@ -213,7 +206,7 @@ def test_any_number_of_codes(metric, z):
     assert 0 <= value(metric, mixture(factors, z), factors) <= 1
 
 
-def test_a_single_code_is_compared_with_one_that_says_nothing():
+def test_a_single_code_is_compared_with_a_constant_one():
     factors = world(2, 2)
     codes = factors[:, :1] - 0.5
     assert value("mig", codes, factors) == pytest.approx(0.5, abs=0.01)
@@ -255,8 +248,8 @@ def test_a_code_of_rounding_noise_is_constant(jitter):
 def test_rows_of_a_vote_share_one_value_of_the_fixed_factor_and_all_values_are_as_frequent():
     factors = world(3, 4, 5) ** 2
     factors[:2_000, 0] = 0  # value 0 holds most rows, and is drawn as often as the others
-    groups = metrics._group(factors, "factors")
-    fixed, rows = metrics._draw_votes(groups, np.random.default_rng(0), 6_000, 32)
+    groups = group_by_value(factors, "factors")
+    fixed, rows = draw_votes(groups, np.random.default_rng(0), 6_000, 32)
     drawn = factors[rows, fixed[:, None]]
     assert (drawn == drawn[:, :1]).all()
     for j, column in enumerate(factors.T):
@@ -271,7 +264,7 @@ def test_rows_of_a_vote_share_one_value_of_the_fixed_factor_and_all_values_are_a
 
 def test_pairs_share_the_value_of_the_factor_but_not_with_other_pairs():
     factors = world(3, 4, 5)
-    shared, pairs = metrics._draw_pairs(metrics._group(factors, "factors"), np.random.default_rng(0), 600, 32)
+    shared, pairs = draw_pairs(group_by_value(factors, "factors"), np.random.default_rng(0), 600, 32)
     one, two = (factors[pairs[:, i]] for i in (0, 1))
     same = (one == two).mean(1)  # votes, factors
     assert (same[np.arange(600), shared] == 1).all()
@@ -283,7 +276,7 @@ def test_pairs_share_the_value_of_the_factor_but_not_with_other_pairs():
 
 def test_groups_hold_the_rows_of_their_value():
     factors = world(3, 4, n=50) - 2
-    groups = metrics._group(factors, "factors")
+    groups = group_by_value(factors, "factors")
     k = 0
     for column in factors.T:
         for name in np.unique(column):
@@ -291,7 +284,7 @@ def test_groups_hold_the_rows_of_their_value():
             assert rows.tolist() == np.flatnonzero(column == name).tolist()
             k += 1
     assert k == len(groups.members) == groups.sizes.sum()
-    drawn = metrics._draw(groups, np.arange(k)[:, None], np.random.default_rng(0), 500)
+    drawn = draw(groups, np.arange(k)[:, None], np.random.default_rng(0), 500)
     assert [np.unique(rows).size for rows in drawn] == groups.members.tolist()
 
 
@@ -304,13 +297,13 @@ def test_factor_vae_is_the_loop_over_votes():
     result = factor_vae(codes, factors, np.random.default_rng(3), votes=6_600, eval_votes=80, variance_rows=3_000)
 
     rng = np.random.default_rng(3)
-    groups = metrics._group(factors, "factors")
+    groups = group_by_value(factors, "factors")
     sample = codes[rng.integers(4_000, size=3_000)]
     variance = sample.var(0, ddof=1)
     active = [i for i in range(6) if np.sqrt(variance[i]) >= 0.05]
     tables = []
     for votes in (6_600, 80):
-        fixed, rows = metrics._draw_votes(groups, rng, votes, 64)
+        fixed, rows = draw_votes(groups, rng, votes, 64)
         table = np.zeros((6, 3), dtype=int)
         for factor, batch in zip(fixed, rows, strict=True):
             local = codes[batch].var(0, ddof=1)
@@ -319,7 +312,7 @@ def test_factor_vae_is_the_loop_over_votes():
         tables.append(table)
     train, test = tables
     right = sum(test[i, train[i].argmax()] for i in range(6))
-    assert len(metrics._pieces(rows, 5)) == 1 < len(metrics._pieces(np.zeros((6_600, 64), int), 5))
+    assert len(pieces_of(rows, 5)) == 1 < len(pieces_of(np.zeros((6_600, 64), int), 5))
     assert active == [0, 1, 2, 3, 4] == np.flatnonzero(result.active).tolist()
     assert (result.votes == train).all()
     assert result.score == right / 80 < test.max(1).sum() / 80
@@ -346,10 +339,10 @@ def test_beta_vae_is_the_loop_over_votes():
     factors = world(3, 4, 5)
     codes = mixture(factors)
     rng = np.random.default_rng(3)
-    groups = metrics._group(factors, "factors")
+    groups = group_by_value(factors, "factors")
     sets = []
     for votes in (600, 400):
-        labels, pairs = metrics._draw_pairs(groups, rng, votes, 8)
+        labels, pairs = draw_pairs(groups, rng, votes, 8)
         points = [np.mean([np.abs(codes[a] - codes[b]) for a, b in zip(*pair, strict=True)], 0) for pair in pairs]
         sets.append((np.array(points), labels))
     expected = LogisticRegression(max_iter=10_000).fit(*sets[0]).score(*sets[1])
@@ -418,9 +411,9 @@ def test_match_is_the_largest_share_of_normalised_information():
     codes = np.hstack([mixture(factors, 5)[:, ::-1], np.ones((4_000, 1))])
     result = match(codes, factors)
     for i, code in enumerate(codes.T[:5]):
-        said = [mutual_info_score(column, binned(code)) / mutual_info_score(column, column) for column in factors.T]
-        assert result.factor[i] == np.argmax(said)
-        assert result.share[i] == pytest.approx(max(said) / sum(said), abs=1e-9)
+        known = [mutual_info_score(column, binned(code)) / mutual_info_score(column, column) for column in factors.T]
+        assert result.factor[i] == np.argmax(known)
+        assert result.share[i] == pytest.approx(max(known) / sum(known), abs=1e-9)
     assert result.share[5] == 0
     assert match(factors[:, [2, 0, 1]].astype(float), factors).factor.tolist() == [2, 0, 1]
 
@@ -429,49 +422,57 @@ def test_match_is_the_largest_share_of_normalised_information():
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_a_score_is_a_record_of_everything_that_changes_it(metric):
+def test_rows_hold_every_score_and_every_option_that_changes_it(metric):
     factors = world(3, 4, 5)
-    codes = mixture(factors)
-    one, same = (score(metric, codes, factors, SMALL, 3, n_jobs=n) for n in (1, 2))
+    codes, known = mixture(factors), registry.find(metric)
+    options = known.options()
+    one, same = (list(known.rows(score(metric, codes, factors, 3, n_jobs=n), options)) for n in (1, 2))
     assert one == same == json.loads(json.dumps(one))
-    assert score(metric, codes, factors, SMALL, 4, n_jobs=1) != one
-    asked = {n for n, p in inspect.signature(METRICS[metric]).parameters.items() if p.kind is p.KEYWORD_ONLY}
-    assert set(one["options"]) == asked - {"n_jobs"} | {"seed"}
-    assert one["options"].items() <= (asdict(SMALL) | {"seed": 3}).items()
+    assert list(known.rows(score(metric, codes, factors, 4), options)) != one
+    assert [row["metric"] for row in one] == [part.name for part in known.scores]
+    assert all(row["options"] == options for row in one)
 
 
-def test_every_number_of_a_protocol_is_read_and_changes_a_score():
+def test_every_option_is_read_and_changes_a_score():
     factors = world(3, 4, 5)
     codes = mixture(factors) * [0.1, 1, 2, 3, 4, 5]
     other = {"standardise": True, "prune_std": 1.5, "rate": 0.5, "svc_c": 1e-4, "logistic_c": 1e-6, "depth": 1}
-    before = {metric: score(metric, codes, factors, SMALL, 0, n_jobs=1) for metric in METRICS}
-    for field in fields(SMALL):
-        changed = replace(SMALL, **{field.name: other.get(field.name, getattr(SMALL, field.name) // 2)})
-        readers = [metric for metric in METRICS if field.name in before[metric]["options"]]
-        assert readers
-        for metric in readers:
-            after = score(metric, codes, factors, changed, 0, n_jobs=1)
-            assert (after["value"], after["details"]) != (before[metric]["value"], before[metric]["details"]), field
+
+    def rows(metric, **options):
+        return json.dumps(list(registry.find(metric).rows(score(metric, codes, factors, **options), {})))
+
+    for metric in METRICS:
+        before, published = rows(metric), registry.find(metric).options()
+        for name, number in published.items():
+            changed = other.get(name, SMALL.get(name, number) // 2 if number else number)
+            assert rows(metric, **{name: changed}) != before, f"{metric} does not read {name}"
 
 
-def test_dlib_is_the_published_protocol():
-    assert PROTOCOLS["dlib"] == DLIB
-    assert (DLIB.batch, DLIB.votes, DLIB.eval_votes, DLIB.variance_rows, DLIB.prune_std) == (
-        64,
-        10_000,
-        5_000,
-        10_000,
-        0.05,
-    )
-    assert (DLIB.rows, DLIB.test_rows, DLIB.bins, DLIB.svc_c) == (10_000, 5_000, 20, 0.01)
-    assert (DLIB.tree_rows, DLIB.trees, DLIB.depth, DLIB.rate) == (10_000, 100, 3, 0.1)
-    assert not DLIB.standardise
+def test_dlib_is_the_published_protocol_and_fast_has_fewer_votes_rows_and_trees():
+    votes = {"batch": 64, "votes": 10_000, "eval_votes": 5_000}
+    counted = {"rows": 10_000, "bins": 20}
+    published = {
+        "factor_vae": votes | {"variance_rows": 10_000, "prune_std": 0.05},
+        "beta_vae": votes | {"logistic_c": 1.0, "standardise": False},
+        "mig": counted,
+        "dci": {"tree_rows": 10_000, "test_rows": 5_000, "trees": 100, "depth": 3, "rate": 0.1},
+        "sap": {"rows": 10_000, "test_rows": 5_000, "svc_c": 0.01, "standardise": False},
+        "modularity": counted,
+        "explicitness": {"rows": 10_000, "test_rows": 5_000, "logistic_c": 1.0, "standardise": False},
+        "irs": {"rows": 10_000, "quantile": 0.99},
+        "infomec": {"rows": 10_000, "neighbours": 10},
+    }
+    assert {name: registry.find(name).options() for name in METRICS} == published
+    fewer = {"factor_vae": {"votes": 2_000, "eval_votes": 1_000}, "dci": {"tree_rows": 2_000, "trees": 30}}
+    fewer["beta_vae"] = fewer["factor_vae"]
+    assert {n: registry.find(n).options("fast") for n in METRICS} == {
+        n: published[n] | fewer.get(n, {}) for n in METRICS
+    }
 
 
 # What a user can mend
 
 
-@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -487,17 +488,17 @@ def test_dlib_is_the_published_protocol():
         (lambda c, f: (c, f * [0, 1, 0]), "of column 0, 2"),
     ],
 )
-def test_what_is_wrong_with_the_arrays_is_said(metric, spoil, message):
+def test_what_is_wrong_with_the_arrays_is_reported(spoil, message):
     factors = world(3, 4, 5)
     with pytest.raises(UserError, match=message):
-        score(metric, *spoil(mixture(factors), factors), SMALL, 0)
+        checked(*spoil(mixture(factors), factors))
 
 
 @pytest.mark.parametrize("metric", ["factor_vae", "beta_vae", "dci"])
-def test_one_factor_has_nothing_to_be_reported_apart_from(metric):
+def test_a_single_factor_is_refused(metric):
     factors = world(4)
     with pytest.raises(UserError, match="factors have 1 column"):
-        score(metric, mixture(factors, 2), factors, SMALL, 0)
+        score(metric, mixture(factors, 2), factors)
 
 
 @pytest.mark.parametrize("metric", ["mig", "dci", "sap"])
@@ -505,9 +506,4 @@ def test_a_factor_too_rare_to_be_drawn_is_named(metric):
     factors = world(3, 4)
     factors[:, 1] = np.arange(len(factors)) == 0
     with pytest.raises(UserError, match=r"in the rows drawn .* of column 1"):
-        score(metric, mixture(factors[:, :1], 2), factors, replace(SMALL, rows=100, tree_rows=100), 0)
-
-
-def test_a_metric_that_does_not_exist_is_answered_with_the_closest():
-    with pytest.raises(UserError, match="no metric fctor_vae; did you mean factor_vae"):
-        score("fctor_vae", np.zeros((2, 1)), np.zeros((2, 1), dtype=int), DLIB, 0)
+        score(metric, mixture(factors[:, :1], 2), factors, rows=100, tree_rows=100)

@@ -17,7 +17,7 @@ from scipy.special import xlogy
 
 from wherewhat.errors import UserError
 from wherewhat.metrics.boosting import boost
-from wherewhat.metrics.groups import Groups, checked, draw_pairs, draw_votes, group_by_value
+from wherewhat.metrics.groups import Groups, checked, draw_pairs, draw_votes, group_by_value, pieces_of
 
 BINS = 20
 """equally filled bins of a continuous factor"""
@@ -444,22 +444,17 @@ def match(codes: Float[np.ndarray, "n z"], factors: Integer[np.ndarray, "n f"], 
     return Match(known.argmax(1), np.divide(known.max(1), total, out=np.zeros_like(total), where=total > 0))
 
 
-def _pieces(rows: Integer[np.ndarray, "v *b"], width: int) -> list[Integer[np.ndarray, "_ *b"]]:
-    """The votes in pieces of which 2²¹ codes or fewer are gathered at a time: 16 MB."""
-    return np.array_split(rows, max(1, -(-rows.size * width // 2**21)))
-
-
 def _stillest(
     codes: Float[np.ndarray, "n z"], rows: Integer[np.ndarray, "v b"], variance: Float[np.ndarray, " z"]
 ) -> Integer[np.ndarray, " v"]:
     """The code whose variance within the vote is the smallest part of its global variance."""
-    pieces = _pieces(rows, codes.shape[1])
+    pieces = pieces_of(rows, codes.shape[1])
     return np.concatenate([(codes[piece].var(1, ddof=1) / variance).argmin(1) for piece in pieces])
 
 
 def _distances(codes: Float[np.ndarray, "n z"], pairs: Integer[np.ndarray, "v 2 b"]) -> Float[np.ndarray, "v z"]:
     """Mean |z₁ − z₂| over the pairs of each vote."""
-    pieces = _pieces(pairs, codes.shape[1])
+    pieces = pieces_of(pairs, codes.shape[1])
     return np.concatenate([np.abs(codes[piece[:, 0]] - codes[piece[:, 1]]).mean(1) for piece in pieces])
 
 

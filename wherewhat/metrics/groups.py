@@ -106,3 +106,8 @@ def draw_pairs(
     shared = rng.integers(groups.factors, size=votes)
     one = rng.integers(len(groups.of), size=(votes, batch))
     return shared, np.stack([one, draw(groups, groups.of[one, shared[:, None]], rng, batch)], 1)
+
+
+def pieces_of(rows: Integer[np.ndarray, "v *b"], width: int) -> list[Integer[np.ndarray, "_ *b"]]:
+    """The votes in pieces of which 2²¹ codes or fewer are gathered at a time: 16 MB."""
+    return np.array_split(rows, max(1, -(-rows.size * width // 2**21)))
