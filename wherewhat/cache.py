@@ -7,7 +7,7 @@ import platformdirs
 
 
 def cache(kind: str) -> Path:
-    """The folder for one kind of thing (data, weights, features, pretrained), under $WHEREWHAT_CACHE or the user's
+    """The folder for one kind of files (data, weights, features, pretrained), in $WHEREWHAT_CACHE or the user's
     cache folder.  It may not exist yet."""
     whole = os.environ.get("WHEREWHAT_CACHE") or platformdirs.user_cache_dir("wherewhat", appauthor=False)
     return Path(whole).expanduser() / kind

@@ -151,10 +151,10 @@ def _source(path: Path, rows: _Rows, form: Form, factors: Factors | None = None)
 
 
 def _batch(block: UInt8[np.ndarray, "n h w *c"], form: Form) -> Batch:
-    """Some images of an array; those that have the right size already are taken in one go, one below the other."""
+    """Some images of an array.  Those that have the right size already are prepared at once, one below the other."""
     block = block[..., 0] if block.shape[3:] == (1,) else block
     count, height, width, *channels = block.shape
     if (height, width) == (form.height, form.width):
         column = Image.fromarray(block.reshape(count * height, width, *channels))
-        return Batch(form.pixels(form.dress(column), count))
-    return Batch(np.concatenate([form.pixels(form.cut(Image.fromarray(image))) for image in block]))
+        return Batch(form.pixels(form.with_channels(column), count))
+    return Batch(np.concatenate([form.pixels(form.fitted(Image.fromarray(image))) for image in block]))

@@ -54,7 +54,7 @@ def open_files(
 
 def _existing(path: Path) -> Path:
     """The absolute path. Raises UserError if it does not exist or is no kind of data set."""
-    path = Path(os.path.abspath(path.expanduser()))  # links are kept
+    path = Path(os.path.abspath(os.path.expanduser(path)))  # links are kept
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -71,7 +71,7 @@ def _existing(path: Path) -> Path:
 
 
 def _siblings(path: Path) -> str:
-    """What the nearest folder that exists has to offer in place of this path."""
+    """A hint: the data sets in the nearest folder that exists, or the one whose name is closest."""
     parent = next(p for p in path.parents if p.is_dir())
     word = path.relative_to(parent).parts[0]
     try:
@@ -97,7 +97,7 @@ def _listing(path: Path) -> list[tuple[str, int, int]]:
 
 
 def _stamp(file: Path) -> tuple[int, int]:
-    """Bytes and nanoseconds; -1 for a file that cannot be looked at: it will be skipped, with the reason."""
+    """Bytes and time of change in ns; -1 for a file that cannot be looked at, which will be skipped with the reason."""
     try:
         status = os.stat(file)
     except OSError:
@@ -106,7 +106,7 @@ def _stamp(file: Path) -> tuple[int, int]:
 
 
 def _walk(path: Path) -> Iterator[str]:
-    """Files with the name of an image, with / in it; through links to folders, each folder once; nothing hidden."""
+    """Relative names, with /, of the images in a folder and below it; links are followed, each folder once."""
     seen = set()
 
     def fresh(folder: str) -> bool:
@@ -126,7 +126,7 @@ def _walk(path: Path) -> Iterator[str]:
 
 
 def _is_image(name: str) -> bool:
-    """By the name alone, inside a folder or a .zip."""
+    """Whether a file inside a folder or a .zip is taken for an image, by its name alone."""
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
     return not hidden and name.lower().endswith(EXTENSIONS)
 
@@ -144,7 +144,7 @@ def _source(path: Path, names: list[str], form: Form) -> AbstractContextManager[
 def _folder(path: Path, names: list[str], form: Form) -> Iterator[Source]:
     def opened(name: str) -> io.BytesIO | io.BufferedReader:
         if not (path / name).is_file():
-            raise ValueError("not a file")  # to open a pipe would be to wait for ever
+            raise ValueError("not a file")  # opening a pipe would wait for ever
         return open(path / name, "rb")
 
     yield Source(len(names), (partial(_picture, opened, name, form) for name in names))
@@ -175,10 +175,10 @@ def _picture(opened: Callable[[str], io.BytesIO | io.BufferedReader], name: str,
     try:
         with opened(name) as file:
             image = decode(file, form)
-        return Batch(form.pixels(form.cut(image)), (name,))
+        return Batch(form.pixels(form.fitted(image)), (name,))
     except TooSmallError as error:
         return Batch(nothing, skipped=((name, str(error)),), works=(error.works,))
-    except Exception as error:  # decoders raise nearly everything, and one bad file must not stop the others
+    except Exception as error:  # decoders raise exceptions of every kind; one bad file must not stop the others
         return Batch(nothing, skipped=((name, reason(error)),))
 
 

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from wherewhat.errors import UserError
 
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""the decoders that may see them: none that runs another program (EPS), none that guesses without a signature (TGA)"""
+"""decoders that may be used: none that runs another program (EPS), none that guesses without a signature (TGA)"""
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -27,7 +27,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""what makes an image of each EXIF orientation upright"""
+"""the turn that makes an image of each EXIF orientation upright"""
 
 
 Fit = Literal["crop", "pad"]
@@ -43,7 +43,7 @@ class TooSmallError(Exception):
 
 @dataclass(frozen=True)
 class Form:
-    """What every image becomes."""
+    """The size and channels that every image gets, and how it is made to fit."""
 
     height: int
     width: int
@@ -67,7 +67,7 @@ class Form:
         return self.height * self.width * self.channels
 
     def shrink(self, width: int, height: int) -> Fraction:
-        """How many times smaller an image becomes."""
+        """How many times smaller an image of this width and height becomes."""
         sides = Fraction(width, self.width), Fraction(height, self.height)
         return min(sides) if self.fit == "crop" else max(sides)
 
@@ -78,7 +78,7 @@ class Form:
             works = max(1, int(shrink * self.height)), max(1, int(shrink * self.width))
             raise TooSmallError(f"{height}x{width} is smaller than {self}", works)
 
-    def cut(self, image: Image.Image) -> Image.Image:
+    def fitted(self, image: Image.Image) -> Image.Image:
         """Cropped or padded, and shrunk without aliasing, with these channels; image: mode L, RGB or RGBA.
         Raises TooSmallError."""
         self.check(*image.size)
@@ -86,15 +86,17 @@ class Form:
         if self.fit == "crop":
             width, height = round(self.width * shrink), round(self.height * shrink)
             left, top = (image.width - width) // 2, (image.height - height) // 2
-            return self.dress(_resize(image, (self.width, self.height), (left, top, left + width, top + height)))
+            return self.with_channels(
+                _resize(image, (self.width, self.height), (left, top, left + width, top + height))
+            )
         inside = max(1, round(image.width / shrink)), max(1, round(image.height / shrink))
-        small = self.dress(_resize(image, inside, (0, 0, *image.size)))
+        small = self.with_channels(_resize(image, inside, (0, 0, *image.size)))
         canvas = Image.new(small.mode, (self.width, self.height))  # zeros: black, and transparent if that exists
         canvas.paste(small, ((self.width - small.width) // 2, (self.height - small.height) // 2))
         return canvas
 
-    def dress(self, image: Image.Image) -> Image.Image:
-        """With these channels; on white unless alpha is one of them."""
+    def with_channels(self, image: Image.Image) -> Image.Image:
+        """With these channels; transparent images are laid on white unless alpha is one of them."""
         if self.channels == 4:
             return image.convert("RGBA")
         if image.mode == "RGBA":
@@ -102,7 +104,7 @@ class Form:
         return image.convert("L" if self.channels == 1 else "RGB")
 
     def pixels(self, image: Image.Image, count: int = 1) -> UInt8[np.ndarray, "n c h w"]:
-        """The array of `count` dressed images that lie one below the other in one."""
+        """The array of `count` images that have the right size and channels and lie one below the other in one."""
         pixels = np.asarray(image).reshape(count, self.height, self.width, self.channels)
         return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
 
@@ -133,7 +135,7 @@ def _orientation(image: Image.Image) -> int:
     """EXIF's number, 1 … 8; 1 (upright) for EXIF that is broken or not there."""
     try:
         return int(image.getexif().get(0x0112, 1))
-    except Exception:  # a decoder's many ways to refuse metadata: the pixels are good
+    except Exception:  # decoders refuse metadata in many ways, and the pixels may still be good
         return 1
 
 
@@ -154,7 +156,7 @@ def _grey(values: Shaped[np.ndarray, "h w"]) -> Image.Image:
 
 
 def reason(error: BaseException) -> str:
-    """One line about an exception."""
+    """What an exception says, in one line."""
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
     if isinstance(error, Image.DecompressionBombError):
@@ -186,6 +188,6 @@ def open_picture(
         if shrink < 1:
             size = max(width, round(image.width / shrink)), max(height, round(image.height / shrink))
             image = image.resize(size, Image.Resampling.BICUBIC)
-        return form.pixels(form.cut(image))[0]
-    except Exception as error:  # decoders raise nearly everything
+        return form.pixels(form.fitted(image))[0]
+    except Exception as error:  # decoders raise exceptions of nearly every kind
         raise UserError(f"{name} cannot be read as a picture: {reason(error)}") from None

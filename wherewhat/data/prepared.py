@@ -107,7 +107,7 @@ def prepared(
     folder if not given.  Raises UserError if no image can be used, or there is no place to keep them.
     """
     cache = cache_folder("data") if cache is None else cache
-    folder = Path(os.path.abspath(cache.expanduser())) / _key(path, listing, form)
+    folder = Path(os.path.abspath(os.path.expanduser(cache))) / _key(path, listing, form)
     files = _load(folder)
     if files is None:
         with _PREPARING:  # a thread that waited here finds what the other one has prepared
@@ -126,11 +126,8 @@ def _key(path: Path, listing: list[tuple[str, int, int]], form: Form) -> str:
 
 
 def _name(path: Path) -> str:
-    """Of the data set, for people."""
+    """The name of the data set, for people."""
     return (path.name if path.is_dir() else path.stem) or "images"
-
-
-# --------------------------------------------------------------------------------------------------------- reading
 
 
 def _load(folder: Path) -> PreparedImages | None:
@@ -159,9 +156,6 @@ def _reopen(folder: Path) -> PreparedImages:
     return files
 
 
-# --------------------------------------------------------------------------------------------------------- writing
-
-
 def _prepare(path: Path, form: Form, folder: Path, opened: Callable[[], AbstractContextManager[Source]]) -> None:
     """Write the cache folder: the whole of it, or on any error and on Ctrl-C nothing."""
     part = folder.with_name(f"{folder.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
@@ -186,7 +180,7 @@ def _prepare(path: Path, form: Form, folder: Path, opened: Callable[[], Abstract
 
 @contextmanager
 def _writing(cache: Path, needed: int) -> Iterator[None]:
-    """An OSError in here comes from the cache: those of reading are UserErrors by then, or skipped files."""
+    """An OSError in here comes from writing: those of the source are UserErrors by then, or skipped files."""
     try:
         yield
     except OSError as error:
@@ -197,7 +191,7 @@ def _writing(cache: Path, needed: int) -> Iterator[None]:
 
 
 def _sweep(cache: Path) -> None:
-    """Remove what killed preparations have left: parts that have not changed for a day."""
+    """Remove what killed preparations have left: unfinished folders that have not changed for a day."""
     for part in cache.glob("*.part"):
         with suppress(OSError):
             newest = max(os.stat(file).st_mtime for file in (part, *part.iterdir()))
@@ -232,7 +226,7 @@ def _fill(part: Path, path: Path, source: Source, form: Form) -> dict:
 
 
 def _header(file: io.BufferedWriter, count: int, form: Form) -> None:
-    """Of a .npy; as long for any count, numpy leaves room for it to grow."""
+    """Write the header of a .npy.  It is as long for any count: numpy leaves room for it to grow."""
     shape = count, form.channels, form.height, form.width
     npy.write_array_header_1_0(file, {"shape": shape, "fortran_order": False, "descr": "|u1"})
 
@@ -260,7 +254,7 @@ def _publish(part: Path, folder: Path) -> None:
 
 
 def _batches(source: Source, title: str) -> Generator[Batch, None, None]:
-    """The jobs' results in the jobs' order, worked out in parallel, with a progress bar on a terminal."""
+    """The results of the jobs, in their order, computed in parallel, with a progress bar on a terminal."""
     console = Console(stderr=True)
     columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with (
@@ -290,16 +284,13 @@ def _in_order(pool: ThreadPoolExecutor, jobs: Iterator[Callable[[], Batch]], ahe
 
 
 def _threads() -> int:
-    """CPUs that this process may use; 16 keep any disk busy."""
+    """CPUs that this process may use, but at most 16, which keep any disk busy."""
     return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-# -------------------------------------------------------------------------------------------------------- messages
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Whatever the readers of archives raise for a broken one, as UserError."""
+    """Whatever the readers of archives raise for a broken one becomes a UserError."""
     try:
         yield
     except (OSError, ValueError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
@@ -307,7 +298,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def would_work(works: list[tuple[int, int]]) -> str:
-    """works: the largest size (height, width) that each image is enough for."""
+    """A sentence on sizes; works: the largest (height, width) that each image is enough for."""
     (height, width), (least_height, least_width) = max(works), min(works)
     most = f"The largest resolution that would work is {height}x{width}"
     return f"{most}, and {least_height}x{least_width} for all of them" if max(works) != min(works) else most
@@ -318,11 +309,11 @@ def _reasons(skipped: list[tuple[str, str]]) -> str:
 
 
 def few(names: list[str]) -> str:
-    """The first three, and how many more."""
+    """The first three names, and how many more there are."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return (", ".join(_shown(name) for name in names[:3]) or "nothing") + more
 
 
 def _shown(name: str) -> str:
-    """Without what a file name can hold to confuse a terminal."""
+    """A file name without the characters that could confuse a terminal."""
     return "".join(letter if letter.isprintable() else "?" for letter in name)
