@@ -28,10 +28,10 @@ def data_show(
     resolution: str = "64",
     channels: Literal[1, 3, 4] | None = None,
 ) -> None:
-    """Draw a labelled sheet of a data set: a row a factor, or a grid of images where factors are not known.
+    """Draw a sheet of a data set: a row for each factor, or random images where factors are not known.
 
     Args:
-        source: a world, a folder, a zip, or a file
+        source: a world, a folder or zip of images, dSprites' npz, 3D Shapes' h5
         out: the picture; SOURCE.png if not given
         resolution: 64, or height x width as in 128x96
         channels: 1 grey, 3 colour, 4 colour and transparency

@@ -131,7 +131,7 @@ def transfer(
     photos: Photos,
     /,
     from_: Annotated[tuple[Path, ...], arg(name="from", metavar="PICTURE …")],
-    controls: Annotated[str, arg(metavar="NAME,…")],
+    controls: Annotated[str, arg(metavar="NAME,…", aliases=["--dims"])],
     out: OutFile = None,
     steps: int = 100,
     distance: str = "alex",
@@ -149,11 +149,10 @@ def transfer(
         distance: what is minimised beside the difference of pixels: alex, vgg, pixels, or the path of LPIPS weights
         device: where to compute
     """
-    from wherewhat.editing.edit import find_controls
     from wherewhat.editing.invert import open_photos
     from wherewhat.editing.transfer import transfer as make
     from wherewhat.editing.transfer import transfer_grid
-    from wherewhat.run.names import shown
+    from wherewhat.run.names import find_controls, shown
     from wherewhat.viz.canvas import check_kind, save_still
 
     opened = opened_run(run)
@@ -191,10 +190,10 @@ def synthesize(
         seed: of everything drawn
         device: where to compute
     """
-    from wherewhat.editing.edit import find_controls
     from wherewhat.editing.synthesize import Plan
     from wherewhat.editing.synthesize import synthesize as make
     from wherewhat.machine import pick_device
+    from wherewhat.run.names import find_controls
 
     at_least(0, seed=seed)
     at_least(1, n=n)

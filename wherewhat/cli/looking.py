@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from wherewhat.cli.options import Device, OutFile, ProgressBar, RunPath, Text, at_least, numbers, opened_run
+from wherewhat.cli.options import Device, OutFile, ProgressBar, RunPath, Text, at_least, opened_run
 from wherewhat.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def traverse(
     /,
     data: Text = None,
     out: OutFile = None,
-    controls: Annotated[str | None, arg(metavar="3,7,…", help_behavior_hint="")] = None,
+    controls: Annotated[str | None, arg(metavar="NAME,…", help_behavior_hint="", aliases=["--dims"])] = None,
     steps: int = 9,
     reach: float = 2.0,
     seed: int = 0,
@@ -28,27 +28,28 @@ def traverse(
     distance: str = "alex",
     device: Device = "auto",
 ) -> None:
-    """Draw what each control changes and where: a row a control, longest TPL first, its mean mask beside it.
+    """Draw what each control changes and where: a row for each, longest TPL first, with its mean mask.
 
     Args:
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
-        data: where the images are that rows start from, if not where they were
-        out: a name ending in .png, .gif or .mp4; the run's pictures folder if not given
-        controls: comma-separated latent controls, in the order wanted; the active ones if not given
-        steps: images a row
-        reach: from −reach to +reach
-        seed: of the image the rows start from
-        inactive: inactive controls too
+        data: where the training images are now, if they were moved; rows start from one of them
+        out: a name ending in .png, .gif or .mp4; traversals.png among the run's pictures if not given
+        controls: the controls shown, by number or name, with commas between; the active ones if not given
+        steps: images in a row
+        reach: each control goes from −reach to +reach
+        seed: of the image that the rows start from
+        inactive: show inactive controls too
         distance: for the TPL, if the run was not evaluated yet: alex, vgg, pixels, or a path
         device: where to compute
     """
     from wherewhat.machine import pick_device
+    from wherewhat.run.names import find_controls
     from wherewhat.viz.traversals import draw_traversals
 
     at_least(0, seed=seed)
     opened, where = opened_run(run, data), pick_device(device)
     measure(opened, distance, where)
-    chosen = None if controls is None else numbers(controls, opened.config.generator.latents)
+    chosen = None if controls is None else find_controls(opened, controls)
     print(draw_traversals(opened, out, chosen, steps, reach, seed, inactive, where))
 
 
@@ -61,11 +62,11 @@ def report(
     distance: Text = None,
     device: Device = "auto",
 ) -> None:
-    """Write a page about a run: scores, controls that move, masks, curves.  One HTML file that needs no network.
+    """Write a page about a run: scores, controls in motion, masks, curves.  One HTML file that needs no network.
 
     Args:
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
-        data: where the images are, if not where they were
+        data: where the training images are now, if they were moved
         out: a name ending in .html; report.html in the run's folder if not given
         seed: of the images shown
         distance: of the rotation curves, and of the TPL if the run was not evaluated yet: alex, vgg, pixels, or a path
@@ -96,10 +97,10 @@ def explore(
 
     Args:
         runs: run folders, or pretrained:NAME; RUN@000320k is an earlier checkpoint of one
-        data: where the training images are, if not where they were
+        data: where the training images are now, if they were moved
         host: 0.0.0.0 lets other machines open the page, and needs a password
-        port: where the page listens
-        password: asked for before anything is shown
+        port: of the page
+        password: the page asks for it before it shows anything
         distance: for the TPL, if a run was not evaluated yet: alex, vgg, pixels, or a path
         device: where to compute
     """
@@ -113,7 +114,7 @@ def explore(
     opened = [opened_run(path, data) for path in runs]
     for run in opened:
         measure(run, distance, where)
-    signal(SIGTERM, lambda *_: sys.exit(0))  # so that uploads are removed then too
+    signal(SIGTERM, lambda *_: sys.exit(0))  # so that uploads are removed in this case too
     scenes = [Scene(run, str(path), where) for run, path in zip(opened, runs, strict=True)]
     with TemporaryDirectory(prefix="wherewhat-") as uploads:
         page = serve(scenes, Path(uploads), host, port, password)
@@ -122,7 +123,7 @@ def explore(
 
 
 def measure(run: "Run", distance: str, device: str) -> None:
-    """TPL, if the run has none yet: which controls are active, and in what order."""
+    """Measure TPL if the run has none yet: it decides which controls are active, and their order."""
     from wherewhat.evaluation.evaluate import evaluate as score
 
     if run.control_table is None:

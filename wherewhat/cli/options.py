@@ -1,4 +1,4 @@
-"""What verbs share: types of options, reading of their values, the progress bar."""
+"""What verbs share: types of options, functions that read their values, the progress bar."""
 
 import sys
 import zipfile
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from wherewhat.errors import UserError
+from wherewhat.progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,7 @@ Json = Annotated[bool, arg(name="json")]
 
 
 def opened_run(path: Path, data: str | None = None) -> "Run":
-    """The run of a folder or name; `data` takes the place of its images' source.  Raises UserError."""
+    """The run of a folder or name.  data: replaces the source of its images.  Raises UserError if there is none."""
     from wherewhat.run.folder import Run
 
     run = Run.open(path)
@@ -36,31 +37,23 @@ def opened_run(path: Path, data: str | None = None) -> "Run":
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
-    """Without those that are None."""
+    """The values that are not None."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 def at_least(least: int, **options: int | None) -> None:
-    """Raises UserError for options below."""
+    """Raises UserError for an option whose value is below `least`."""
     for name, value in options.items():
         if value is not None and value < least:
             raise UserError(f"--{name} {value}: give {least} or more")
 
 
 def sides(text: str) -> tuple[int, int]:
-    """Height and width from 64 or 128x96.  Raises UserError."""
+    """Height and width from 64 or 128x96.  Raises UserError for other text."""
     parts = text.lower().replace("×", "x").split("x")
     if len(parts) not in (1, 2) or not all(p.isdecimal() and int(p) for p in parts):
         raise UserError(f"--resolution {text}: write it as 64, or height x width as in 128x96")
     return int(parts[0]), int(parts[-1])
-
-
-def numbers(text: str, count: int) -> list[int]:
-    """Latent controls from 3,7 or z3,z7.  Raises UserError."""
-    parts = [part.strip().removeprefix("z") for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) < count for part in parts):
-        raise UserError(f"--controls {text}: write latent controls from 0 to {count - 1}, as in 3,7")
-    return [int(part) for part in parts]
 
 
 def say(words: str) -> None:
@@ -69,17 +62,17 @@ def say(words: str) -> None:
 
 
 class ProgressBar:
-    """A progress bar for evaluating: (what, share done) → a line on standard error."""
+    """A progress bar on standard error; inside `with`, a Progress."""
 
     def __init__(self, silent: bool) -> None:
+        from rich import progress
         from rich.console import Console
-        from rich.progress import Progress
 
         console = Console(stderr=True)
-        self.bar = Progress(console=console, transient=True, disable=silent or not console.is_terminal)
+        self.bar = progress.Progress(console=console, transient=True, disable=silent or not console.is_terminal)
         self.task = self.bar.add_task("", total=1.0)
 
-    def __enter__(self) -> Callable[[str, float], None]:
+    def __enter__(self) -> Progress:
         self.bar.start()
         return lambda what, done: self.bar.update(self.task, description=what, completed=done)
 
@@ -88,7 +81,7 @@ class ProgressBar:
 
 
 def percent(option: str, text: str) -> float:
-    """A share from 1% or 0.01.  Raises UserError."""
+    """A share from 1% or 0.01.  Raises UserError for other text."""
     number = text.strip().removesuffix("%")
     try:
         share = float(number) / (100 if text.strip().endswith("%") else 1)
@@ -100,7 +93,8 @@ def percent(option: str, text: str) -> float:
 
 
 def read_codes(path: Path) -> "tuple[np.ndarray, np.ndarray | None, list[str] | None]":
-    """Codes, factors and names of factors from a .npz; the last two are None where it has none.  Raises UserError."""
+    """Codes, factors and names of factors from a .npz; factors and names are None where it has none.  Raises UserError
+    for a file that cannot be read or lacks codes, and if names and factors do not match."""
     import numpy as np
 
     try:
@@ -118,7 +112,7 @@ def read_codes(path: Path) -> "tuple[np.ndarray, np.ndarray | None, list[str] | 
 
 
 def load_callable(target: str) -> "Callable[[Tensor], Tensor]":
-    """What module:name names; modules of the present folder are found too.  Raises UserError."""
+    """The function module:name; modules of the current folder are found too.  Raises UserError if there is none."""
     import importlib
 
     module, _, name = target.partition(":")
@@ -129,5 +123,5 @@ def load_callable(target: str) -> "Callable[[Tensor], Tensor]":
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"there is no {target}: {error}") from None
     if not callable(found):
-        raise UserError(f"{target} is no function: give one from latents to images")
+        raise UserError(f"{target} is not a function: give one from latents to images")
     return found  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Verbs that train.  torch is imported inside them, so that --help is quick."""
+"""Verbs that train.  torch is imported inside them, so that --help is fast."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 _RECIPE = "(default: the recipe's)"
 RecipeText = Annotated[str | None, arg(metavar="TEXT", help_behavior_hint=_RECIPE)]
 RecipeInt = Annotated[int | None, arg(metavar="INT", help_behavior_hint=_RECIPE)]
-RecipeFloat = Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint=_RECIPE)]
 
 
 def train(
@@ -29,7 +28,7 @@ def train(
     resolution: RecipeText = None,
     channels: Annotated[Literal[1, 3, 4] | None, arg(metavar="{1,3,4}", help_behavior_hint=_RECIPE)] = None,
     fit: Annotated[Literal["crop", "pad"] | None, arg(metavar="{crop,pad}", help_behavior_hint=_RECIPE)] = None,
-    lr: RecipeFloat = None,
+    lr: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint=_RECIPE, aliases=["--rate"])] = None,
     seed: RecipeInt = None,
     device: Device = "auto",
     processes: int = 1,
@@ -40,25 +39,25 @@ def train(
     set: UseAppendAction[tuple[str, ...]] = (),
     quiet: bool = False,
 ) -> None:
-    """Train a recipe; the same command again goes on where it stopped.  `wherewhat recipes` lists them.
+    """Train a recipe; the same command again resumes it.  `wherewhat recipes` lists the recipes.
 
     Args:
         recipe: name of the recipe
         data: a world (rooms, sprites), a folder or zip of images, dSprites' npz, 3D Shapes' h5
         out: the run's folder; runs/RECIPE-sSEED if not given
-        images: images to see in all
-        batch: images a step, over all processes
+        images: how many images the training sees in total
+        batch: images of an optimizer step, over all processes
         resolution: 64, or height x width as in 128x96: a side of 1 to 7 doubled a number of times
         channels: 1 grey, 3 colour, 4 colour and transparency
         fit: crop images to the aspect ratio, or pad them
         lr: learning rate
-        seed: decides everything that is drawn at random
+        seed: of all random numbers
         device: where to compute
-        processes: processes on this machine, one a GPU (under torchrun: on all machines)
+        processes: processes on this machine, one for each GPU (under torchrun: on all machines)
         precision: auto is bf16 where the processor multiplies it natively
-        minutes: stop after this long, over all sittings
+        minutes: stop after this time, earlier calls of the same command included
         set: any other setting, as in --set autoencoder.beta=3; may be repeated
-        quiet: no progress
+        quiet: do not show progress
     """
     from wherewhat.config import with_settings
     from wherewhat.recipes import at_resolution, find
@@ -81,7 +80,7 @@ def train(
     run = _train(config.checked(f"recipe {recipe}"), out, device, processes, minutes, quiet)
     from lightning_fabric.utilities import rank_zero_only
 
-    if not quiet and not getattr(rank_zero_only, "rank", 0):  # one process tells
+    if not quiet and not getattr(rank_zero_only, "rank", 0):  # only one process prints
         print(f"{run.path}: {run.images_seen:,} images seen. Next: wherewhat evaluate {run.path}")
 
 
@@ -95,7 +94,7 @@ def _train(
 
 
 DEMO_METRICS = ["factor_vae", "beta_vae", "mig", "dci", "sap", "tpl"]
-"""those most papers report"""
+"""those that most papers report"""
 
 
 def demo(
@@ -105,14 +104,14 @@ def demo(
     device: Device = "cpu",
     seed: int = 0,
 ) -> None:
-    """Train `demo` on the world `rooms`, score it, draw its controls, report.  Interrupted and run again, it goes on.
+    """Train `demo` on the world `rooms`, score it, draw its controls, report.  The same command again resumes it.
 
     Args:
         out: the run's folder
-        minutes: train for at most this long, over all sittings
-        images: train for at most this many images
+        minutes: train for at most this time, earlier calls of the same command included
+        images: train on at most this many images
         device: where to compute
-        seed: decides everything that is drawn at random
+        seed: of all random numbers
     """
     from wherewhat.evaluation import evaluate as scores
     from wherewhat.machine import pick_device
@@ -121,7 +120,7 @@ def demo(
     from wherewhat.viz.traversals import draw_traversals
 
     at_least(0, seed=seed)
-    config = replace(find("demo"), seed=seed, **given({"images": images}))
+    config = replace(find("demo"), seed=seed, **given({"total_images": images}))
     say(f"1/3  training demo on {config.data.source}: at most {config.total_images:,} images or {minutes:g} minutes")
     run = _train(config.checked(), out, device, 1, minutes, quiet=False)
     say(f"2/3  scoring {run.path} ({run.images_seen:,} images seen)")
@@ -133,7 +132,7 @@ def demo(
     show_controls(run)
     show_scores(rows)
     paths += draw_factor_maps(run, rows)
-    print("ImagesOf")
+    print("Pictures")
     for path in paths + sorted((run.path / "pictures").glob(f"{run.images_seen // 1000:06d}k-*.png")):
         print(f"  {path}")
     with ProgressBar(False) as progress:

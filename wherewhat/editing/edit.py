@@ -17,7 +17,7 @@ from wherewhat.nn.controls import ANGLE_RANGE
 from wherewhat.nn.generator import Generator
 from wherewhat.nn.ops import to_float
 from wherewhat.run.folder import Run
-from wherewhat.run.names import find_control
+from wherewhat.run.names import find_control, find_controls
 from wherewhat.viz import canvas
 from wherewhat.viz.canvas import GAP, LABEL_WIDTH, Canvas
 
@@ -49,14 +49,9 @@ def read_source(run: Run, text: str) -> tuple[Path, list[int]]:
     return Path(picture).expanduser(), find_controls(run, names)
 
 
-def find_controls(run: Run, text: str) -> list[int]:
-    """Controls by their numbers or names, separated by commas.  Raises UserError."""
-    return [find_control(run, name) for name in text.split(",")]
-
-
 def angles_of(generator: Generator) -> tuple[int, ...]:
     """The controls that are angles."""
-    return generator.controls.angles if generator.controls else ()
+    return generator.angles
 
 
 def apply_changes(

@@ -39,3 +39,8 @@ def find_control(run: Run, word: str) -> int:
             return control
     near = did_you_mean(word, [name for _, name in known])
     raise UserError(f"{run.path} has no control {word}{near}; numbers: z0 to z{last}")
+
+
+def find_controls(run: Run, words: str) -> list[int]:
+    """Controls by numbers or names with commas between.  Raises UserError as find_control does."""
+    return [find_control(run, word) for word in words.split(",")]
