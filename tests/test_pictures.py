@@ -1,4 +1,4 @@
-"""ImagesOf: what they show, where, on which scale; that files decode; sheets of data sets."""
+"""Pictures: what they show, where, on which scale; that files decode; sheets of data sets."""
 
 import json
 import re
@@ -11,40 +11,25 @@ import numpy as np
 import pytest
 import torch
 from conftest import small
+from helpers import enlivened, places, the_place
 from matplotlib import colormaps
 from PIL import Image
-from test_evaluate import enlivened
 
 from wherewhat.data.factors import Factors
 from wherewhat.errors import UserError
 from wherewhat.evaluation.evaluate import evaluate
+from wherewhat.families.family import build_generator
 from wherewhat.nn.controls import Controls, PolarPair
-from wherewhat.recipes import find
+from wherewhat.priors import PRIORS
 from wherewhat.run.folder import ControlSummary, Run
-from wherewhat.viz import canvas, draw
-from wherewhat.viz.canvas import Canvas, save_moving, save_still, to_tiles
-from wherewhat.viz.draw import draw_factor_map, draw_traversals, starting_point
-from wherewhat.viz.sheet import sheet
-from wherewhat.viz.traversals import LABEL, ControlLabel, factor_map, single_masks, swing, traversals
-
-
-def places(picture, tile, tolerance=2):
-    """Where a tile stands in a picture: (row, column) of its upper left corner, from the top.  Values may differ by a
-    little, as an image does that was made in another batch."""
-    picture, tile = (np.asarray(a).astype(np.int16) for a in (picture, tile))
-    (height, width), (h, w) = picture.shape[:2], tile.shape[:2]
-    maybe = np.ones((height - h + 1, width - w + 1), bool)
-    for y, x in [(0, 0), (h // 2, w // 2), (h - 1, 0), (0, w - 1), (h - 1, w - 1)]:
-        part = picture[y : y + height - h + 1, x : x + width - w + 1]
-        maybe &= (abs(part - tile[y, x]) <= tolerance).all(2)
-    corners = zip(*np.nonzero(maybe), strict=True)
-    return [(y, x) for y, x in corners if abs(picture[y : y + h, x : x + w] - tile).max() <= tolerance]
-
-
-def the_place(picture, tile):
-    found = places(picture, tile)
-    assert len(found) == 1
-    return found[0]
+from wherewhat.viz import canvas, plots
+from wherewhat.viz import traversals as drawing
+from wherewhat.viz.canvas import LABEL_WIDTH, Canvas, save_moving, save_still, to_tiles
+from wherewhat.viz.labels import ControlLabel, control_labels
+from wherewhat.viz.masks import single_masks
+from wherewhat.viz.plots import draw_factor_map, factor_map
+from wherewhat.viz.sheets import data_sheet, image_rows
+from wherewhat.viz.traversals import draw_traversals, loop, moving_traversals, starting_point, sweep, traversals
 
 
 def colour(value):
@@ -54,10 +39,10 @@ def colour(value):
 def film(path, size):
     """Frames of a film and how many it has a second, by the decoder itself."""
     words = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", path, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
-    progress = subprocess.run(words, capture_output=True, check=True)
-    log = progress.stderr.decode()
+    decoded = subprocess.run(words, capture_output=True, check=True)
+    log = decoded.stderr.decode()
     assert f"{size[0]}x{size[1]}" in log
-    frames = np.frombuffer(progress.stdout, np.uint8).reshape(-1, size[1], size[0], 3)
+    frames = np.frombuffer(decoded.stdout, np.uint8).reshape(-1, size[1], size[0], 3)
     return frames, float(re.search(r"([\d.]+) fps", log)[1])
 
 
@@ -78,7 +63,7 @@ def masks():
 
 @pytest.fixture(scope="module")
 def scored(trained, tmp_path_factory):
-    """A run whose two latents change the image visibly, with its TPL measured: z1 is longer than z0."""
+    """A run whose two controls change the image visibly, with its TPL measured: z1 is longer than z0."""
     run = enlivened(trained, tmp_path_factory.mktemp("lively") / "run")
     evaluate(run, ["tpl"], "fast", distance="pixels", threshold=0.01)
     assert [d.index for d in run.control_table if d.active] == [1, 0]
@@ -91,12 +76,12 @@ def run(scored, tmp_path):
 
 
 BASE = torch.tensor([0.5, -0.4, 1.0, 0.2])
-PLAIN = [ControlLabel(i, f"z{i}") for i in (2, 0, 3, 1)]
+PLAIN = [ControlLabel.plain(i) for i in (2, 0, 3, 1)]
 
 
-def image_at(generator, latent, value):
+def image_at(generator, index, value):
     z = BASE.clone()[None]
-    z[0, latent] = value
+    z[0, index] = value
     return to_tiles(generator(z).image)[0]
 
 
@@ -116,10 +101,10 @@ def test_rows_come_in_the_order_given_and_columns_from_minus_to_plus_reach(gener
         tops.append(top)
         mask_columns.append(column)
     assert tops == sorted(set(tops))
-    assert set(mask_columns) == {LABEL}
+    assert set(mask_columns) == {LABEL_WIDTH}
 
 
-def test_the_middle_column_is_the_base_point_with_that_latent_at_0(generator, masks):
+def test_the_middle_column_is_the_base_point_with_that_control_at_0(generator, masks):
     picture = traversals(generator, PLAIN, BASE, masks)
     for control in PLAIN:
         row = [x for y, x in places(picture, image_at(generator, control.index, 0.0))]
@@ -131,7 +116,7 @@ def test_the_middle_column_is_the_base_point_with_that_latent_at_0(generator, ma
 def test_the_base_point_is_left_as_it_was(generator, masks):
     before = BASE.clone()
     traversals(generator, PLAIN, BASE, masks, steps=2)
-    swing(generator, BASE, ControlLabel(1, "z1"), 4, 2.0)
+    loop(generator, BASE, 1, is_angle=False, frames=4)
     assert torch.equal(before, BASE)
 
 
@@ -141,9 +126,9 @@ def test_masks_are_drawn_on_a_scale_from_0_to_1_whatever_the_others_are(generato
     masks[2] = 0.5
     picture = np.asarray(traversals(generator, PLAIN[:2], BASE, masks, steps=2))
     top, _ = the_place(picture, image_at(generator, 2, -2.0))
-    half = picture[top : top + 64, LABEL : LABEL + 96]
+    half = picture[top : top + 64, LABEL_WIDTH : LABEL_WIDTH + 96]
     assert (half == colour(0.5)).all()
-    moving = traversals.moving_traversals(generator, PLAIN[:2], BASE, masks, frames=2)
+    moving = moving_traversals(generator, PLAIN[:2], BASE, masks, frames=2)
     assert all(len(places(frame, half)) == 1 for frame in moving)
 
 
@@ -166,9 +151,16 @@ def test_masks_of_single_images_stand_beside_them(generator):
             assert (tile == canvas.heat(masks[i, control.index], (64, 96))).all()
 
 
-def test_a_swing_is_a_loop_that_starts_at_minus_reach(generator):
+def test_a_sweep_moves_one_control_in_equal_steps_from_minus_to_plus_reach(generator):
+    images = sweep(generator, BASE, 3, steps=3, reach=1.5)
+    z = BASE.repeat(3, 1)
+    z[:, 3] = torch.tensor([-1.5, 0.0, 1.5])
+    assert torch.equal(images, generator(z).image)
+
+
+def test_a_loop_starts_at_minus_reach_and_comes_back_the_same_way(generator):
     for frames in (2, 3, 8, 9, 32):
-        images = swing(generator, BASE, ControlLabel(1, "z1"), frames, 2.5)
+        images = loop(generator, BASE, 1, is_angle=False, frames=frames, reach=2.5)
         assert len(images) == frames
         for k in range(1, frames):
             torch.testing.assert_close(images[k], images[frames - k], atol=2e-5, rtol=0)
@@ -180,10 +172,10 @@ def test_a_swing_is_a_loop_that_starts_at_minus_reach(generator):
     assert changes[0] < changes[7] > changes[15]
 
 
-def test_an_angle_swings_all_the_way_round(generator):
+def test_the_loop_of_an_angle_goes_all_the_way_round(generator):
     generator.controls = Controls.plain(len(BASE), (PolarPair(1, 2, (0.0, 0.0), 0.4, 1.0, 0.5),))
     try:
-        images = swing(generator, BASE, ControlLabel(1, "z1", is_angle=True), 8, 2.5)
+        images = loop(generator, BASE, 1, is_angle=True, frames=8, reach=2.5)
         ends = BASE.repeat(2, 1)
         ends[:, 1] = torch.tensor([-2.0, 2.0])
         torch.testing.assert_close(generator(ends).image[0], generator(ends).image[1], atol=1e-5, rtol=0)
@@ -193,41 +185,29 @@ def test_an_angle_swings_all_the_way_round(generator):
         generator.controls = None
 
 
-def test_draws_are_those_of_the_prior():
-    config = find("demo")
-    for prior, reach in (("generalized_normal", 3**0.5), ("uniform", 2.0), ("normal", None)):
-        drawn = draw_prior(replace(config, prior=prior), 4_000, 0)
-        assert drawn.shape == (4_000, 12) and (drawn == draw_prior(replace(config, prior=prior), 4_000, 0)).all()
-        if reach:
-            assert reach - 0.01 < np.abs(drawn).max() <= reach
-        if prior != "uniform":
-            assert abs(drawn.std() - 1) < 0.02
-    assert (draw_prior(config, 3, 1) != draw_prior(config, 3, 2)).all()
-
-
 @pytest.mark.parametrize("prior", ["generalized_normal", "normal"])
 def test_angles_are_drawn_all_the_way_round(run, prior):
-    """Within the ±√3 of a flat prior an eighth of a circle would never be seen."""
+    """Samples of the generalized normal are within ±√3, and so would never show an eighth of the circle."""
     run.config = replace(run.config, prior=prior)
-    codes = run.config.generator.latents
+    latents = run.config.latents
     pair = PolarPair(1, 0, (0.0, 0.0), 0.0, 1.0, 0.2)
-    run.generator.controls = Controls.plain(codes, (pair,))
+    run.generator.controls = Controls.plain(latents, (pair,))
     drawn = run.draw(4_000, 0)
     assert np.histogram(drawn[:, 1], 8, (-2, 2))[0].min() > 400
-    assert (np.delete(drawn, 1, 1) == np.delete(draw_prior(run.config, 4_000, 0), 1, 1)).all()
+    assert (np.delete(drawn, 1, 1) == np.delete(PRIORS[prior].draw(4_000, latents, 0), 1, 1)).all()
 
 
 # -------------------------------------------------------------------------------------------------------------- tiles
 
 
-def test_transparent_pixels_show_the_paper():
+def test_transparent_pixels_become_white():
     images = torch.full((3, 4, 2, 2), -1.0)
     images[1, 3], images[2, 3] = 0.0, 1.0
     clear, half, solid = to_tiles(images)
     assert (clear == 255).all()
     assert (abs(half.astype(int) - 127) <= 1).all()
     assert (solid == 0).all()
-    picture = traversals.samples([("clear", images[:1])])
+    picture = image_rows([("clear", images[:1])])
     assert places(picture, clear)
 
 
@@ -266,15 +246,15 @@ def test_long_words_are_fitted_into_their_column():
 # ----------------------------------------------------------------------------------------------------- names and words
 
 
-def control(latent, **more):
-    return ControlSummary(latent, 1.234, 0.056, True, 0.1, 0.9, 0.25, 1.0, **more)
+def control(index, **more):
+    return ControlSummary(index, 1.234, 0.056, True, 0.1, 0.9, 0.25, 1.0, **more)
 
 
-def test_sliders_tell_name_factor_length_and_place():
+def test_labels_have_name_factor_tpl_and_place():
     known, unknown = control_labels([control(3, factor="hue", share=0.87), control(1)])
-    assert (known.latent, known.title) == (3, "z3  hue")
+    assert (known.index, known.title) == (3, "z3  hue")
     assert known.lines == ("hue 87% · TPL 1.23 ± 0.06", "top right, 25% of the image")
-    assert (unknown.latent, unknown.title) == (1, "z1")
+    assert (unknown.index, unknown.title) == (1, "z1")
     assert unknown.lines[0] == "TPL 1.23 ± 0.06"
 
 
@@ -285,28 +265,28 @@ def test_the_users_names_go_before_matched_factors():
 
 def test_names_of_a_run_appear_in_its_pictures(run, tmp_path, monkeypatch):
     shown = []
-    real = traversals.controls
-    monkeypatch.setattr(draw.traverse, "controls", lambda *a: shown.append(real(*a)) or shown[-1])
+    real = drawing.shown_controls
+    monkeypatch.setattr(drawing, "shown_controls", lambda *a: shown.append(real(*a)) or shown[-1])
     before = np.asarray(Image.open(draw_traversals(run, tmp_path / "before.png")))
     (run.path / "names.json").write_text(json.dumps({"1": "the light"}))
     after = np.asarray(Image.open(draw_traversals(run, tmp_path / "after.png")))
     assert [s.title.split("  ")[1:] == ["the light"] for s in shown[1]] == [True, False]
     rows, columns = np.nonzero((before != after).any(2))
     assert len(columns) > 0
-    assert columns.max() < LABEL
+    assert columns.max() < LABEL_WIDTH
     assert rows.max() < 60
 
 
 # -------------------------------------------------------------------------------------------------- pictures of a run
 
 
-def own_tile(run, latent, value, seed=0):
+def own_tile(run, index, value, seed=0):
     z = starting_point(run, seed, "cpu").clone()[None]
-    z[0, latent] = value
+    z[0, index] = value
     return to_tiles(run.generator(z).image)[0]
 
 
-def test_traversals_of_an_autoencoder_start_from_an_image_of_the_data(run):
+def test_traversals_start_from_an_image_of_the_data_if_the_encoder_reads_real_images(run):
     class One:
         factors = None
 
@@ -318,7 +298,7 @@ def test_traversals_of_an_autoencoder_start_from_an_image_of_the_data(run):
 
     image = np.random.default_rng(1).integers(0, 256, (1, 3, 16, 16), np.uint8)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(draw, "open_data", lambda config: One())
+        patch.setattr(drawing, "open_data", lambda config: One())
         start = starting_point(run, 0, "cpu")
     torch.testing.assert_close(start, run.encoder(torch.from_numpy(image).float() / 127.5 - 1)[0])
     one, same, other = (starting_point(run, seed, "cpu") for seed in (0, 0, 1))
@@ -327,29 +307,29 @@ def test_traversals_of_an_autoencoder_start_from_an_image_of_the_data(run):
 
 
 @pytest.mark.parametrize("family", ["gan", "autoencoder"])
-def test_they_start_from_the_prior_for_a_gan_and_where_the_data_are_gone(run, family):
+def test_traversals_start_from_the_prior_for_a_gan_and_where_the_data_cannot_be_opened(run, family):
     source = "/nowhere/at/all"
     assert run.generator.controls is None
     config = small("demo" if family == "autoencoder" else "demo-gan")
     run.config = replace(config, data=replace(config.data, source=source))
     starts = torch.stack([starting_point(run, seed, "cpu") for seed in range(50)])
-    assert starts.shape[1] == config.generator.latents
+    assert starts.shape[1] == config.latents
     assert 0.8 < starts.std() < 1.2
     assert torch.equal(starting_point(run, 7, "cpu"), starts[7])
 
 
-def test_rows_of_a_run_are_sorted_by_tpl_unless_chosen(run, tmp_path):
+def test_rows_of_a_run_are_in_the_order_of_tpl_unless_chosen(run, tmp_path):
     def order(**options):
         picture = Image.open(draw_traversals(run, tmp_path / "a.png", steps=3, **options)).convert("RGB")
-        found = {latent: places(picture, own_tile(run, latent, 2.0)) for latent in (0, 1)}
-        return [latent for latent in sorted(found, key=lambda i: found[i]) if found[latent]]
+        found = {k: places(picture, own_tile(run, k, 2.0)) for k in (0, 1)}
+        return [k for k in sorted(found, key=found.get) if found[k]]
 
     assert order() == [1, 0]
     assert order(chosen=[0, 1]) == [0, 1]
     assert order(chosen=[0]) == [0]
 
 
-def test_inactive_dimensions_are_drawn_on_demand_or_if_there_are_no_others(run, tmp_path):
+def test_inactive_controls_are_drawn_on_demand_or_if_there_are_no_others(run, tmp_path):
     def rows(**options):
         with Image.open(draw_traversals(run, tmp_path / "a.png", **options)) as picture:
             return picture.height
@@ -418,7 +398,7 @@ def test_a_still_of_frames_is_the_first(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.tiff", "a", "a.jpg", ".png"])
 def test_another_ending_is_reported_before_anything_is_drawn(run, tmp_path, monkeypatch, name):
-    monkeypatch.setattr(draw, "mean_masks", None)
+    monkeypatch.setattr(drawing, "masks_of_run", None)
     with pytest.raises(UserError, match=r"must end in .png, .gif, .mp4"):
         draw_traversals(run, tmp_path / "new" / name)
     assert not (tmp_path / "new").exists()
@@ -428,7 +408,7 @@ def test_another_ending_is_reported_before_anything_is_drawn(run, tmp_path, monk
     ("options", "words"),
     [({"steps": 1}, "--steps 1"), ({"reach": 0.0}, "--reach 0"), ({"reach": float("nan")}, "--reach nan")],
 )
-def test_sweeps_that_lead_nowhere_are_reported(run, tmp_path, options, words):
+def test_steps_and_reach_that_cannot_be_drawn_are_reported(run, tmp_path, options, words):
     with pytest.raises(UserError, match=words):
         draw_traversals(run, tmp_path / "a.png", **options)
 
@@ -461,28 +441,28 @@ def blues(picture, value):
     return int((abs(np.asarray(picture).astype(int) - wanted).max(2) <= 1).sum())
 
 
-def test_a_factor_map_shows_the_sliders_rows_on_a_fixed_scale():
+def test_a_factor_map_shows_the_rows_of_the_codes_on_a_fixed_scale():
     matrix = np.array([[0.0, 0.5], [0.9, 0.0], [0.0, 0.0]])
     names = ["hue", "size"]
-    one = factor_map(matrix, [ControlLabel(0, "z0"), ControlLabel(2, "z2")], names, "title")
-    other = factor_map(matrix, [ControlLabel(0, "z0"), ControlLabel(1, "z1")], names, "title")
+    one = factor_map(matrix, [0, 2], names, "title")
+    other = factor_map(matrix, [0, 1], names, "title")
     cell = blues(one, 0.5)
     assert cell > 1000
     assert abs(blues(other, 0.5) - cell) < 200  # the same colour, although a larger value is beside it
     assert blues(one, 0.9) < 200 < 1000 < blues(other, 0.9)
-    upside_down = factor_map(matrix, [ControlLabel(1, "z1"), ControlLabel(0, "z0")], names, "title")
+    upside_down = factor_map(matrix, [1, 0], names, "title")
     assert (np.asarray(upside_down) != np.asarray(other)).any()
 
 
 def test_the_factor_map_of_a_run_is_shares_of_each_factor(run, monkeypatch):
     seen = []
-    monkeypatch.setattr(draw.traverse, "factor_map", lambda *a: seen.append(a) or factor_map(*a))
+    monkeypatch.setattr(plots, "factor_map", lambda *a: seen.append(a) or factor_map(*a))
     importance = [[1.0, 0.0], [3.0, 0.0]]
     row = {"details": {"importance": importance}, "options": {"factors": ["hue", "size"], "protocol": "fast"}}
     path = draw_factor_map(run, row)
     matrix, shown, names, title = seen[0]
     assert matrix.tolist() == [[0.25, 0], [0.75, 0]]
-    assert [s.index for s in shown] == [1, 0]
+    assert shown == [1, 0]
     assert names == ["hue", "size"]
     assert "fast" in title
     assert path == run.path / "pictures" / "factors.png"
@@ -523,7 +503,7 @@ def shown_rows(path):
 
 def test_a_sheet_of_a_grid_has_a_row_a_factor_that_changes_it_alone(tmp_path):
     factors = Factors(("hue", "size", "turn"), (3, 12, 4))
-    rows = shown_rows(sheet(Colours(144, factors), tmp_path / "a.png"))
+    rows = shown_rows(data_sheet(Colours(144, factors), tmp_path / "a.png"))
     assert [len(row) for row in rows] == [3, 10, 4]
     for f, row in enumerate(rows):
         values = factors.values(np.array(row))
@@ -536,12 +516,12 @@ def test_a_sheet_of_a_grid_has_a_row_a_factor_that_changes_it_alone(tmp_path):
 
 @pytest.mark.parametrize(("count", "lengths"), [(7, [7]), (10, [10]), (12, [10, 2]), (200, [10] * 5)])
 def test_a_sheet_of_a_folder_has_rows_of_different_images(tmp_path, count, lengths):
-    rows = shown_rows(sheet(Colours(count), tmp_path / "a.png"))
+    rows = shown_rows(data_sheet(Colours(count), tmp_path / "a.png"))
     assert [len(row) for row in rows] == lengths
     assert len({image for row in rows for image in row}) == sum(lengths)
 
 
 def test_a_table_of_factors_that_is_no_grid_is_shown_like_a_folder(tmp_path):
     table = np.arange(12)[:, None] % 3
-    rows = shown_rows(sheet(Colours(12, Factors(("hue",), (3,), table)), tmp_path / "a.png"))
+    rows = shown_rows(data_sheet(Colours(12, Factors(("hue",), (3,), table)), tmp_path / "a.png"))
     assert [len(row) for row in rows] == [10, 2]
