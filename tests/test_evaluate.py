@@ -4,20 +4,25 @@ import json
 import re
 import shutil
 from dataclasses import asdict, replace
+from functools import wraps
 
 import numpy as np
 import pytest
 import torch
+from helpers import Few, enlivened, random_lpips
 from PIL import Image
 
 from wherewhat.config import to_json
-from wherewhat.data.factors import Factors
+from wherewhat.data import open_data
 from wherewhat.errors import UserError
-from wherewhat.evaluation import evaluate as scores
-from wherewhat.evaluation.evaluate import ImagesOf, choose, encode, evaluate, extent
+from wherewhat.evaluation import controls, kinds, subject
+from wherewhat.evaluation.controls import describe_controls, extent
+from wherewhat.evaluation.encoding import Encoded, ImagesOf, encode
+from wherewhat.evaluation.evaluate import choose, evaluate, evaluate_codes
 from wherewhat.metrics import factors as supervised
-from wherewhat.metrics.distance import Pixels
-from wherewhat.metrics.tpl import tpl
+from wherewhat.metrics import registry
+from wherewhat.metrics.distance import Lpips, Pixels
+from wherewhat.metrics.tpl import tpl, tpl_score
 from wherewhat.nn.controls import Controls
 from wherewhat.run.folder import ControlSummary, Run
 
@@ -26,19 +31,6 @@ ALL = [
     "explicitness", "irs", "infomec", "infomec_explicitness", "infomec_compactness", "total_correlation", "psnr",
     "ssim", "tpl", "controls",
 ]  # fmt: skip
-
-
-class Few:
-    """Twelve noisy images of two factors."""
-
-    name, size, channels = "few", (16, 16), 3
-    factors = Factors(("hue", "size"), (3, 4))
-
-    def __len__(self):
-        return 12
-
-    def images(self, index):
-        return np.random.default_rng(0).integers(0, 256, (12, 3, 16, 16), np.uint8)[index]
 
 
 def without_factors(run, folder):
@@ -55,18 +47,6 @@ def without_factors(run, folder):
 def run(trained, tmp_path):
     """A copy of the trained run, to be written to."""
     return Run.open(shutil.copytree(trained, tmp_path / "run"))
-
-
-def enlivened(trained, path):
-    """A copy of the trained run whose latents change the image visibly, z1 more than z0, and whose codes vary."""
-    run = Run.open(shutil.copytree(trained, path))
-    torch.manual_seed(0)
-    style = run.generator.stages[0].style
-    style.copy_(torch.randn_like(style) * torch.tensor([[10.0], [30.0]]))
-    for weights in run.encoder.parameters():
-        weights.copy_(torch.randn_like(weights) * 0.2)
-    run.save(64, run.generator, run.encoder, {"images": 64})
-    return Run.open(path)
 
 
 @pytest.fixture(scope="module")
@@ -94,20 +74,22 @@ def test_every_metric_has_a_row_and_every_row_is_written(lively):
 def test_scores_are_those_of_the_metrics_on_the_codes(lively):
     run, rows = lively
     values = {row["metric"]: row for row in rows}
-    data = scores.open_data(run.config.data)
+    data = open_data(run.config.data)
     codes, factors = encode(run.encoder, data, 10_000)
     codes = codes.astype(np.float64)
     assert values["mig"]["value"] == pytest.approx(supervised.mig(codes, factors, np.random.default_rng(0)).score)
     for name in ("factor_vae", "sap"):
-        progress = supervised.score(name, codes, factors, supervised.PROTOCOLS["fast"], 0)
-        assert values[name]["value"] == pytest.approx(progress["value"])
+        metric = registry.find(name)
+        found = metric.compute(codes, factors, seed=0, **metric.options("fast"))
+        assert values[name]["value"] == pytest.approx(found.score)
     assert values["mig"]["value"] > 0
     assert values["mig"]["options"]["encoded"] == 10_000
     assert values["mig"]["options"]["factors"] == list(data.factors.names)
     codes_by_factors = np.array(values["dci"]["details"]["importance"]).shape
     assert codes_by_factors == (2, len(data.factors.names))
-    assert values["dci_completeness"]["value"] == values["dci"]["details"]["completeness"]
-    assert values["dci_informativeness"]["value"] == values["dci"]["details"]["informativeness"]
+    found = supervised.dci(codes, factors, np.random.default_rng(0), tree_rows=2_000, trees=30)
+    assert values["dci_completeness"]["value"] == pytest.approx(found.completeness)
+    assert values["dci_informativeness"]["value"] == pytest.approx(found.informativeness)
 
 
 def test_the_tpl_of_a_run_is_that_of_its_generator(lively):
@@ -143,11 +125,11 @@ def test_an_evaluation_that_was_stopped_goes_on(run, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(scores.lengths, "tpl", stopped)
+        patch.setattr(kinds, "tpl", stopped)
         with pytest.raises(KeyboardInterrupt):
             evaluate(run, ["dci", "tpl"], "fast", distance="pixels")
-    measured, score = [], supervised.score
-    monkeypatch.setattr(supervised, "score", lambda name, *rest: measured.append(name) or score(name, *rest))
+    measured, dci = [], supervised.dci
+    monkeypatch.setattr(supervised, "dci", wraps(dci)(lambda *a, **k: measured.append("dci") or dci(*a, **k)))
     rows = evaluate(run, ["dci", "tpl"], "fast", distance="pixels")
     assert measured == []
     assert [row["metric"] for row in rows] == ["dci", "dci_completeness", "dci_informativeness", "tpl", "controls"]
@@ -156,9 +138,9 @@ def test_an_evaluation_that_was_stopped_goes_on(run, monkeypatch):
     assert measured == ["dci", "dci"]
 
 
-def test_scores_of_one_reading_of_the_latents_are_not_taken_for_those_of_another(run):
+def test_scores_of_the_latents_are_not_taken_for_scores_of_other_controls(run):
     """The benchmark of recipes scores a run's controls, then its latents as trained."""
-    codes = run.config.generator.latents
+    codes = run.config.latents
     rows = evaluate(run, ["mig"], "fast")
     turned = tuple(map(tuple, np.linalg.qr(np.random.default_rng(0).standard_normal((codes, codes)))[0].tolist()))
     run.generator.controls = run.encoder.controls = Controls(turned, (0.0,) * codes)
@@ -171,12 +153,12 @@ def test_anyones_codes_have_the_scores_of_the_metrics():
     rng = np.random.default_rng(0)
     factors = rng.integers([3, 4], size=(300, 2))
     codes = factors + 0.1 * rng.standard_normal((300, 2))
-    rows = scores.evaluate_codes(codes, factors, ["hue", "size"], ["mig", "dci"], "fast")
+    rows = evaluate_codes(codes, factors, ["hue", "size"], ["mig", "dci"], "fast")
     assert [row["metric"] for row in rows] == ["mig", "dci", "dci_completeness", "dci_informativeness"]
     assert rows[0]["value"] == supervised.mig(codes, factors, np.random.default_rng(0)).score
     assert rows[0]["options"]["factors"] == ["hue", "size"]
     assert rows[0]["options"]["counts"] == "below the published"
-    assert [row["metric"] for row in scores.evaluate_codes(codes)] == ["total_correlation"]
+    assert [row["metric"] for row in evaluate_codes(codes)] == ["total_correlation"]
 
 
 def test_continuous_factors_are_cut_into_equally_filled_bins():
@@ -185,7 +167,7 @@ def test_continuous_factors_are_cut_into_equally_filled_bins():
     cut = supervised.discretise(factors)
     assert np.bincount(cut[:, 0]).tolist() == [20] * 20 and (cut[:, 1] == factors[:, 1]).all()
     assert (np.diff(cut[np.argsort(factors[:, 0]), 0]) >= 0).all()
-    (row,) = scores.evaluate_codes(factors, factors, metrics=["mig"], protocol="fast")
+    (row,) = evaluate_codes(factors, factors, metrics=["mig"], protocol="fast")
     assert row["value"] > 0.9 and row["options"]["binned"] == 20
 
 
@@ -200,13 +182,13 @@ def test_continuous_factors_are_cut_into_equally_filled_bins():
         (np.zeros((9, 1), int), ["dci", "mgi"], "there is no metric mgi; did you mean mig?"),
     ],
 )
-def test_codes_that_cannot_be_scored_so_are_reported(factors, metrics, words):
+def test_codes_that_do_not_fit_what_is_asked_for_are_reported(factors, metrics, words):
     with pytest.raises(UserError, match=re.escape(words)):
-        scores.evaluate_codes(np.random.default_rng(0).standard_normal((9, 2)), factors, None, metrics)
+        evaluate_codes(np.random.default_rng(0).standard_normal((9, 2)), factors, None, metrics)
 
 
 def test_only_what_was_asked_for_is_measured(run, monkeypatch):
-    monkeypatch.setattr(scores.lengths, "tpl", None)
+    monkeypatch.setattr(kinds, "tpl", None)
     rows = evaluate(run, ["sap", "mig"], "fast", distance="no such file, and not needed")
     assert [row["metric"] for row in rows] == ["sap", "mig"]
 
@@ -214,7 +196,7 @@ def test_only_what_was_asked_for_is_measured(run, monkeypatch):
 def test_factors_that_never_vary_are_left_out():
     codes = np.random.default_rng(0).standard_normal((200, 2)).astype(np.float32)
     values = np.stack([np.zeros(200), np.arange(200) % 3, np.arange(200) // 100], 1).astype(np.int64)
-    (row,) = scores.code_rows("mig", scores.Encoded(codes, values), ["still", "hue", "side"], "fast", 0)
+    (row,) = kinds.code_rows(registry.find("mig"), Encoded(codes, values), ["still", "hue", "side"], "fast", 0)
     assert row["options"]["factors"] == ["hue", "side"]
     whole = supervised.mig(codes.astype(np.float64), values[:, 1:], np.random.default_rng(0))
     assert row["value"] == pytest.approx(whole.score)
@@ -230,7 +212,7 @@ def test_progress_is_reported_from_0_to_1(run):
 # ---------------------------------------------------------------------------------------------------------- encoding
 
 
-def test_codes_are_those_of_the_recogniser_image_by_image(trained):
+def test_codes_are_those_of_the_encoder_image_by_image(trained):
     encoder = Run.open(trained).encoder
     codes, factors = encode(encoder, Few(), 12, batch=5)
     images = Few().images(np.arange(12))
@@ -259,29 +241,29 @@ def test_of_more_images_some_are_drawn_without_replacement_by_seed(trained):
 # -------------------------------------------------------------------------------------------- the table of controls
 
 
-def test_dimensions_are_sorted_by_their_tpl_and_can_be_read_back(lively):
+def test_controls_are_sorted_by_their_tpl_and_can_be_read_back(lively):
     run, rows = lively
     table, lengths = rows[-1]["details"], rows[-2]["details"]["per_latent"]
-    assert [d["latent"] for d in table] == np.argsort(lengths)[::-1].tolist() == [1, 0]
+    assert [d["index"] for d in table] == np.argsort(lengths)[::-1].tolist() == [1, 0]
     assert [d["tpl"] for d in table] == sorted(lengths, reverse=True)
     assert [d["active"] for d in table] == [d["tpl"] > 0.05 for d in table] == [True, False]
     assert [asdict(d) for d in run.control_table] == table
 
 
-def test_dimensions_are_described_by_their_own_mask_length_and_code(lively, monkeypatch):
+def test_controls_are_described_by_their_own_mask_length_and_code(lively, monkeypatch):
     masks = np.zeros((2, 16, 16), np.float32)
     masks[0, :4, 8:] = 0.25
     masks[1] = 0.75
-    monkeypatch.setattr(scores, "mean_masks", lambda *_: masks)
+    monkeypatch.setattr(controls, "mean_masks", lambda *_: masks)
     segments = np.array([[[1.0], [0.25]], [[2.0], [0.5]]])
     factors = Few.factors.values(np.arange(12))
-    encoded = scores.Encoded(factors[:, ::-1].astype(np.float32), factors)  # z0 is the size, z1 the hue
-    result = scores.lengths.tpl_score(segments, 1.0)
-    first, second = scores.describe(lively[0].generator, result, encoded, Few())
+    encoded = Encoded(factors[:, ::-1].astype(np.float32), factors)  # z0 is the size, z1 the hue
+    result = tpl_score(segments, 1.0)
+    first, second = describe_controls(lively[0].generator, lively[0].prior, result, encoded, Few())
     assert (first.share, second.share) == (pytest.approx(1), pytest.approx(1))
     assert replace(first, share=None) == ControlSummary(0, 1.5, 0.5, True, 2 / 16, 12 / 16, 1 / 8, 0.25, "size")
     assert replace(second, share=None) == ControlSummary(1, 0.375, 0.125, False, 0.5, 0.5, 1.0, 0.75, "hue")
-    unlabelled = scores.describe(lively[0].generator, result, None, Few())
+    unlabelled = describe_controls(lively[0].generator, lively[0].prior, result, None, Few())
     assert [(d.factor, d.share) for d in unlabelled] == [(None, None)] * 2
 
 
@@ -342,7 +324,8 @@ def test_places_have_words():
 )
 def test_one_word_names_the_protocols_of_both_kinds(asked, chosen):
     metrics, *protocols = choose(*asked)
-    assert metrics == (asked[0] or scores.METRICS)
+    names = [metric.name for metric in metrics]
+    assert names == asked[0] if asked[0] else len(names) == 12
     assert tuple(protocols) == chosen
 
 
@@ -376,19 +359,15 @@ def test_a_folder_of_images_has_scores_that_need_no_factors(run, tmp_path, monke
 
 def test_missing_lpips_weights_are_reported_before_anything_is_measured(run, tmp_path, monkeypatch):
     monkeypatch.setenv("WHEREWHAT_CACHE", str(tmp_path))
-    monkeypatch.setattr(scores, "encode", None)
+    monkeypatch.setattr(subject, "encode", None)
     with pytest.raises(UserError, match=r"weights are not on this machine.*wherewhat weights"):
         evaluate(run, None, "fast")
     assert run.rows("metrics") == []
 
 
 def test_images_too_small_for_the_distance_are_reported_before_anything_is_measured(run, monkeypatch):
-    from test_distance import random_weights
-
-    from wherewhat.metrics.distance import Lpips
-
-    monkeypatch.setattr(scores, "load_distance", lambda *_: Lpips(random_weights("alex")))
-    monkeypatch.setattr(scores, "encode", None)
+    monkeypatch.setattr(subject, "load_distance", lambda *_: Lpips(random_lpips("alex")))
+    monkeypatch.setattr(subject, "encode", None)
     with pytest.raises(UserError, match="images of 16x16: LPIPS-alex needs sides of 31 or more"):
         evaluate(run, None, "fast")
 

@@ -8,7 +8,8 @@ import torch
 
 from wherewhat.errors import UserError
 from wherewhat.metrics.distance import Pixels
-from wherewhat.metrics.ppl import EPSILON, path_length, slerp
+from wherewhat.metrics.ppl import EPSILON, path_length
+from wherewhat.priors import slerp
 
 
 def pairs(count, z=4, seed=0):
@@ -34,9 +35,9 @@ def kept(lengths):
 
 
 @pytest.mark.parametrize("along", ["full", "end"])
-def test_on_a_straight_way_a_straight_generator_has_the_length_of_its_slope(along):
+def test_a_linear_generator_has_on_a_line_the_length_of_its_slope(along):
     first, last = pairs(300)
-    result = path_length(flat, (first, last), Pixels(), along, curved=False)
+    result = path_length(flat, (first, last), Pixels(), along=along)
     slopes = (0.1 * (last - first)[:, 0].astype(np.float64)) ** 2
     np.testing.assert_allclose(result.lengths, slopes, rtol=0.02, atol=1e-4)  # rounding of z in single precision
     assert result.value == pytest.approx(kept(slopes).mean(), rel=0.01)
@@ -44,26 +45,26 @@ def test_on_a_straight_way_a_straight_generator_has_the_length_of_its_slope(alon
     assert result.error == pytest.approx(kept(slopes).std(ddof=1) / len(kept(slopes)) ** 0.5, rel=0.01)
 
 
-def test_the_ends_and_the_whole_way_differ_where_the_generator_bends():
-    full, end = (path_length(wavy, pairs(200), Pixels(), along).value for along in ("full", "end"))
+def test_the_ends_and_the_whole_way_differ_where_the_generator_is_curved():
+    full, end = (path_length(wavy, pairs(200), Pixels(), slerp, along).value for along in ("full", "end"))
     assert full != pytest.approx(end, rel=0.01)
     assert full > 0.1
 
 
 def test_a_generator_of_one_image_has_no_length_and_a_faster_one_has_more():
-    assert path_length(lambda z: torch.zeros(len(z), 3, 8, 8), pairs(20), Pixels()).value == 0
-    slow, fast = (path_length(lambda z, s=s: flat(s * z), pairs(100), Pixels()).value for s in (1, 2))
+    assert path_length(lambda z: torch.zeros(len(z), 3, 8, 8), pairs(20), Pixels(), slerp).value == 0
+    slow, fast = (path_length(lambda z, s=s: flat(s * z), pairs(100), Pixels(), slerp).value for s in (1, 2))
     assert fast == pytest.approx(4 * slow, rel=0.02)
 
 
 def test_batches_and_progress_change_nothing():
     progress = []
-    whole = path_length(wavy, pairs(50), Pixels(), batch=64)
-    cut = path_length(wavy, pairs(50), Pixels(), batch=7, progress=progress.append)
+    whole = path_length(wavy, pairs(50), Pixels(), slerp, batch=64)
+    cut = path_length(wavy, pairs(50), Pixels(), slerp, batch=7, progress=progress.append)
     np.testing.assert_allclose(cut.lengths, whole.lengths, rtol=1e-5)
     assert progress == sorted(progress)
     assert 0 <= min(progress) <= max(progress) < 1
-    assert path_length(wavy, pairs(50), Pixels(), seed=1).value != whole.value
+    assert path_length(wavy, pairs(50), Pixels(), slerp, seed=1).value != whole.value
 
 
 def test_an_arc_keeps_the_length_of_latents_and_goes_evenly():
@@ -86,15 +87,15 @@ def test_large_images_are_area_averaged_to_256():
     def small(z):
         return large(z).reshape(-1, 1, 256, 2, 150, 2).mean((3, 5))
 
-    one, other = (path_length(g, pairs(4), Pixels(), "end") for g in (large, small))
+    one, other = (path_length(g, pairs(4), Pixels(), slerp, "end") for g in (large, small))
     np.testing.assert_allclose(one.lengths, other.lengths, rtol=1e-3)
     assert one.options["resize"] == "over 256 by area to 256"
 
 
 def test_options_say_how_it_was_measured():
-    options = path_length(flat, pairs(10), Pixels(), "end", curved=False, seed=3).options
+    options = path_length(flat, pairs(10), Pixels(), along="end", seed=3).options
     assert options["network"] == "pixels"
-    assert (options["along"], options["interpolation"], options["pairs"], options["seed"]) == ("end", "lerp", 10, 3)
+    assert (options["along"], options["pairs"], options["seed"]) == ("end", 10, 3)
     assert options["epsilon"] == EPSILON == 1e-4
     assert options["discarded"] == 0.01
 
@@ -107,8 +108,8 @@ def test_what_cannot_be_measured_is_refused():
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
-@pytest.mark.parametrize(("curved", "name"), [(True, "slerp_any"), (False, "lerp")])
-def test_torchmetrics_gives_the_same_length_with_the_same_distance(monkeypatch, curved, name):
+@pytest.mark.parametrize(("interpolate", "name"), [(slerp, "slerp_any"), (torch.lerp, "lerp")])
+def test_torchmetrics_gives_the_same_length_with_the_same_distance(monkeypatch, interpolate, name):
     from torchmetrics.functional.image import perceptual_path_length as published
 
     module = sys.modules[published.__module__]
@@ -125,6 +126,6 @@ def test_torchmetrics_gives_the_same_length_with_the_same_distance(monkeypatch, 
     *_, theirs = published(
         Wavy(), 64, interpolation_method=name, resize=None, lower_discard=None, upper_discard=None, sim_net=Pixels()
     )
-    ours = path_length(wavy, pairs(64), Pixels(), "end", curved)
+    ours = path_length(wavy, pairs(64), Pixels(), interpolate, "end")
     np.testing.assert_allclose(ours.lengths, theirs.numpy(), rtol=0.01, atol=2e-3)  # 1e-4 steps in single precision
     assert ours.lengths.mean() == pytest.approx(theirs.mean().item(), rel=2e-3)

@@ -1,26 +1,28 @@
-"""Image quality of a run: rows are what the functions say of its images, counts, caching, and what is refused."""
-
-from dataclasses import replace
+"""Image quality of a run: rows are those of the functions on its images; counts, caching, and what is refused."""
 
 import numpy as np
 import pytest
 import torch
-from test_evaluate import Few, enlivened
+from conftest import small
+from helpers import Few, enlivened
 
-from wherewhat.config import to_json
 from wherewhat.data import open_data
 from wherewhat.data.batches import draw_index
 from wherewhat.errors import UserError
-from wherewhat.evaluation import evaluate as scores
-from wherewhat.evaluation import quality
-from wherewhat.evaluation.evaluate import evaluate
+from wherewhat.evaluation import kinds, subject
+from wherewhat.evaluation.encoding import ImagesOf
+from wherewhat.evaluation.evaluate import choose, evaluate
+from wherewhat.evaluation.features import real_features
+from wherewhat.metrics.backbones import load_backbone
 from wherewhat.metrics.distance import Pixels
 from wherewhat.metrics.features import density_coverage, frechet_distance, kid, precision_recall
 from wherewhat.metrics.images import psnr, ssim
 from wherewhat.metrics.ppl import path_length
+from wherewhat.progress import silent
 from wherewhat.run.folder import Run
 
 COUNT = 100
+SETS = ["fid", "kid", "precision", "recall", "density", "coverage"]
 
 
 class Thumbnails:
@@ -37,7 +39,7 @@ class Thumbnails:
 @pytest.fixture(autouse=True)
 def thumbnails(tmp_path, monkeypatch):
     monkeypatch.setenv("WHEREWHAT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(quality, "load_backbone", lambda name, device: Thumbnails())
+    monkeypatch.setattr(subject, "load_backbone", lambda name, device: Thumbnails())
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def measure(run, *metrics, **options):
 
 def test_scores_are_those_of_the_functions_on_the_images_of_the_run(run):
     rows = measure(run, "quality")
-    assert list(rows) == [*quality.SETS, "psnr", "ssim", "ppl", "ppl_end"]
+    assert list(rows) == ["psnr", "ssim", *SETS, "ppl", "ppl_end"]
     data = open_data(run.config.data)
     real = Thumbnails()(torch.from_numpy(data.images(draw_index(data, COUNT, 0)))).numpy()
     images = run.generator(torch.from_numpy(run.draw(COUNT, [0, 1]))).image.clamp(-1, 1)
@@ -63,13 +65,13 @@ def test_scores_are_those_of_the_functions_on_the_images_of_the_run(run):
     assert (rows["density"]["value"], rows["coverage"]["value"]) == density_coverage(real, fake)
     assert rows["fid"]["value"] > 0.01
     assert rows["fid"]["options"] == {"network": "thumbnails", "seed": 0, "real": COUNT, "fake": COUNT, "data": "rooms"}
-    assert rows["kid"]["options"]["size"] == COUNT
+    assert (rows["kid"]["options"]["subsets"], rows["kid"]["options"]["size"]) == (100, 1_000)
     assert rows["recall"]["options"]["neighbours"] == 3
     assert rows["coverage"]["options"]["neighbours"] == 5
 
 
 def test_reconstructions_are_compared_with_their_images(run, monkeypatch):
-    monkeypatch.setattr(quality, "RECONSTRUCTED", 20)
+    monkeypatch.setattr(kinds, "RECONSTRUCTED", 20)
     rows = measure(run, "reconstruction")
     data = open_data(run.config.data)
     real = torch.from_numpy(data.images(draw_index(data, 20, 0))).float() / 127.5 - 1
@@ -84,11 +86,10 @@ def test_reconstructions_are_compared_with_their_images(run, monkeypatch):
 def test_path_lengths_are_those_of_the_generator_between_latents_of_the_prior(run):
     rows = measure(run, "ppl")
     ends = run.draw(COUNT, [0, 2]), run.draw(COUNT, [0, 3])
-    curved = run.config.prior == "normal"
     for name, along in (("ppl", "full"), ("ppl_end", "end")):
-        expected = path_length(lambda z: run.generator(z).image.clamp(-1, 1), ends, Pixels(), along, curved)
+        expected = path_length(ImagesOf(run.generator), ends, Pixels(), run.prior.interpolate, along)
         assert rows[name]["value"] == pytest.approx(expected.value, rel=1e-4)
-        assert rows[name]["options"]["interpolation"] == ("slerp" if curved else "lerp")
+        assert rows[name]["options"]["interpolation"] == ("slerp" if run.config.prior == "normal" else "lerp")
         assert rows[name]["options"]["pairs"] == COUNT
 
 
@@ -96,7 +97,7 @@ def test_rows_are_written_and_the_network_stands_in_each(run, monkeypatch):
     measure(run, "fid")
     other = Thumbnails()
     other.options = {"network": "other"}
-    monkeypatch.setattr(quality, "load_backbone", lambda name, device: other)
+    monkeypatch.setattr(subject, "load_backbone", lambda name, device: other)
     measure(run, "fid")
     measure(run, "fid")
     assert [row["options"]["network"] for row in run.rows("metrics")] == ["thumbnails", "other"]
@@ -107,7 +108,7 @@ def test_real_features_are_kept_by_content_and_network(run, tmp_path):
         backbone = Thumbnails()
         backbone.options = {"network": network}
         before = Thumbnails.calls
-        features = quality.real_features(data, np.arange(count), backbone, "cpu", scores.quiet)
+        features = real_features(data, np.arange(count), backbone, "cpu", silent)
         return features, Thumbnails.calls - before
 
     first, work = measured(Few())
@@ -131,16 +132,16 @@ def test_real_features_are_kept_by_content_and_network(run, tmp_path):
     assert measured(Few())[1] == 0
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(run, tmp_path, monkeypatch):
+def test_without_a_cache_features_are_computed_again(run, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("WHEREWHAT_CACHE", str(tmp_path / "file"))
     assert measure(run, "fid")["fid"]["value"] > 0
 
 
-def test_of_fewer_images_as_many_samples_are_drawn(run):
-    data, backbone = Few(), Thumbnails()
-    rows = list(quality.rows(run, data, ["fid"], None, backbone, COUNT, 0, "cpu", scores.quiet))
-    assert (rows[0]["options"]["real"], rows[0]["options"]["fake"]) == (12, 12)
+def test_of_fewer_images_as_many_samples_are_drawn(run, monkeypatch):
+    monkeypatch.setattr(subject, "open_data", lambda config: Few())
+    options = measure(run, "fid")["fid"]["options"]
+    assert (options["real"], options["fake"]) == (12, 12)
 
 
 def test_the_seed_draws_other_images(run):
@@ -148,33 +149,32 @@ def test_the_seed_draws_other_images(run):
     assert measure(run, "fid", seed=1)["fid"]["value"] != measure(run, "fid")["fid"]["value"]
 
 
-def test_only_reconstruction_is_measured_unasked(run):
-    assert [name for name in scores.METRICS if name in quality.METRICS] == ["reconstruction"]
+def test_only_reconstruction_is_measured_by_default():
+    default, quality = choose(None, "dlib", None)[0], choose(["quality"], "dlib", None)[0]
+    assert [metric.name for metric in default if metric in quality] == ["reconstruction"]
 
 
 def test_equal_images_do_not_make_the_mean_infinite(run, monkeypatch):
-    monkeypatch.setattr(quality, "psnr", lambda a, b: torch.full((len(a),), torch.inf))
-    assert measure(run, "reconstruction")["psnr"]["value"] == quality.BEST_PSNR
+    monkeypatch.setattr(kinds, "psnr", lambda a, b: torch.full((len(a),), torch.inf))
+    assert measure(run, "reconstruction")["psnr"]["value"] == kinds.BEST_PSNR
 
 
-def test_a_run_without_an_encoder_has_no_reconstructions(run):
-    config = replace(run.config, autoencoder=None)
-    (run.path / "config.json").write_text(to_json(config))
-    with pytest.raises(UserError, match="has no encoder, so its reconstructions cannot be measured"):
+def test_a_gan_has_no_reconstructions(run):
+    config = small("demo-gan")
+    with pytest.raises(UserError, match="was not trained on images, so its reconstructions cannot be measured"):
         measure(Run(run.path, config), "reconstruction")
 
 
 def test_unknown_metrics_are_reported_with_the_nearest():
     with pytest.raises(UserError, match=r"no metric quallity; did you mean quality\?"):
-        scores.choose(["quallity"], "dlib", None)
-    assert scores.choose(["mig", "quality"], "dlib", None)[0] == ["mig", *quality.METRICS]
+        choose(["quallity"], "dlib", None)
+    chosen = choose(["mig", "quality", "recall"], "dlib", None)[0]
+    assert [m.name for m in chosen] == ["mig", "reconstruction", "fid", "kid", "precision", "density", "ppl"]
 
 
 def test_what_cannot_be_measured_is_reported_before_anything_is(run, monkeypatch):
-    from wherewhat.metrics.backbones import load_backbone
-
-    monkeypatch.setattr(quality, "load_backbone", load_backbone)
-    monkeypatch.setattr(scores, "encode", None)
+    monkeypatch.setattr(subject, "load_backbone", load_backbone)
+    monkeypatch.setattr(subject, "encode", None)
     with pytest.raises(UserError, match="Inception is not on this machine"):
         evaluate(run, ["mig", "fid"], features="inception")
     assert run.rows("metrics") == []
@@ -183,7 +183,6 @@ def test_what_cannot_be_measured_is_reported_before_anything_is(run, monkeypatch
 def test_only_what_is_missing_is_measured_again(run, monkeypatch):
     first = measure(run, "fid")
     counted = []
-    real_features = quality.real_features
-    monkeypatch.setattr(quality, "real_features", lambda *rest: counted.append(1) or real_features(*rest))
+    monkeypatch.setattr(subject, "real_features", lambda *rest: counted.append(1) or real_features(*rest))
     assert measure(run, "fid")["fid"]["value"] == first["fid"]["value"] and not counted
     assert set(measure(run, "quality")) > {"fid", "kid", "psnr"} and len(counted) == 1

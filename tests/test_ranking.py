@@ -1,4 +1,4 @@
-"""Orders without labels: what they reward, how agreement is progress, and the command."""
+"""Orders without labels: what they reward, how far they agree with labels, and the command."""
 
 import json
 from dataclasses import replace
@@ -24,7 +24,7 @@ SOURCES = RNG.uniform(-1, 1, (1_000, 4))
 # ------------------------------------------------------------------------------------------------------------------ udr
 
 
-def turned(seed: int) -> np.ndarray:
+def rotated(seed: int) -> np.ndarray:
     return SOURCES @ np.linalg.qr(np.random.default_rng(seed).standard_normal((4, 4)))[0]
 
 
@@ -34,8 +34,8 @@ def test_models_that_differ_in_order_and_sign_agree_perfectly() -> None:
     assert (udr([m.round(1) for m in models]) > 0.8).all()
 
 
-def test_turned_models_agree_less_and_are_ranked_below() -> None:
-    found = udr([SOURCES, SOURCES[:, ::-1], -SOURCES, turned(1), turned(2)])
+def test_rotated_models_agree_less_and_are_ranked_below() -> None:
+    found = udr([SOURCES, SOURCES[:, ::-1], -SOURCES, rotated(1), rotated(2)])
     assert found[:3].min() > found[3:].max() + 0.2
 
 
@@ -102,17 +102,17 @@ def test_the_lowest_loss_comes_first(trained) -> None:
     values = [r.value for r in found.ranked]
     assert values == sorted(values)
     row = found.ranked[0].run.rows("train")[-1]
-    assert values[0] == pytest.approx(row["reconstruction"] + 5 * row["divergence"])
+    assert values[0] == pytest.approx(row["reconstruction"] + 5 * row["kl"])
 
 
-def test_udr_reads_the_same_images_with_every_model(trained) -> None:
+def test_udr_encodes_the_same_images_with_every_model(trained) -> None:
     found = rank(trained, "udr")
     assert len(found.ranked) == 5 and all(0 <= r.value <= 1 for r in found.ranked)
 
 
 def test_axis_scores_are_measured_once_and_kept(trained, monkeypatch) -> None:
     named = {
-        "latent": 0,
+        "index": 0,
         "tpl": 1.0,
         "tpl_error": 0.1,
         "active": True,
@@ -122,7 +122,7 @@ def test_axis_scores_are_measured_once_and_kept(trained, monkeypatch) -> None:
         "peak": 1.0,
     }
     for run in trained:
-        table = [named, {**named, "latent": 1}]
+        table = [named, {**named, "index": 1}]
         run.log_metric({"images": run.images_seen, "metric": "controls", "value": 2, "options": {}, "details": table})
     found = rank(trained, "axis", distance="pixels")
     values = [r.value for r in found.ranked]
@@ -149,8 +149,8 @@ def test_what_does_not_compare_is_refused(trained, tmp_path) -> None:
 def test_the_command_prints_a_table_a_pick_and_json(trained, capsys) -> None:
     paths = [str(run.path) for run in trained]
     cli.main(["rank", *paths])
-    progress = capsys.readouterr().out
-    assert "picked:" in progress and "Spearman +1.00" in progress
+    printed = capsys.readouterr().out
+    assert "picked:" in printed and "Spearman +1.00" in printed
     cli.main(["rank", *paths, "--by", "loss", "--json"])
     record = json.loads(capsys.readouterr().out)
     assert len(record["ranked"]) == 5 and record["by"] == "loss"
@@ -184,7 +184,7 @@ class Reader:
         return SimpleNamespace(image=halves.expand(-1, 3, 16, 16))
 
 
-def test_a_model_that_mixes_is_read_worse_and_comes_last(trained) -> None:
+def test_a_model_that_mixes_latents_is_encoded_worse_and_comes_last(trained) -> None:
     runs = []
     for run, mixed in zip(trained, (False, True, False, True, False), strict=True):
         config = replace(run.config, generator=small("demo").generator)

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import small
+from helpers import random_lpips
 
 from wherewhat.errors import UserError
-from wherewhat.evaluation.evaluate import ImagesOf
+from wherewhat.evaluation.encoding import ImagesOf
 from wherewhat.families.family import build_generator
-from wherewhat.metrics.distance import Pixels
+from wherewhat.metrics.distance import Lpips, Pixels
 from wherewhat.metrics.tpl import PROTOCOLS, TplProtocol, check_images, find_protocol, rotate, sweep, tpl, tpl_score
 
 FEW = TplProtocol(points=9, bases=5)
@@ -119,11 +120,7 @@ def test_any_function_of_latents_can_be_measured():
 
 def test_lpips_measures_the_same_sweeps(generator):
     """A network in place of pixels: the sum over neighbours of its distances of pairs."""
-    from test_distance import random_weights
-
-    from wherewhat.metrics.distance import Lpips
-
-    network = Lpips(random_weights("vgg"))
+    network = Lpips(random_lpips("vgg"))
     result = tpl(ImagesOf(generator), 4, network, TplProtocol(3, 2), seed=1, batch=5)
     bases = torch.from_numpy(np.random.default_rng(1).standard_normal((2, 4), np.float32))
     pairs = []
@@ -132,6 +129,13 @@ def test_lpips_measures_the_same_sweeps(generator):
         pairs.append(float(network(images[:1], images[1:2]) + network(images[1:2], images[2:])))
     assert result.per_latent[2] == pytest.approx(np.mean(pairs), rel=1e-4)
     assert result.options["network"] == "vgg"
+
+
+def test_sweeps_of_several_base_points_are_those_of_each():
+    bases = torch.randn(2, 3, 4)
+    each = torch.stack([torch.stack([sweep(base, 2, 7, 1.5) for base in row]) for row in bases])
+    assert torch.equal(sweep(bases, 2, 7, 1.5), each)
+    assert each.shape == (2, 3, 7, 4)
 
 
 def test_a_sweep_goes_from_minus_4_to_4_and_moves_one_latent():
@@ -195,7 +199,7 @@ def test_progress_is_reported_and_grows():
 # ------------------------------------------------------------------------------------------------- segments to score
 
 
-def test_a_dimension_is_active_above_the_threshold_not_at_it():
+def test_a_control_is_active_above_the_threshold_not_at_it():
     segments = np.array([[[0.25, 0.25], [0.25, 0.375], [0.0, 0.0]]], np.float32).repeat(2, 0)
     assert tpl_score(segments, 0.5).active.tolist() == [False, True, False]
     assert tpl_score(segments, 0.5).score == 0.625
@@ -222,7 +226,7 @@ def test_lengths_are_sums_along_a_sweep_averaged_over_base_points():
 
 
 def test_standard_errors_are_over_base_points():
-    """Dimensions that go up and down together have a larger error of the sum than independent ones."""
+    """Controls that go up and down together have a larger error of the sum than independent ones."""
     segments = np.zeros((4, 3, 2))
     segments[:, 0, 0] = segments[:, 1, 0] = [1, 2, 3, 6]
     segments[:, 2, 1] = [0.01, 0.02, 0.03, 0.04]
@@ -242,7 +246,7 @@ def test_one_base_point_has_no_standard_error():
     assert np.isnan(result.per_latent_error).all()
 
 
-def test_the_score_is_blind_to_the_order_of_dimensions_and_directions():
+def test_the_score_is_blind_to_the_order_of_controls_and_directions():
     segments = np.random.default_rng(0).random((5, 6, 4))
     segments[:, 3] *= 0.01
     one, other = tpl_score(segments, 0.1), tpl_score(segments[:, ::-1, ::-1], 0.1)
@@ -327,7 +331,7 @@ def test_sweeps_along_simple_latents_are_shorter_than_between_them() -> None:
     assert study.lengths.argmin() in (0, 8, 16)
 
 
-def test_turned_latents_have_a_negative_score_and_idle_ones_none() -> None:
+def test_rotated_latents_have_a_negative_score_and_unused_ones_none() -> None:
     turn = torch.tensor([[1.0, 1.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]) / 2**0.5
     assert rotate(lambda z: two_bars(z @ turn), 3, Pixels(), (0, 1), 9, TplProtocol(25, 4)).axis_score < -0.3
     idle = rotate(lambda z: torch.zeros(len(z), 1, 8, 8), 3, Pixels(), (0, 2), 5, TplProtocol(5, 2))

@@ -64,7 +64,7 @@ def test_the_place_that_is_perceived_is_where_a_sweep_changes() -> None:
 def trained(tmp_path_factory):
     run = train(small("demo", (64, 64), images=16), str(tmp_path_factory.mktemp("where") / "run"), "cpu", quiet=True)
     control = {
-        "latent": 1,
+        "index": 1,
         "tpl": 1.0,
         "tpl_error": 0.1,
         "active": True,
@@ -73,7 +73,7 @@ def trained(tmp_path_factory):
         "area": 1.0,
         "peak": 1.0,
     }
-    table = [{**control, "factor": "floor hue", "share": 0.9}, {**control, "latent": 0, "active": False}]
+    table = [{**control, "factor": "floor hue", "share": 0.9}, {**control, "index": 0, "active": False}]
     run.log_metric({"images": run.images_seen, "metric": "controls", "value": 1, "options": {}, "details": table})
     return run.path
 
@@ -118,7 +118,7 @@ def test_the_command_prints_a_table_and_json(trained, tmp_path, capsys) -> None:
     assert "floor hue" in capsys.readouterr().out
     cli.main(["where", folder, "--count", "3", "--distance", "pixels", "--json"])
     (record,) = json.loads(capsys.readouterr().out)
-    assert record["latent"] == 1 and 0 <= record["change_truth"] <= 1
+    assert record["control"] == 1 and 0 <= record["change_truth"] <= 1
 
 
 def test_without_data_sweeps_start_from_the_prior(trained, tmp_path) -> None:
@@ -129,7 +129,7 @@ def test_without_data_sweeps_start_from_the_prior(trained, tmp_path) -> None:
     assert run.latest("where")["options"]["around"] == "prior"
 
 
-def test_dimensions_must_be_known(tmp_path) -> None:
+def test_controls_must_be_known(tmp_path) -> None:
     run = train(small("demo", images=16), str(tmp_path / "run"), "cpu", quiet=True)
     with pytest.raises(UserError, match="wherewhat evaluate"):
         where(run)
