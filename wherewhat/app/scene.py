@@ -1,9 +1,8 @@
-"""What the web explorer shows and does, without the page: a picture's codes, what was done to them, how they look.
+"""What the web page shows, without the page: the codes of a picture, what was done to them, and how they look.
 
 b batch, z controls, c channels, h w space.
 """
 
-import base64
 import io
 import json
 import tempfile
@@ -17,64 +16,68 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
+from scipy.ndimage import binary_erosion
 from torch import Tensor
 
 from wherewhat.data import open_data
 from wherewhat.data.pictures import open_picture
+from wherewhat.editing.edit import angles_of
 from wherewhat.editing.invert import invert
 from wherewhat.errors import UserError
 from wherewhat.metrics.distance import Distance, Pixels, load_distance
 from wherewhat.metrics.networks import smallest
-from wherewhat.nn import controls
-from wherewhat.nn.generator import mean_masks
+from wherewhat.nn.controls import ANGLE_RANGE
+from wherewhat.nn.ops import to_float
 from wherewhat.run import names
-from wherewhat.run.folder import ControlSummary, Run
-from wherewhat.viz import canvas, traversals
+from wherewhat.run.folder import Run
+from wherewhat.viz import canvas
 from wherewhat.viz.canvas import GAP, Canvas
+from wherewhat.viz.masks import masks_of_run
+from wherewhat.viz.traversals import TRAVERSAL_REACH, loop, sweep
 
 Tile = UInt8[np.ndarray, "h w 3"]
-Views = ("picture", "where", "change", "start")
-REACH = 3.0
-"""sliders go from −3 to +3; those of angles once round"""
-THUMBS = 7
-"""thumbnails of a strip"""
-LARGE, SMALL = 384, 64
-"""pixels of the longer side, about: of drawn-on pictures and of thumbnails"""
-STEPS = 40
-"""of descent on the codes of a photograph"""
-MOST_PIXELS = 64_000_000
-"""of a photograph, before it is shrunk"""
-BATCH = 64
+PAGE_REACH = 3.0
+"""on the page controls go from −3 to +3, and angles once around"""
+THUMBNAILS = 7
+"""pictures of a strip"""
+OVERLAY_SIDE, THUMBNAIL_SIDE, LOOP_SIDE = 384, 64, 256
+"""approximate pixels of the longer side: of pictures with a mask or a change drawn on them, of thumbnails, of loops"""
+PHOTO_STEPS = 40
+"""steps of descent on the codes of a photograph"""
+MAX_PHOTO_PIXELS = 64_000_000
+"""the largest photograph that is decoded"""
 
 
 @dataclass(frozen=True)
 class Look:
-    """One picture being looked at: the codes it began with, and what was done to them."""
+    """One picture on the page: the codes it started with, and what was done to them."""
 
     drawn: tuple[float, ...]
+    """the codes it started with"""
     origin: str
-    """where the codes came from, in words"""
+    """where these codes came from, for people"""
     photo: UInt8[np.ndarray, "c h w"] | None = None
-    """the image they were read from"""
+    """the image that was encoded"""
     moved: Mapping[int, float] = field(default_factory=dict)
-    """sliders that were set"""
+    """controls that were set → their values"""
     locked: frozenset[int] = frozenset()
-    """sliders that keep their value when another picture is drawn"""
+    """controls that keep their values in the next picture"""
     taken: frozenset[int] = frozenset()
-    """of the moved ones, those set by another picture's codes"""
+    """those of the moved controls that were set to the codes of another picture"""
     truncation: float = 1.0
-    """factor of the codes that were not moved: less is more ordinary"""
+    """factor of the codes that were not moved: smaller values make images more ordinary"""
 
-    def move(self, latent: int, value: float) -> "Look":
-        """One slider set."""
-        return replace(self, moved={**self.moved, latent: round(float(value), 4)}, taken=self.taken - {latent})
+    def move(self, control: int, value: float) -> "Look":
+        """The same with one control set."""
+        return replace(self, moved={**self.moved, control: round(float(value), 4)}, taken=self.taken - {control})
 
-    def lock(self, latent: int, on: bool) -> "Look":
-        """A slider kept, or no longer kept, when another picture is drawn."""
-        return replace(self, locked=self.locked | {latent} if on else self.locked - {latent})
+    def lock(self, control: int, on: bool) -> "Look":
+        """The same with a control locked or not."""
+        return replace(self, locked=self.locked | {control} if on else self.locked - {control})
 
     def take(self, codes: Sequence[float], chosen: Iterable[int]) -> "Look":
-        """Exactly the chosen sliders set to another picture's codes; those taken before go back."""
+        """The same with exactly the chosen controls set to the codes of another picture; those that were taken before
+        and are not chosen now return to their own codes."""
         chosen = frozenset(chosen)
         kept = {k: v for k, v in self.moved.items() if k not in self.taken}
         return replace(self, moved=kept | {k: codes[k] for k in chosen}, taken=chosen)
@@ -84,32 +87,35 @@ class Look:
         return replace(self, truncation=factor)
 
     def reset(self) -> "Look":
-        """As it began."""
+        """The same without changes; locks stay."""
         return replace(self, moved={}, taken=frozenset(), truncation=1.0)
 
 
 class Scene:
-    """A run whose controls are known, ready to be looked at.  Nothing of it is ever written but names."""
+    """A run that was evaluated, ready to be shown.  The page writes nothing into its folder but names."""
 
     def __init__(self, run: Run, title: str, device: str = "cpu") -> None:
-        """title: how the user named the run.  Raises UserError if it was never evaluated."""
-        if run.control_table is None:
+        """title: what the user calls the run.  Raises UserError if it was never evaluated."""
+        table = run.control_table
+        if table is None:
             raise UserError(f"the controls of {title} are not known yet: wherewhat evaluate {title} --metrics tpl")
         self.run, self.title, self.device = run, title, device
         self.generator, self.encoder = run.generator.to(device), run.encoder.to(device)
-        self.controls = run.control_table
-        self.angles = self.generator.controls.angles if self.generator.controls else ()
-        self.suggested = names.suggested(run.control_table)
+        self.controls = {control.index: control for control in table}
+        self.active = [control.index for control in table if control.active] or list(self.controls)
+        self.inactive = [k for k in self.controls if k not in self.active]
+        self.angles = angles_of(self.generator)
+        self.suggested = names.suggested(table)
 
     @cached_property
     def masks(self) -> Float[np.ndarray, "z h w"]:
-        """Of each slider, averaged over images."""
-        return mean_masks(self.generator, torch.from_numpy(self.run.draw(64, 0)))
+        """The mask of each control, averaged over images."""
+        return masks_of_run(self.run, device=self.device)
 
     @cached_property
     def distance(self) -> Distance:
-        """What makes a photograph's image like it: LPIPS-alex; pixels where its weights are not on this machine or
-        images are too small for it."""
+        """The distance that inversion minimises: LPIPS-alex; pixels if its weights are not on this machine or images
+        are too small for it."""
         if min(self.generator.size) >= smallest("alex"):
             with suppress(UserError):
                 return load_distance("alex", self.device)
@@ -117,44 +123,41 @@ class Scene:
 
     @property
     def names(self) -> dict[int, str]:
-        """What to call each slider now."""
-        return names.shown(self.run)
+        """The present name of each control: the user's, else a suggestion.  Reads names.json and nothing else."""
+        return dict(sorted((self.suggested | self.run.names).items()))
 
-    def find(self, latent: int) -> ControlSummary:
-        """What is known of a slider."""
-        return next(d for d in self.controls if d.index == latent)
-
-    def reach(self, latent: int) -> float:
-        """The slider goes from −reach to +reach."""
-        return controls.ANGLE_RANGE if latent in self.angles else REACH
+    def reach(self, control: int) -> float:
+        """On the page the control goes from −reach to +reach."""
+        return ANGLE_RANGE if control in self.angles else PAGE_REACH
 
     # ------------------------------------------------------------------------------------------- which picture
 
     def first(self) -> Look:
-        """What the page opens with: the same training image each time; without the data a draw from the prior."""
+        """What the page opens with: always the same training image, or a draw from the prior if the data are not
+        there."""
         with suppress(UserError):
-            return self.real(0)
+            return self.training_image(0)
         return self.sample(0)
 
     def sample(self, seed: int, before: Look | None = None) -> Look:
         """A draw from the prior."""
         return self._next(self.run.draw(1, seed)[0], f"seed {seed}", before)
 
-    def real(self, seed: int, before: Look | None = None) -> Look:
-        """One of the training images, read.  Raises UserError where the data are not at hand."""
+    def training_image(self, seed: int, before: Look | None = None) -> Look:
+        """The codes of a training image.  Raises UserError if the data are not there."""
         data = open_data(self.run.config.data)
         number = int(np.random.default_rng([seed, 2]).integers(len(data)))
         photo = data.images(np.array([number]))[0]
-        return self._next(self.read(photo), f"image {number} of {data.name}", before, photo)
+        return self._next(self.encode(photo), f"image {number} of {data.name}", before, photo)
 
     def photograph(self, content: bytes, name: str, before: Look | None = None) -> Look:
-        """A picture of the user's, read.  Raises UserError if it is none, or has too many pixels."""
-        photo = open_picture(content, *self.generator.size, self.generator.channels, name=name, most=MOST_PIXELS)
-        return self._next(self.read(photo, STEPS), name, before, photo)
+        """The codes of a picture of the user's.  Raises UserError if it is not a picture or has too many pixels."""
+        photo = open_picture(content, *self.generator.size, self.generator.channels, name=name, most=MAX_PHOTO_PIXELS)
+        return self._next(self.encode(photo, PHOTO_STEPS), name, before, photo)
 
-    def read(self, photo: UInt8[np.ndarray, "c h w"], steps: int = 0) -> Float[np.ndarray, " z"]:
-        """The codes of an image: what the encoder says, then steps of descent."""
-        images = torch.from_numpy(photo)[None].to(self.device).float() / 127.5 - 1
+    def encode(self, photo: UInt8[np.ndarray, "c h w"], steps: int = 0) -> Float[np.ndarray, " z"]:
+        """The codes of an image: those of the encoder, improved by steps of descent."""
+        images = to_float(torch.from_numpy(photo)[None].to(self.device))
         found = invert(self.run, images, steps, distance=self.distance, device=self.device, with_noise=False)
         return found.codes[0].cpu().numpy()
 
@@ -162,7 +165,8 @@ class Scene:
         self, codes: Float[np.ndarray, " z"], origin: str, before: Look | None,
         photo: UInt8[np.ndarray, "c h w"] | None = None,
     ) -> Look:  # fmt: skip
-        drawn = tuple(round(float(v), 4) for v in codes)  # few digits: what is written down is exactly what is shown
+        """A new picture after an earlier one, whose locked controls and truncation it keeps."""
+        drawn = tuple(round(float(v), 4) for v in codes)  # few digits: the codes given out are exactly those shown
         if before is None:
             return Look(drawn, origin, photo)
         now = self.codes(before)
@@ -170,86 +174,80 @@ class Scene:
         return Look(drawn, origin, photo, kept, before.locked, frozenset(), before.truncation)
 
     def codes(self, look: Look) -> tuple[float, ...]:
-        """What the generator is given; an angle has no middle to be drawn to."""
+        """What the generator is given.  Angles are not truncated: they have no middle."""
         factors = [1.0 if k in self.angles else look.truncation for k in range(len(look.drawn))]
-        plain = (round(v * f, 4) for v, f in zip(look.drawn, factors, strict=True))
-        return tuple(look.moved.get(k, v) for k, v in enumerate(plain))
+        truncated = (round(v * f, 4) for v, f in zip(look.drawn, factors, strict=True))
+        return tuple(look.moved.get(k, v) for k, v in enumerate(truncated))
 
     # --------------------------------------------------------------------------------------------- how it looks
 
-    @torch.no_grad()
-    def images(self, codes: Sequence[Sequence[float]]) -> Float[Tensor, "b c h w"]:
-        """In [−1, 1]."""
-        z = torch.tensor(codes, dtype=torch.float32, device=self.device)
-        return torch.cat([self.generator(part).image for part in z.split(BATCH)]).clamp(-1, 1).cpu()
+    def _tensor(self, look: Look) -> Float[Tensor, " z"]:
+        return torch.tensor(self.codes(look), dtype=torch.float32, device=self.device)
 
-    def picture(self, look: Look, view: str = "picture", latent: int | None = None) -> Tile:
-        """picture: as it is. start: before anything was done to it. where: faded outside the mask of a slider, which is
-        outlined at half its peak. change: how much each pixel changes (0 black … 1 pale yellow: from one end of the
-        scale to the other) while the slider goes from −2 to +2."""
-        if view == "start":
-            return self._plain(look.reset())
-        if view == "where" and latent is not None:
-            return self._where(look, latent)
-        if view == "change" and latent is not None:
-            return self._change(look, latent)
-        return self._plain(look)
+    @torch.no_grad()
+    def image(self, look: Look) -> Float[Tensor, "1 c h w"]:
+        """The picture in [−1, 1]."""
+        return self.generator(self._tensor(look)[None]).image.clamp(-1, 1).cpu()
+
+    def _sweep(self, look: Look, control: int, steps: int, reach: float = TRAVERSAL_REACH) -> Float[Tensor, "b c h w"]:
+        """The picture while a control goes from −reach to +reach, in [−1, 1]."""
+        return sweep(self.generator, self._tensor(look), control, steps, reach).clamp(-1, 1).cpu()
+
+    def picture(self, look: Look, view: str = "picture", control: int | None = None) -> Tile:
+        """picture: as it is.  start: before anything was done to it.  where: faded outside the mask of a control, with
+        an outline at half the mask's peak.  change: how much each pixel changes while the control goes from −2 to +2,
+        from 0 (black) to 1 (pale yellow), which is the whole range of the pixel."""
+        if view == "where" and control is not None:
+            return self._where(look, control)
+        if view == "change" and control is not None:
+            return self._change(look, control)
+        return canvas.to_tiles(self.image(look.reset() if view == "start" else look), max(self.generator.size))[0]
 
     def original(self, look: Look) -> Tile:
-        """The photograph that was read."""
+        """The image that was encoded."""
         assert look.photo is not None
-        return canvas.to_tiles(torch.from_numpy(look.photo)[None].float() / 127.5 - 1, max(self.generator.size))[0]
-
-    def _plain(self, look: Look) -> Tile:
-        return canvas.to_tiles(self.images([self.codes(look)]), max(self.generator.size))[0]
+        return canvas.to_tiles(to_float(torch.from_numpy(look.photo)[None]), max(self.generator.size))[0]
 
     @torch.no_grad()
-    def _where(self, look: Look, latent: int) -> Tile:
-        made = self.generator(torch.tensor([self.codes(look)], device=self.device))
-        tile = canvas.to_tiles(made.image, LARGE)[0]
-        mask = made.masks_at(*self.generator.size)[0, latent].cpu().numpy()
-        share = np.asarray(
-            Image.fromarray(mask / max(mask.max(), 1e-6)).resize(tile.shape[1::-1], Image.Resampling.BILINEAR)
-        )
+    def _where(self, look: Look, control: int) -> Tile:
+        output = self.generator(self._tensor(look)[None])
+        tile = canvas.to_tiles(output.image, OVERLAY_SIDE)[0]
+        mask = output.masks_at(*self.generator.size)[0, control].cpu().numpy()
+        relative = Image.fromarray(mask / max(mask.max(), 1e-6))
+        share = np.asarray(relative.resize(tile.shape[1::-1], Image.Resampling.BILINEAR))
         faded = 255 + (tile - 255.0) * (0.2 + 0.8 * share[..., None])
         inside = share >= 0.5
-        edge = inside & ~_eroded(inside, 2)
-        faded[edge] = (230, 60, 20)
+        faded[inside & ~binary_erosion(inside, iterations=2, border_value=1)] = (230, 60, 20)
         return np.rint(faded).astype(np.uint8)
 
-    def _change(self, look: Look, latent: int) -> Tile:
-        swept = self.images([self.codes(look.move(latent, v)) for v in np.linspace(-2, 2, 5)])
+    def _change(self, look: Look, control: int) -> Tile:
+        swept = self._sweep(look, control, 5)
         change = (swept.amax(0) - swept.amin(0)).amax(0).numpy() / 2
-        tile = canvas.to_tiles(self.images([self.codes(look)]), LARGE)[0]
+        tile = canvas.to_tiles(self.image(look), OVERLAY_SIDE)[0]
         grey = 0.35 * tile.mean(2, keepdims=True)
         return np.maximum(grey, canvas.heat(change, (tile.shape[0], tile.shape[1]))).astype(np.uint8)
 
-    def mask(self, latent: int) -> Tile:
-        """The mean mask, from 0 black to 1 pale yellow."""
+    def mask(self, control: int) -> Tile:
+        """The mean mask of a control, from 0 (black) to 1 (pale yellow)."""
         height, width = self.generator.size
-        scale = SMALL / max(height, width)
-        return canvas.heat(self.masks[latent], (round(height * scale), round(width * scale)))
+        scale = THUMBNAIL_SIDE / max(height, width)
+        return canvas.heat(self.masks[control], (round(height * scale), round(width * scale)))
 
-    def strips(self, look: Look, latents: Sequence[int]) -> list[Tile]:
-        """Thumbnails of each slider from its left to its right end, everything else as it is."""
-        swept = [
-            self.codes(look.move(k, v)) for k in latents for v in np.linspace(-self.reach(k), self.reach(k), THUMBS)
-        ]
-        if not swept:
-            return []
-        tiles = canvas.to_tiles(self.images(swept), SMALL)
-        return [np.concatenate(list(row), 1) for row in tiles.reshape(len(latents), THUMBS, *tiles.shape[1:])]
+    def strip(self, look: Look, control: int) -> Tile:
+        """Thumbnails in a row while a control goes from −reach to +reach and all others stay."""
+        swept = self._sweep(look, control, THUMBNAILS, self.reach(control))
+        return np.concatenate(list(canvas.to_tiles(swept, THUMBNAIL_SIDE)), 1)
 
     def grid(self, look: Look, across: int, down: int, steps: int = 5) -> Image.Image:
-        """Two sliders at once, one across and one down, from −2 to +2."""
-        values = np.linspace(-2, 2, steps)
-        moved = [self.codes(look.move(across, x).move(down, y)) for y in values for x in values]
-        tiles = canvas.to_tiles(self.images(moved), SMALL * (2 if steps <= 5 else 1))
-        h, w = tiles.shape[1:3]
+        """Two controls at once from −2 to +2: one across, one down."""
+        values = np.linspace(-TRAVERSAL_REACH, TRAVERSAL_REACH, steps)
+        swept = torch.cat([self._sweep(look.move(down, value), across, steps) for value in values])
+        tiles = canvas.to_tiles(swept, THUMBNAIL_SIDE * (2 if steps <= 5 else 1))
+        known, (h, w) = self.names, tiles.shape[1:3]
         left, top = 44, 40
         sheet = Canvas(left + steps * (w + GAP), top + steps * (h + GAP) + 22)
-        sheet.fitted(left, 2, f"→ {self.names[across]}", steps * (w + GAP), 14, bold=True)
-        sheet.fitted(left, top + steps * (h + GAP) + 2, f"↓ {self.names[down]}", steps * (w + GAP), 14, bold=True)
+        sheet.fitted(left, 2, f"→ {known[across]}", steps * (w + GAP), 14, bold=True)
+        sheet.fitted(left, top + steps * (h + GAP) + 2, f"↓ {known[down]}", steps * (w + GAP), 14, bold=True)
         for k, value in enumerate(values):
             sheet.text(left + k * (w + GAP) + w / 2, 22, f"{value:+.1f}", 11, fill=canvas.QUIET, anchor="ma")
             sheet.text(left - 6, top + k * (h + GAP) + h / 2, f"{value:+.1f}", 11, fill=canvas.QUIET, anchor="rm")
@@ -257,31 +255,29 @@ class Scene:
             sheet.tile(left + k % steps * (w + GAP), top + k // steps * (h + GAP), tile)
         return sheet.image
 
-    # -------------------------------------------------------------------------------------------- to take away
+    # ----------------------------------------------------------------------------------------------- downloads
 
-    def moving(self, look: Look, latent: int, kind: str) -> bytes:
-        """A loop of one slider there and back (an angle: all the way round), as .gif or .mp4."""
-        base = torch.tensor(self.codes(look), device=self.device)
-        frames = canvas.to_tiles(traversals.loop(self.generator, base, latent, latent in self.angles), 256)
+    def film(self, look: Look, control: int, kind: str) -> bytes:
+        """A loop of one control to the other end and back (an angle: once around), as .gif or .mp4."""
+        images = loop(self.generator, self._tensor(look), control, control in self.angles)
+        frames = [Image.fromarray(tile) for tile in canvas.to_tiles(images, LOOP_SIDE)]
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"picture{kind}"
-            return canvas.save_moving([Image.fromarray(f) for f in frames], path).read_bytes()
+            return canvas.save_moving(frames, Path(folder) / f"picture{kind}").read_bytes()
 
-    def written(self, look: Look) -> str:
-        """The codes as JSON."""
+    def codes_json(self, look: Look) -> str:
+        """The codes, also by name, and where they came from, as JSON."""
         codes = self.codes(look)
-        by_name = {f"z{k} {name}": codes[k] for k, name in self.names.items()}
         about = {
             "run": self.title,
-            "images": self.run.images_seen,
+            "images_seen": self.run.images_seen,
             "from": look.origin,
             "codes": codes,
-            "named": by_name,
+            "named": {f"z{k} {name}": codes[k] for k, name in self.names.items()},
         }
         return json.dumps(about, indent=1, ensure_ascii=False) + "\n"
 
-    def lines(self, look: Look) -> str:
-        """Python that makes the picture."""
+    def python_code(self, look: Look) -> str:
+        """A Python program that makes the picture."""
         return (
             "import torch\nimport wherewhat\nfrom PIL import Image\nfrom wherewhat.viz.canvas import to_tiles\n\n"
             f"run = wherewhat.open_run({self.title!r})\n"
@@ -291,21 +287,8 @@ class Scene:
         )
 
 
-def _eroded(inside: np.ndarray, pixels: int) -> np.ndarray:
-    """Without its border of this many pixels; the frame of the picture is no border."""
-    for _ in range(pixels):
-        wide = np.pad(inside, 1, mode="edge")
-        inside = inside & wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
-    return inside
-
-
-def png(tile: Tile | Image.Image) -> bytes:
-    """A picture as a file."""
+def png(picture: Tile | Image.Image) -> bytes:
+    """The picture as the content of a PNG file."""
     file = io.BytesIO()
-    (tile if isinstance(tile, Image.Image) else Image.fromarray(tile)).save(file, "PNG", compress_level=1)
+    (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(file, "PNG", compress_level=1)
     return file.getvalue()
-
-
-def uri(content: bytes, kind: str = "image/png") -> str:
-    """A file as a link that holds it."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,68 @@
+"""Pieces of the page as HTML, without Gradio."""
+
+import base64
+from html import escape
+
+from PIL import Image
+
+from wherewhat.app.scene import Look, Scene, Tile, png
+
+
+def data_uri(content: bytes, media_type: str = "image/png") -> str:
+    """A link that holds the content of a file."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+def img(picture: Tile | Image.Image, alt: str, css_class: str = "") -> str:
+    """A picture."""
+    return f'<img alt="{escape(alt)}" class="{css_class}" decoding="sync" src="{data_uri(png(picture))}">'
+
+
+def head(scene: Scene) -> str:
+    """The title of a run and a line of facts."""
+    height, width = scene.generator.size
+    seen = f"{scene.run.config.recipe} · {height}×{width} · {scene.run.images_seen:,} images seen"
+    active = sum(control.active for control in scene.controls.values()) or "none"
+    facts = f"{seen} · {active} of {len(scene.controls)} controls active"
+    return f'<div class="head"><b>{escape(scene.title)}</b><span>{escape(facts)}</span></div>'
+
+
+def facts(scene: Scene, control: int) -> str:
+    """What is known of a control."""
+    d = scene.controls[control]
+    match = f" · {d.factor} {d.share:.0%}" if d.factor and d.share is not None else ""
+    text = f"z{control} · TPL {d.tpl:.2f} · {d.place}, {d.area:.0%} of the image{match}{' · an angle' * d.is_angle}"
+    return f'<div class="about">{escape(text)}</div>'
+
+
+def stage(scene: Scene, look: Look, view: str, control: int) -> str:
+    """The large picture with its caption."""
+    name = f"<b>z{control} {escape(scene.names[control])}</b>"
+    origin, peak = escape(look.origin), scene.controls[control].peak
+    caption = {
+        "picture": f"{origin} · {len(look.moved)} slider{'s' * (len(look.moved) != 1)} set",
+        "where": f"{name}: outlined where its mask is above half its peak (mean peak {peak:.2f})",
+        "change": f"{name}: what changes from −2 to +2: grey nothing, purple little, pale yellow all",
+        "start": f"{origin}, before anything was changed",
+    }[view]
+    pictures = img(scene.picture(look, view, control), "The picture", "drawn" if view in ("where", "change") else "")
+    if view == "start" and look.photo is not None:
+        pictures = img(scene.original(look), "The original") + pictures
+        caption = f"{origin}: the original, and what the model makes of it"
+    return f'<figure><div class="frame">{pictures}</div><figcaption>{caption}</figcaption></figure>'
+
+
+def strip(scene: Scene, look: Look, control: int) -> str:
+    """Thumbnails of a control."""
+    return img(scene.strip(look, control), "thumbnails, from the left end to the right")
+
+
+def sheet(scene: Scene, look: Look) -> str:
+    """A table of the active controls: name, mask, thumbnails."""
+    names = scene.names
+    rows = [
+        (escape(names[k]), img(scene.mask(k), "mask", "mask"), img(scene.strip(look, k), "thumbnails"))
+        for k in scene.active
+    ]
+    cells = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<table class="rows">{cells}</table>'
