@@ -155,7 +155,7 @@ def test_normal_codes_ask_for_nothing() -> None:
     codes[:, 2] *= 0.01
     found = fit_controls(codes)
     assert found is None or np.allclose(found.encode(torch.from_numpy(codes))[:, 2], codes[:, 2])
-    assert fit_controls(codes, "latents") is None and fit_controls(codes, "polar_pairs") is None
+    assert fit_controls(codes, "latents") is None and fit_controls(codes, "polar") is None
 
 
 def test_unused_latents_are_left_alone() -> None:

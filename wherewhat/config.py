@@ -256,6 +256,8 @@ class Config:
             yield "generator.stages own no latent: give at least one stage latents > 0"
         if sum(family is not None for family in (self.gan, self.autoencoder, self.vae)) != 1:
             yield "exactly one of gan, autoencoder and vae must be set"
+        if not self.autoencoder and self.generator.angles:
+            yield "a transform on a circle needs the autoencoder's encoder: transform = line or none"
         if self.gan and self.prior == "generalized_normal":
             yield "prior is generalized_normal, which a GAN cannot sample: prior = normal or uniform"
         if not self.gan and self.prior == "uniform":

@@ -70,6 +70,19 @@ def kl_generalized_normal(mean: Float[Tensor, "b z"], log_variance: Float[Tensor
     return (eighth / a**8 + math.log(2 * a * math.gamma(1 + 1 / 8)) - entropy).sum(1).mean()
 
 
+def kl_circle(log_variance: Float[Tensor, "b z"]) -> Float[Tensor, ""]:
+    """KL(N(·, variance) ‖ uniform on a circle of length 4), summed over latents: nats an image.  A posterior as wide
+    as the circle costs nothing."""
+    entropy = (math.log(2 * math.pi * math.e) + log_variance) / 2
+    return F.relu(math.log(4) - entropy).sum(1).mean()
+
+
+def turn_loss(angle: Float[Tensor, " b"], further: Float[Tensor, " b"]) -> Float[Tensor, ""]:
+    """1 − cos of what is left to turn, for angles of ±2 half a turn: pulls a predicted angle towards angle + further."""
+    target = (angle + further).detach()
+    return (1 - torch.cos((angle - target) * (math.pi / 2))).mean()
+
+
 def dip_vae_i_penalties(mean: Float[Tensor, "b z"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """DIP-VAE-I (Kumar et al. 2018, equation 6): Σ_{i≠j} Cov²_ij and Σ_i (Cov_ii − 1)², where Cov is the covariance of
     posterior means over the batch."""

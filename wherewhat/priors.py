@@ -26,9 +26,22 @@ class Prior:
     kl: Callable[[Float[Tensor, "b z"], Float[Tensor, "b z"]], Float[Tensor, ""]] | None = None
     """KL divergence of a Gaussian posterior (mean, log-variance), summed over latents: nats an image; None: infinite"""
 
-    def sample(self, shape: tuple[int, int], rng: np.random.Generator | torch.Generator, device: Any = "cpu") -> Any:
+    def sample(
+        self,
+        shape: tuple[int, int],
+        rng: np.random.Generator | torch.Generator,
+        device: Any = "cpu",
+        angles: Sequence[int] = (),
+    ) -> Any:
         """Latents of that shape (b, z) in float32: a tensor on `device` if rng is PyTorch's, else an array.  The
-        generalized normal is sampled by the uniform distribution of the same variance."""
+        generalized normal is sampled by the uniform distribution of the same variance.  The latents `angles` are
+        uniform on the circle, −2 … 2."""
+        drawn = self._sample(shape, rng, device)
+        if angles:
+            drawn[:, list(angles)] = CIRCLE._sample((shape[0], len(angles)), rng, device)
+        return drawn
+
+    def _sample(self, shape: tuple[int, int], rng: np.random.Generator | torch.Generator, device: Any) -> Any:
         if isinstance(rng, torch.Generator):
             if math.isinf(self.reach):
                 return torch.randn(shape, generator=rng, device=device)
@@ -40,6 +53,18 @@ class Prior:
     def draw(self, count: int, latents: int, seed: int | Sequence[int]) -> Float[np.ndarray, "n z"]:
         """The same samples for the same seed."""
         return np.asarray(self.sample((count, latents), np.random.default_rng(seed)))
+
+    def divergence(
+        self, mean: Float[Tensor, "b z"], log_variance: Float[Tensor, "b z"], angles: Sequence[int] = ()
+    ) -> Float[Tensor, ""]:
+        """KL divergence of a Gaussian posterior, of the latents `angles` to the uniform distribution on the circle,
+        summed over latents: nats an image."""
+        assert self.kl is not None
+        if not angles:
+            return self.kl(mean, log_variance)
+        others = [k for k in range(mean.shape[1]) if k not in angles]
+        turns = list(angles)
+        return self.kl(mean[:, others], log_variance[:, others]) + losses.kl_circle(log_variance[:, turns])
 
     def cdf(self, z: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
         """Share of samples below z, 0 … 1."""
@@ -64,6 +89,7 @@ def slerp(a: Float[Tensor, "b z"], b: Float[Tensor, "b z"], t: Float[Tensor, "b 
     return ((((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()).float()
 
 
+CIRCLE = Prior("circle", 2.0, False)
 PRIORS = {
     prior.name: prior
     for prior in (

@@ -39,7 +39,7 @@ def describe_controls(
     """Every control, longest traversal first; the factors they match only where `encoded` has some."""
     masks = mean_masks(generator, torch.from_numpy(prior.draw(64, generator.config.latents, [seed, 1])))
     matched = _matched(encoded, data)
-    angles = generator.controls.angles if generator.controls else ()
+    angles = generator.angles
     found = []
     for i in np.argsort(-result.per_latent).tolist():
         row, column, area = extent(masks[i])

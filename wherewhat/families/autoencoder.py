@@ -7,7 +7,11 @@ from torch import nn
 from wherewhat import losses
 from wherewhat.config import AutoencoderConfig, Config
 from wherewhat.families.family import NOISE, POSTERIOR, Family, Phase, Step, Terms, build_encoder, build_generator
+from wherewhat.nn.transform_encoder import TransformEncoder
 from wherewhat.priors import PRIORS
+
+TURN_WEIGHT = 100.0
+"""pull of an encoder's turn towards the one that its search finds, in nats"""
 
 
 def build(config: Config) -> dict[str, nn.Module]:
@@ -19,15 +23,20 @@ def terms(step: Step) -> Terms:
     """Negative log-likelihood of the images and KL divergence of the posterior to the prior, in nats an image; LPIPS
     between images and reconstructions if it has a weight."""
     c, prior = settings(step.config), PRIORS[step.config.prior]
-    assert prior.kl is not None
+    encoder = step.encoder
     with step.autocast():
-        mean, log_variance = step.encoder.posterior(step.real)
+        mean, log_variance = encoder.posterior(step.real)
         z = mean + (log_variance / 2).exp() * step.sample_normal(POSTERIOR)
+        if isinstance(encoder, TransformEncoder) and encoder.circle:
+            turn = encoder.best_turn(step.real, z)
+            z = encoder.with_turn(z, turn)
         image = step.generator(z, step.sample_noise(NOISE)).image
     found = {
         "reconstruction": losses.gaussian_nll(image, step.real, c.sigma),
-        "kl": prior.kl(mean, log_variance),
+        "kl": prior.divergence(mean, log_variance, step.config.generator.angles),
     }
+    if isinstance(encoder, TransformEncoder) and encoder.circle:
+        found["turn"] = losses.turn_loss(mean[:, encoder.first + 2], turn)
     if step.lpips is not None:
         found["lpips"] = step.lpips(image, step.real).mean()
     return found
@@ -36,7 +45,7 @@ def terms(step: Step) -> Terms:
 def weights(config: Config, images_seen: int) -> dict[str, float]:
     """Of the terms, after so many images."""
     c = settings(config)
-    return {"reconstruction": 1.0, "kl": beta_schedule(c, images_seen), "lpips": c.lpips_weight}
+    return {"reconstruction": 1.0, "kl": beta_schedule(c, images_seen), "lpips": c.lpips_weight, "turn": TURN_WEIGHT}
 
 
 def beta_schedule(c: AutoencoderConfig, images_seen: int) -> float:

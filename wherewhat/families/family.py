@@ -18,6 +18,7 @@ from wherewhat.metrics.distance import Distance
 from wherewhat.nn.controls import How
 from wherewhat.nn.encoder import Encoder
 from wherewhat.nn.generator import Generator
+from wherewhat.nn.transform_encoder import TransformEncoder, undone_group
 from wherewhat.priors import PRIORS
 
 LATENTS, PERTURBATIONS, NOISE, LATENTS_D, NOISE_D, POSTERIOR = range(6)
@@ -62,7 +63,8 @@ class Step:
     def sample_latents(self, purpose: int) -> Float[Tensor, "b z"]:
         """This process's share of latents from the prior."""
         shape = self.config.batch, self.config.latents
-        return self.local_shard(PRIORS[self.config.prior].sample(shape, self.rng(purpose), self.real.device))
+        prior, angles = PRIORS[self.config.prior], self.config.generator.angles
+        return self.local_shard(prior.sample(shape, self.rng(purpose), self.real.device, angles))
 
     def sample_normal(self, purpose: int) -> Float[Tensor, "b z"]:
         """This process's share of standard normal numbers."""
@@ -113,11 +115,20 @@ def objective(terms: Mapping[str, Any], weights: Mapping[str, float]) -> Any:
     return sum(weights[name] * value for name, value in terms.items() if weights.get(name))
 
 
+def attach(networks: Mapping[str, nn.Module]) -> None:
+    """Give an encoder that compares images the generator that makes them."""
+    generator, encoder = networks["generator"], networks["encoder"]
+    if isinstance(encoder, TransformEncoder) and isinstance(generator, Generator):
+        encoder.attach(generator)
+
+
 def build_generator(config: Config) -> Generator:
     """The untrained generator of a configuration."""
     return Generator(config.generator, config.size, config.data.channels)
 
 
 def build_encoder(config: Config, variational: bool) -> Encoder:
-    """The untrained encoder of a configuration."""
+    """The untrained encoder of a configuration: a variational one undoes the transform that moves everything."""
+    if variational and undone_group(config.generator):
+        return TransformEncoder(config.encoder, config.size, config.data.channels, config.generator)
     return Encoder(config.encoder, config.size, config.data.channels, config.latents, variational)

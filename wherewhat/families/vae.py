@@ -56,7 +56,6 @@ def build(config: Config) -> dict[str, nn.Module]:
 def terms(step: Step) -> Terms:
     """Negative log-likelihood, KL divergence, and what the objective adds."""
     c, prior = settings(step.config), PRIORS[step.config.prior]
-    assert prior.kl is not None
     with step.autocast():
         mean, log_variance = step.encoder.posterior(step.real)
         z = mean + (log_variance / 2).exp() * step.sample_normal(POSTERIOR)
@@ -64,7 +63,7 @@ def terms(step: Step) -> Terms:
     regularizer = OBJECTIVES[c.objective].regularizer
     return {
         "reconstruction": losses.gaussian_nll(image, step.real, c.sigma),
-        "kl": prior.kl(mean, log_variance),
+        "kl": prior.divergence(mean, log_variance),
         **(regularizer(mean, log_variance) if regularizer else {}),
     }
 

@@ -9,13 +9,14 @@ n images, z latents (and as many controls).
 
 import math
 import warnings
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 How = Literal["latents", "polar", "ica"]
@@ -68,6 +69,14 @@ class Controls:
         """Components that are the latents themselves."""
         return cls(tuple(tuple(row) for row in np.eye(latents).tolist()), (0.0,) * latents, polar_pairs)
 
+    def among(self, latents: int, places: Integer[np.ndarray, " k"]) -> "Controls":
+        """The same controls of the latents in these places; the others are controls by themselves."""
+        mixing, mean = np.eye(latents), np.zeros(latents)
+        mixing[np.ix_(places, places)], mean[places] = np.array(self.mixing), self.mean
+        at = [int(k) for k in places]
+        pairs = tuple(replace(p, angle=at[p.angle], radius=at[p.radius]) for p in self.polar_pairs)
+        return Controls(tuple(tuple(row) for row in mixing.tolist()), tuple(mean.tolist()), pairs)
+
     def encode(self, z: Float[Tensor, "*b z"]) -> Float[Tensor, "*b z"]:
         """Latents to controls."""
         mixing, mean = self._tensors(z)
@@ -111,17 +120,22 @@ class Controls:
         return found
 
 
-def fit_controls(codes: Float[np.ndarray, "n z"], how: How = "ica") -> Controls | None:
+def fit_controls(codes: Float[np.ndarray, "n z"], how: How = "ica", fixed: Sequence[int] = ()) -> Controls | None:
     """Controls fitted on the codes of some thousand images; None if they are the latents themselves.
 
     latents: None.  polar: the latents, with polar pairs among them.  ica: the best of three candidates: those of
     `polar`, the independent components of all latents, and the independent components of the latents in no polar pair.
     The candidate with most polar pairs is taken, because such pairs do not come about by chance; of equally many, the
-    one whose controls depend least on each other.
+    one whose controls depend least on each other.  The fixed latents stay controls by themselves.
     """
     if how == "latents":
         return None
-    codes = codes.astype(np.float64)
+    free = np.setdiff1d(np.arange(codes.shape[1]), fixed)
+    found = _fit(codes[:, free].astype(np.float64), how)
+    return None if found == Controls.plain(len(free)) else found.among(codes.shape[1], free)
+
+
+def _fit(codes: Float[np.ndarray, "n z"], how: How) -> Controls:
     plain = Controls.plain(codes.shape[1], find_polar_pairs(codes))
     found = plain
     if how == "ica":
@@ -129,7 +143,7 @@ def fit_controls(codes: Float[np.ndarray, "n z"], how: How = "ica") -> Controls 
         unpaired = np.array([k not in paired for k in range(codes.shape[1])])
         candidates = [plain, fit_ica(codes, np.ones_like(unpaired)), fit_ica(codes, unpaired)]
         found = min((c for c in candidates if c), key=lambda c: (-len(c.polar_pairs), total_correlation(c, codes)))
-    return None if found == Controls.plain(codes.shape[1]) else found
+    return found
 
 
 def fit_ica(codes: Float[np.ndarray, "n z"], which: Bool[np.ndarray, " z"], seed: int = 0) -> Controls | None:

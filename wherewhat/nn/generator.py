@@ -101,6 +101,7 @@ class Stage(nn.Module):
         x = self.grow(x)
         latents, moving = latents.split([self.latents, self.owned - self.latents], 2)
         moves = (latents != latents[:, :1]).any(1).any(0).nonzero()[:, 0]
+        times = latents.shape[1]
         known = latents[:, :1].repeat(1, 1 + len(moves), 1)
         known[:, 1 + torch.arange(len(moves), device=moves.device), moves] += 1
         steps = (latents - latents[:, :1])[..., moves]
@@ -110,9 +111,10 @@ class Stage(nn.Module):
         masks = _repeat(self.masks(x), known.shape[1]) if self.latents else None
         x = _repeat(x, known.shape[1])
         parts = self.affine(self.apply_styles(x, masks, known.flatten(0, 1)))
-        if few:
+        if few and len(moves):
             parts = tuple(_combine(part, steps) for part in parts)
         x = self.after_styles(parts, noise)
+        x = x if len(moves) else _repeat(x, times)  # nothing but the transform differs between the steps
         return x if self.transform is None else self.transform(x, moving.flatten(0, 1))[0]
 
     def grow(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
@@ -222,6 +224,16 @@ class Generator(nn.Module):
         for i, shape in enumerate(self._noise_shapes()):
             self.register_buffer(f"noise{i}", torch.randn(1, *shape))
 
+    @property
+    def angles(self) -> tuple[int, ...]:
+        """Controls, or latents while there are none, that are angles all the way round: −2 and +2 are the same."""
+        return tuple(sorted({*self.config.angles, *(self.controls.angles if self.controls else ())}))
+
+    def open_transform(self) -> TransformGroup:
+        """The first transform group that moves everything."""
+        groups = (stage.transform for stage in self.stages)
+        return next(g for g in groups if isinstance(g, TransformGroup) and g.to_mask is None)
+
     def _noise_shapes(self) -> list[tuple[int, int, int]]:
         return [(1, *s.size) for s in self.stages for _ in range(len(s.noise_strength))]  # type: ignore[misc, arg-type]
 
@@ -255,13 +267,16 @@ class Generator(nn.Module):
     def sweeps(self, z: Float[Tensor, "t s z"]) -> Float[Tensor, "t s c h w"]:
         """Images, not clipped, of t sweeps of s steps each, with the fixed noise.  What comes before the first latent
         that moves is computed once a sweep."""
-        steps = z.shape[1]
-        latents = self.controls.decode(z) if self.controls else z
         if self.config.decoder == "dense":
-            return self(z.flatten(0, 1)).image.unflatten(0, (-1, steps))
+            return self(z.flatten(0, 1)).image.unflatten(0, (-1, z.shape[1]))
+        return self.sweeps_of_latents(self.controls.decode(z) if self.controls else z)
+
+    def sweeps_of_latents(self, latents: Float[Tensor, "t s z"]) -> Float[Tensor, "t s c h w"]:
+        """The same for latents, whatever the controls; not for the dense decoder."""
+        steps = latents.shape[1]
         moving = (latents - latents[:, :1]).abs().amax((0, 1)) > STILL
         supply = list(self.fixed_noise())
-        x = self.constant.expand(len(z), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        x = self.constant.expand(len(latents), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         differ = False  # whether the steps of a sweep have different features by now
         owned = [s.owned for s in self.stages]
         for stage, own, moves in zip(self.stages, latents.split(owned, 2), moving.split(owned), strict=True):  # type: ignore[arg-type]

@@ -259,7 +259,11 @@ class Run:
     @cached_property
     def encoder(self) -> "Encoder":
         """The averaged encoder: encoder(images), which are in [−1, 1], -> codes."""
-        return self._load("encoder")
+        from wherewhat.families.family import attach
+
+        encoder = self._load("encoder")
+        attach({"generator": self.generator, "encoder": encoder})
+        return encoder
 
     def _load(self, name: str) -> Any:
         from safetensors.torch import load_file
@@ -348,8 +352,9 @@ class Run:
         they go all the way round."""
         drawn = self.prior.draw(count, self.config.latents, seed)
         controls = self.generator.controls
-        for pair in controls.polar_pairs if controls else ():
-            drawn[:, pair.angle] = 4 * self.prior.cdf(drawn[:, pair.angle]) - 2
+        angles = {pair.angle for pair in controls.polar_pairs} if controls else set()
+        for angle in angles | set(self.generator.angles):
+            drawn[:, angle] = 4 * self.prior.cdf(drawn[:, angle]) - 2
         return drawn
 
     def latest(self, metric: str) -> dict[str, Any] | None:

@@ -107,7 +107,7 @@ def checkpoint(run: Run, state: State, data: Images, with_controls: bool) -> Non
     state.ema_encoder.controls = None
     if how is not None:
         codes = encode_images(state.ema_encoder, data, draw_index(data, CONTROL_IMAGES))
-        state.ema_encoder.controls = fit_controls(codes, how)
+        state.ema_encoder.controls = fit_controls(codes, how, fixed=state.config.generator.transforms)
     state.ema_generator.controls = state.ema_encoder.controls
     if is_rank_zero(state.fabric):
         run.save(state.images_seen, state.ema_generator, state.ema_encoder, state.pack())

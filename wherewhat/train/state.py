@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from wherewhat.config import Config
 from wherewhat.families import family_of
-from wherewhat.families.family import Step
+from wherewhat.families.family import Step, attach
 from wherewhat.metrics.distance import Distance, load_distance
 from wherewhat.nn.encoder import Encoder
 from wherewhat.nn.generator import Generator
@@ -31,6 +31,8 @@ class State:
             built = self.family.build(config)
         self.networks: dict[str, nn.Module] = {n: channels_last(m).to(self.device) for n, m in built.items()}
         self.ema = {n: copy.deepcopy(self.networks[n]).eval().requires_grad_(False) for n in AVERAGED}
+        attach(self.networks)
+        attach(self.ema)
         self.optimizers = {
             phase.name: Optimizer([self.networks[name] for name in phase.trains], config.optimizer)
             for phase in self.family.phases
