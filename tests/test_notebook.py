@@ -8,14 +8,14 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+from helpers import enlivened
 from PIL import Image
-from test_evaluate import enlivened
 
 import wherewhat
 from wherewhat.errors import UserError
 from wherewhat.evaluation.evaluate import evaluate
 from wherewhat.run.folder import Run
-from wherewhat.viz.draw import draw_traversals
+from wherewhat.viz.traversals import draw_traversals
 
 formatters = pytest.importorskip("IPython.core.formatters")
 
@@ -32,6 +32,12 @@ def run(scored, tmp_path):
     return Run.open(shutil.copytree(scored.path, tmp_path / "a & b"))
 
 
+def test_everything_that_the_package_names_can_be_imported():
+    assert all(getattr(wherewhat, name) is not None for name in wherewhat.__all__)
+    with pytest.raises(AttributeError, match="no attribute opne_run"):
+        wherewhat.opne_run  # noqa: B018
+
+
 def shown(thing):
     return formatters.DisplayFormatter().format(thing)[0]
 
@@ -46,7 +52,7 @@ def cells(run):
     return [[cell.text for cell in row] for row in page(run).iter("tr")]
 
 
-def test_a_run_shows_its_active_sliders_longest_first(run):
+def test_a_run_shows_its_active_controls_longest_first(run):
     run.rename(0, "<b>smile</b> & more")
     head, *rows = cells(run)
     assert head[0] == "control"
@@ -78,7 +84,7 @@ def test_traversals_are_the_picture_that_the_command_draws(run):
     assert (theirs[:-42] == ours[:-42]).all()  # but for the footnote
 
 
-def test_dimensions_are_named_or_numbered(run):
+def test_controls_are_asked_for_by_name_or_number(run):
     run.rename(0, "smile")
     named, numbered = wherewhat.traverse(run, ["smile"], steps=2), wherewhat.traverse(run, [0], steps=2)
     assert np.array_equal(named, numbered)

@@ -1,4 +1,4 @@
-"""The report: what the page shows, that it holds everything it needs, and nothing that is of this machine alone."""
+"""The report: what the page shows, that it needs nothing else, and that it says nothing of where files are."""
 
 import io
 import re
@@ -10,21 +10,35 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import torch
-from browser import find_browser
 from conftest import small
+from helpers import enlivened, find_browser
 from PIL import Image
-from test_evaluate import enlivened
 
 from wherewhat import cli
 from wherewhat.errors import UserError
 from wherewhat.evaluation.evaluate import evaluate
 from wherewhat.evaluation.where import where
 from wherewhat.nn.generator import mean_masks
+from wherewhat.progress import silent
+from wherewhat.run import folder
 from wherewhat.run.folder import Run
 from wherewhat.train.loop import train
-from wherewhat.viz import canvas, draw
+from wherewhat.viz import canvas, plots
 from wherewhat.viz import report as pages
-from wherewhat.viz.report import FRAMES, HEIGHT, SHOWN, STILLS, WIDTH, bare, chart, report, short, thinned, title
+from wherewhat.viz.report import (
+    CHART_HEIGHT,
+    CHART_WIDTH,
+    LOOP_FRAMES,
+    SAMPLES,
+    STILLS,
+    chart,
+    report,
+    short,
+    thinned,
+    title,
+    without_place,
+)
+from wherewhat.viz.traversals import starting_point
 
 NASTY = '<script>alert("1")</script> & <b>wall</b>'
 
@@ -46,7 +60,7 @@ class Page(HTMLParser):
             self.words.append(words)
 
     def pictures(self, described):
-        """ImagesOf whose alternative text begins so."""
+        """Pictures whose alternative text begins so."""
         addresses = [a["src"] for tag, a in self.tags if tag == "img" and a["alt"].startswith(described)]
         return [Image.open(io.BytesIO(b64decode(a.removeprefix("data:image/webp;base64,")))) for a in addresses]
 
@@ -81,8 +95,8 @@ def run(scored, tmp_path):
 @pytest.fixture
 def drawn(monkeypatch):
     """Makes a page quickly: short loops, no curves."""
-    monkeypatch.setattr(pages, "FRAMES", 2)
-    monkeypatch.setattr(pages, "rotations", lambda *_: {})
+    monkeypatch.setattr(pages, "LOOP_FRAMES", 2)
+    monkeypatch.setattr(plots, "rotations", lambda *_: {})
     return lambda run: Page(report(run))
 
 
@@ -96,40 +110,44 @@ def far(picture, tile):
 
 def test_a_mask_is_the_mean_mask_on_the_fixed_scale(page, scored):
     masks = mean_masks(scored.generator, torch.from_numpy(scored.draw(64, 0)))
-    for latent in (0, 1):
-        (picture,) = page.pictures(f"Mask of z{latent}")
-        assert far(picture, canvas.heat(masks[latent], picture.size[::-1])) < 4
+    for k in (0, 1):
+        (picture,) = page.pictures(f"Mask of z{k}")
+        assert far(picture, canvas.heat(masks[k], picture.size[::-1])) < 4
 
 
 def test_a_traversal_is_an_endless_loop_from_one_end_to_the_other_and_back(page, scored):
-    base = draw.starting_point(scored, 0, "cpu")
-    for latent in (0, 1):
-        (picture,) = page.pictures(f"The image while z{latent}")
+    base = starting_point(scored, 0)
+    for k in (0, 1):
+        (picture,) = page.pictures(f"The image while z{k}")
         frames = []
-        for k in range(picture.n_frames):  # frames alike are stored as one that stays longer
-            picture.seek(k)
+        for frame in range(picture.n_frames):  # equal frames are stored as one that stays longer
+            picture.seek(frame)
             picture.load()
             frames += [picture.convert("RGB")] * round(picture.info["duration"] / 100)
-        assert (len(frames), picture.info["loop"]) == (FRAMES, 0)
+        assert (len(frames), picture.info["loop"]) == (LOOP_FRAMES, 0)
         low, high = base.repeat(2, 1)
-        low[latent], high[latent] = -2, 2
+        low[k], high[k] = -2, 2
         low, high = canvas.to_tiles(scored.generator(torch.stack([low, high])).image, 160)
-        for frame, here, there in ((frames[0], low, high), (frames[FRAMES // 2], high, low), (frames[-1], low, high)):
+        for frame, here, there in (
+            (frames[0], low, high),
+            (frames[LOOP_FRAMES // 2], high, low),
+            (frames[-1], low, high),
+        ):
             assert far(frame, here) < min(10, far(frame, there) / 2)
 
 
 def test_every_picture_decodes_and_is_described_or_part_of_what_is(page):
     described = page.pictures("")
-    assert len(described) == 1 + 2 * (2 + STILLS) + 2 * SHOWN + 2 * SHOWN
+    assert len(described) == 1 + 2 * (2 + STILLS) + 2 * SAMPLES + 2 * SAMPLES
     for picture in described:
         picture.load()
-    assert len(page.pictures("Image 3 of the data")) == len(page.pictures("Image 3, made again")) == 1
+    assert len(page.pictures("Image 3 of the data")) == len(page.pictures("Image 3, reconstructed")) == 1
     groups = [a["aria-label"] for tag, a in page.tags if tag == "div" and a.get("role") == "img"]
     bare_ones = [a for tag, a in page.tags if tag == "img" and not a["alt"]]
-    assert len(groups) == 3 and len(bare_ones) == 2 * STILLS + 2 * SHOWN
+    assert len(groups) == 3 and len(bare_ones) == 2 * STILLS + 2 * SAMPLES
 
 
-def test_cards_are_of_active_and_named_dimensions_else_of_all(run, drawn):
+def test_cards_are_of_active_and_named_controls_else_of_all(run, drawn):
     evaluate(run, ["tpl"], "fast", distance="pixels", threshold=1e6)
     assert len(drawn(run).pictures("Mask")) == 1  # the one with a name
     run.rename(1, "")
@@ -153,7 +171,7 @@ def test_it_needs_nothing_but_itself(page):
     assert len(page.source) < 1_000_000
 
 
-def test_it_tells_nothing_of_where_files_are(run, tmp_path, drawn):
+def test_it_says_nothing_of_where_files_are(run, tmp_path, drawn):
     (tmp_path / "secret").mkdir()
     for i in range(3):
         Image.new("RGB", (16, 16), (80 * i, 0, 0)).save(tmp_path / "secret" / f"{i}.png")
@@ -176,8 +194,8 @@ def test_it_tells_nothing_of_where_files_are(run, tmp_path, drawn):
     [("/a/b.py", "b.py"), ("--data=/a/b/", "--data=b"), ("beta=0.1", "beta=0.1"), (".", "."), ("C:\\x\\y", "y"),
      ("rooms", "rooms"), ("", "")],
 )  # fmt: skip
-def test_a_word_is_shown_without_its_place(word, shown):
-    assert bare(word) == shown
+def test_a_word_is_shown_without_its_folder(word, shown):
+    assert without_place(word) == shown
 
 
 def test_a_run_of_the_package_has_its_own_name(tmp_path, monkeypatch):
@@ -201,19 +219,18 @@ def test_the_latest_score_of_the_last_checkpoint_is_shown_with_its_protocol_and_
     assert f"{tpl['value']:.3f} ± {tpl['details']['error']:.3f} small, pixels" in made.text
 
 
-def test_dimensions_are_a_table_longest_first(page, scored):
-    first, second = scored.controls
-    assert (first.index, second.latent) == (1, 0)
+def test_controls_are_a_table_longest_first(page, scored):
+    first, second = scored.control_table
+    assert (first.index, second.index) == (1, 0)
     table = page.text.partition("All controls")[2]
-    for d in scored.controls:
+    for d in scored.control_table:
         where = f"{d.place} ({d.row:.2f}, {d.column:.2f}), {d.area:.0%}"
-        said = f"{where} {d.factor} {d.share:.0%} {d.tpl:.3f} ± {d.tpl_error:.3f}"
-        assert said in table
+        assert f"{where} {d.factor} {d.share:.0%} {d.tpl:.3f} ± {d.tpl_error:.3f}" in table
     assert table.index(NASTY) < table.index("z0")
 
 
 def test_importance_is_shares_of_each_factor(page):
-    table = page.text.partition("Which code tells")[2].partition("Does it act")[0]
+    table = page.text.partition("Which code depends")[2].partition("Does it act")[0]
     assert "hue size turn" in table
     assert f"z1 {NASTY} 0.75 1.00 0.50" in table
     assert re.search(r"z0 \S+ .*0.25 0.00 0.50", table)
@@ -238,20 +255,20 @@ def test_rotation_curves_are_of_pairs_with_their_protocol(page):
     assert sum(tag == "polygon" for tag, _ in page.tags) == 1
 
 
-def test_losses_are_curves(page, run, drawn):
-    assert {"divergence", "reconstruction"} <= set(page.text.partition("Against images seen.")[2].split())
+def test_columns_of_the_training_are_curves(page, run, drawn):
+    assert {"kl", "reconstruction"} <= set(page.text.partition("Against images seen.")[2].split())
     (run.path / "train.jsonl").unlink()
     assert "Against images seen." not in drawn(run).text
 
 
 def test_a_curve_fills_its_frame_and_is_logarithmic_where_that_shows_more():
     x, y = np.array([0.0, 5, 10]), np.array([1.0, 10, 100])
-    log, plain = (chart("loss", "words", x, y, [], log=log) for log in (True, False))
-    assert log.line == f"0.0,{HEIGHT:.1f} {WIDTH / 2:.1f},{HEIGHT / 2:.1f} {WIDTH:.1f},0.0"
-    assert plain.line.split()[1] == f"{WIDTH / 2:.1f},{HEIGHT * 10 / 11:.1f}"
+    log, plain = (chart("loss", "words", x, y, [], logarithmic=log) for log in (True, False))
+    assert log.line == f"0.0,{CHART_HEIGHT:.1f} {CHART_WIDTH / 2:.1f},{CHART_HEIGHT / 2:.1f} {CHART_WIDTH:.1f},0.0"
+    assert plain.line.split()[1] == f"{CHART_WIDTH / 2:.1f},{CHART_HEIGHT * 10 / 11:.1f}"
     assert (log.top, log.bottom, log.words, plain.words) == ("100", "1", "words, logarithmic", "words")
     band = chart("length", "", x, y, [], errors=np.array([0.0, 0, 25]))
-    assert band.bottom == "0" and band.line.split()[-1] == f"{WIDTH:.1f},{HEIGHT * 0.2:.1f}"
+    assert band.bottom == "0" and band.line.split()[-1] == f"{CHART_WIDTH:.1f},{CHART_HEIGHT * 0.2:.1f}"
     flat = chart("loss", "", x, np.ones(3), [])
     assert "nan" not in flat.line and "inf" not in flat.line
 
@@ -262,6 +279,13 @@ def test_long_curves_are_averaged_and_counts_are_short():
     assert [short(n) for n in (64.0, 1280.0, 4e5, 1.6e6)] == ["64", "1.28k", "400k", "1.6M"]
 
 
+def test_metrics_are_parsed_once_for_a_page(run, drawn, monkeypatch):
+    parsed, parse = [], folder._parse
+    monkeypatch.setattr(folder, "_parse", lambda file: parsed.append(file.name) or parse(file))
+    drawn(Run.open(run.path))
+    assert sorted(parsed) == ["metrics.jsonl", "train.jsonl"]
+
+
 # ------------------------------------------------------------------------------------------------------ what is missing
 
 
@@ -269,7 +293,7 @@ def test_what_is_missing_is_reported_with_its_command(trained, tmp_path, drawn, 
     def unusable(*_):
         raise UserError("no weights")
 
-    monkeypatch.setattr(pages, "rotations", unusable)
+    monkeypatch.setattr(plots, "rotations", unusable)
     run = enlivened(trained, tmp_path / "run")
     evaluate(run, ["tpl"], "fast", distance="pixels", threshold=0.01)
     run.config = replace(run.config, data=replace(run.config.data, source="faces"))
@@ -286,26 +310,26 @@ def test_a_distance_that_was_asked_for_must_work(run):
     assert not (run.path / "new.html").exists()
 
 
-def test_one_active_dimension_has_no_pair_to_turn(run, drawn):
+def test_one_active_control_has_no_pair_to_compare(run, drawn):
     lengths = [d.tpl for d in run.control_table]
     evaluate(run, ["tpl"], "fast", distance="pixels", threshold=sum(lengths) / 2)
-    assert "no pair to turn" in drawn(run).text
+    assert "no pair to compare" in drawn(run).text
 
 
 def test_a_gan_has_samples_and_no_reconstructions(tmp_path, drawn):
     run = train(small("demo-gan", images=48), str(tmp_path / "gan"), "cpu", quiet=True)
     evaluate(run, ["tpl"], "fast", distance="pixels", threshold=0.0)
     made = drawn(run)
-    assert "A GAN of recipe demo-gan" in made.text
+    assert "Recipe demo-gan (family gan)" in made.text
     assert "--data PATH" not in made.text and not made.pictures("Image 1 of the data")
-    assert {"discriminator", "generator"} <= set(made.text.split())
+    assert {"d_loss", "g_loss"} <= set(made.text.split())
 
 
 # ------------------------------------------------------------------------------------------------------------- the file
 
 
 def test_the_file_goes_where_it_is_asked_to_and_is_whole_or_not_there(run, tmp_path, monkeypatch, drawn):
-    contents = pages.contents(run, 0, None, "cpu", None)
+    contents = pages.contents(run, 0, None, "cpu", silent)
     monkeypatch.setattr(pages, "contents", lambda *_: contents)
     assert report(run, tmp_path / "new" / "A.HTML").read_text().rstrip().endswith("</html>")
     (tmp_path / "file").write_text("a file where the folder should be")
@@ -317,11 +341,11 @@ def test_the_file_goes_where_it_is_asked_to_and_is_whole_or_not_there(run, tmp_p
         report(run, tmp_path / "a.pdf")
 
 
-def test_the_command_measures_dimensions_first_and_prints_the_path(trained, tmp_path, capsys, monkeypatch):
-    folder = shutil.copytree(trained, tmp_path / "run")
-    cli.main(["report", str(folder), "--distance", "pixels", "--device", "cpu"])
-    assert capsys.readouterr().out == f"{folder / 'report.html'}\n"
-    assert Run.open(folder).controls
+def test_the_command_measures_tpl_first_and_prints_the_path(trained, tmp_path, capsys, monkeypatch):
+    path = shutil.copytree(trained, tmp_path / "run")
+    cli.main(["report", str(path), "--distance", "pixels", "--device", "cpu"])
+    assert capsys.readouterr().out == f"{path / 'report.html'}\n"
+    assert Run.open(path).control_table
 
 
 def test_in_a_browser_it_asks_for_nothing_fits_a_phone_and_all_pictures_show(run):
@@ -331,14 +355,14 @@ def test_in_a_browser_it_asks_for_nothing_fits_a_phone_and_all_pictures_show(run
     api = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
     run.rename(0, "W" * 60)  # nothing to break it at
     address = report(run, distance="pixels").as_uri()
-    asked, said = [], []
+    asked, messages = [], []
     with api.sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         for scheme, width in (("light", 360), ("dark", 1100)):
             tab = opened.new_context(viewport={"width": width, "height": 740}, color_scheme=scheme).new_page()
             tab.on("request", lambda request: asked.append(request.url))
-            tab.on("console", lambda message: said.append(message.text))
-            tab.on("pageerror", lambda error: said.append(str(error)))
+            tab.on("console", lambda message: messages.append(message.text))
+            tab.on("pageerror", lambda error: messages.append(str(error)))
             tab.goto(address)
             tab.wait_for_function("[...document.images].every(image => image.complete)")
             assert tab.evaluate("document.documentElement.scrollWidth") <= width
@@ -348,4 +372,4 @@ def test_in_a_browser_it_asks_for_nothing_fits_a_phone_and_all_pictures_show(run
             assert not tab.locator(".moving").first.is_visible() and tab.locator(".strip").first.is_visible()
             assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         opened.close()
-    assert {url.split(":")[0] for url in asked} <= {"file", "data"} and not said
+    assert {url.split(":")[0] for url in asked} <= {"file", "data"} and not messages
