@@ -1,7 +1,4 @@
-"""The web explorer in a browser: one server (with a password, as for other machines) and one browser for all tests.
-
-EXPLORE_PICTURES=docs/pictures makes test_the_page_is_drawn_for_the_docs write its screenshots there.
-"""
+"""The web page in a browser: one server (with a password, as for other machines) and one browser for all tests."""
 
 import base64
 import io
@@ -20,16 +17,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import find_browser
+from helpers import as_png, find_browser, huge_png
 from PIL import Image
-from test_scene import MOUTH, as_png, bomb
 
-from wherewhat import runs
+from wherewhat.run import shipped
 from wherewhat.run.folder import Run
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no browser tests: playwright is not installed")
 
 PASSWORD = "open sesame"
+MOUTH = 15
+"""a control of the shipped run faces whose mask is small"""
 HERE = Path(__file__).parent
 
 
@@ -37,7 +35,7 @@ HERE = Path(__file__).parent
 def browser():
     path = find_browser()
     if path is None:
-        pytest.skip("NO BROWSER FOUND, the explorer is not tested: install chromium, or playwright install chromium")
+        pytest.skip("no browser found, so the web page is not tested: install chromium, or playwright install chromium")
     with playwright.sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         yield opened
@@ -46,12 +44,12 @@ def browser():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return shutil.copytree(runs.PACKED / "faces", tmp_path_factory.mktemp("explored") / "cartoons")
+    return shutil.copytree(shipped.SHIPPED / "faces", tmp_path_factory.mktemp("explored") / "cartoons")
 
 
 @pytest.fixture(scope="module")
 def server(folder, browser, tmp_path_factory):
-    """Its address."""
+    """The address of the server."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -65,8 +63,8 @@ def server(folder, browser, tmp_path_factory):
         cwd=folder.parent,
     )  # fmt: skip
     try:
-        progress = process.stdout.readline()
-        assert f"http://127.0.0.1:{port}/" in progress, progress + process.stdout.read()
+        line = process.stdout.readline()
+        assert f"http://127.0.0.1:{port}/" in line, line + process.stdout.read()
         yield f"http://127.0.0.1:{port}"
         assert process.poll() is None, "the server died"
         process.terminate()
@@ -80,7 +78,7 @@ def server(folder, browser, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def context(browser, server):
-    """A browser that gave the password."""
+    """A browser that is logged in."""
     made = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
     made.set_default_timeout(30_000)
     assert made.request.post(f"{server}/login", form={"username": "me", "password": PASSWORD}).ok
@@ -90,7 +88,7 @@ def context(browser, server):
 
 @pytest.fixture(scope="module")
 def opened(context, server):
-    """The page, which asks nothing of any other machine."""
+    """The page, which sends no request to any other machine."""
     tab = context.new_page()
     outside = []
     tab.on("request", lambda r: None if r.url.startswith((server, "data:", "blob:")) else outside.append(r.url))
@@ -102,7 +100,7 @@ def opened(context, server):
 
 @pytest.fixture
 def page(opened):
-    """The page as one finds it, but for the seed and names."""
+    """The page as it opens, except for seed and names."""
     opened.get_by_role("tab", name="Sliders").first.click()
     opened.locator(".views label").first.click()
     opened.get_by_role("button", name="Reset", exact=True).first.click()
@@ -119,23 +117,23 @@ def pixels(src):
 
 
 def changed(page, before, where=".stage img"):
-    """The large picture once it is another one."""
+    """The large picture, once it has changed."""
     page.wait_for_function("([where, before]) => document.querySelector(where).src != before", arg=[where, before])
     return source(page, where)
 
 
-def card(page, latent):
-    """The card of a slider, its accordion open."""
-    found = page.locator(f"#card-{latent}").first
+def card(page, control):
+    """The card of a control, unfolded."""
+    found = page.locator(f"#card-{control}").first
     if not found.is_visible():
         page.get_by_text("that change little").first.click()
-        page.wait_for_selector(f"#card-{latent} .strip img")
+        page.wait_for_selector(f"#card-{control} .strip img")
     return found
 
 
-def slide(page, latent, value):
-    """As a hand does: the events of a slider."""
-    card(page, latent).locator("input[type=range]").evaluate(
+def slide(page, control, value):
+    """Move a slider: send the events of a hand that drags it."""
+    card(page, control).locator("input[type=range]").evaluate(
         "(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); "
         "e.dispatchEvent(new Event('pointerup', {bubbles: true})); }", value
     )  # fmt: skip
@@ -152,7 +150,7 @@ def drop(page, content, name="photo.png"):
 
 def test_a_slider_shows_its_picture_within_150_ms(page):
     took = [1e9]
-    while min(took) > 150 and len(took) < 60:  # a busy machine has quiet moments
+    while min(took) > 150 and len(took) < 60:  # the fastest of many, because the machine may be busy
         took.append(
             page.evaluate(
                 """value => new Promise(done => {
@@ -175,10 +173,10 @@ def test_a_slider_changes_the_picture_inside_its_mask_and_not_outside(page, fold
     first = changed(page, before)
     slide(page, MOUTH, "2")
     change = abs(pixels(changed(page, first)) - pixels(first)).max(2)
-    slider = next(d for d in Run.open(folder).controls if d.latent == MOUTH)
+    control = next(c for c in Run.open(folder).control_table if c.index == MOUTH)
     mask = pixels(source(page, f"#card-{MOUTH} .mask img")).sum(2)
     inside, outside = mask >= mask.max() / 2, mask < mask.max() / 10
-    assert slider.area / 3 < inside.mean() < 3 * slider.area
+    assert control.area / 3 < inside.mean() < 3 * control.area
     assert change[inside].mean() > 40 and change[outside].mean() < 4
     assert outside.mean() > 0.5
 
@@ -201,32 +199,32 @@ def test_a_name_is_kept_and_found_after_reload(page, server, folder):
     page.wait_for_timeout(300)
 
 
-def test_a_photograph_is_read_and_edited(page, folder):
+def test_a_photograph_is_encoded_and_edited(page, folder):
     run = Run.open(folder)
     import torch
 
-    face = run.generator(torch.zeros(1, run.config.generator.latents)).image[0]
+    face = run.generator(torch.zeros(1, run.config.latents)).image[0]
     array = ((face.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
     before = source(page)
     drop(page, as_png(array.repeat(3, 0).repeat(3, 1)), "me.png")
-    read = changed(page, before)
-    assert abs(pixels(read) - array.astype(np.int16)).mean() < 12
+    encoded = changed(page, before)
+    assert abs(pixels(encoded) - array.astype(np.int16)).mean() < 12
     assert "me.png" in page.locator(".stage figcaption").first.inner_text()
     slide(page, 8, "2")
-    edited = changed(page, read)
-    assert abs(pixels(edited) - pixels(read)).mean() > 5
+    edited = changed(page, encoded)
+    assert abs(pixels(edited) - pixels(encoded)).mean() > 5
     page.get_by_text("Start", exact=True).first.click()
     page.wait_for_function("document.querySelectorAll('.stage')[0].querySelectorAll('img').length == 2")
 
 
-def test_what_is_no_picture_is_reported_and_the_server_lives(page, tmp_path):
+def test_a_file_that_is_not_a_picture_is_reported_and_the_server_goes_on(page, tmp_path):
     before = source(page)
     (tmp_path / "large.png").write_bytes(bytes(21_000_000))
     cut = as_png(np.full((90, 90, 3), 7, np.uint8))[:120]
-    broken = {"not an image": b"hello, I am a picture", "too many pixels": bomb(), "cannot be read": cut}
-    for said, content in broken.items():
+    broken = {"not an image": b"hello, I am a picture", "too many pixels": huge_png(), "cannot be read": cut}
+    for reason, content in broken.items():
         drop(page, content)
-        page.locator(".toast-body", has_text=said).wait_for()
+        page.locator(".toast-body", has_text=reason).wait_for()
         page.locator(".toast-close").first.click()
     page.locator(".drop input[type=file]").first.set_input_files(tmp_path / "large.png")
     page.get_by_text(re.compile("maximum allowed size|too large|exceeds", re.I)).first.wait_for()
@@ -235,7 +233,7 @@ def test_what_is_no_picture_is_reported_and_the_server_lives(page, tmp_path):
     changed(page, before)
 
 
-def test_pictures_codes_and_lines_are_downloaded(page, folder, tmp_path, monkeypatch):
+def test_pictures_codes_and_python_code_are_downloaded(page, folder, tmp_path, monkeypatch):
     before = source(page)
     slide(page, MOUTH, "1.5")
     shown = pixels(changed(page, before))
@@ -258,7 +256,7 @@ def test_pictures_codes_and_lines_are_downloaded(page, folder, tmp_path, monkeyp
     assert np.array_equal(np.asarray(Image.open(tmp_path / "again.png")), shown)
 
 
-def test_samples_keep_what_is_locked_and_reset_takes_edits_back(page):
+def test_a_new_sample_keeps_locked_controls_and_reset_undoes_edits(page):
     start = source(page)
     slide(page, MOUTH, "-1.25")
     edited = changed(page, start)
@@ -279,7 +277,7 @@ def test_a_thumbnail_sets_its_slider(page):
     assert float(page.locator("#card-8 input[type=number]").input_value()) == -3
 
 
-def test_a_grid_and_attributes_of_another_picture(page):
+def test_a_grid_is_drawn_and_controls_are_taken_from_another_picture(page):
     page.get_by_role("tab", name="Grid").first.click()
     page.get_by_role("button", name="Draw").click()
     page.wait_for_selector(".sheet img[alt^=Grid]")
@@ -295,7 +293,7 @@ def test_a_grid_and_attributes_of_another_picture(page):
     assert changed(page, taken) == fresh
 
 
-def test_data_not_at_hand_are_reported(page):
+def test_data_that_are_not_there_are_reported(page):
     page.get_by_role("button", name="Real image").first.click()
     page.locator(".toast-body", has_text="wherewhat data make faces").wait_for()
     page.locator(".toast-close").first.click()
@@ -309,40 +307,14 @@ def test_it_fits_a_phone(page):
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
     card(page, 8).scroll_into_view_if_needed()
     picture = page.locator(".stage").first.bounding_box()
-    assert picture["y"] >= -1 and picture["height"] < 400, "the picture stays in sight of the slider"
+    assert picture["y"] >= -1 and picture["height"] < 400, "the picture stays visible beside the slider"
     before = source(page)
     slide(page, 8, "2.5")
     changed(page, before)
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
-def test_the_page_is_drawn_for_the_docs(page, tmp_path):
-    folder = Path(os.environ.get("EXPLORE_PICTURES", tmp_path))
-    before = source(page)
-    page.locator(".seed input").first.fill("26")
-    page.locator(".seed input").first.press("Enter")
-    changed(page, before)
-    page.locator(".truncation input[type=range]").first.evaluate(
-        "e => { e.value = 0.8; e.dispatchEvent(new Event('input', {bubbles: true})); "
-        "e.dispatchEvent(new Event('pointerup', {bubbles: true})); }"
-    )
-    for size, latent, name in (((1280, 900), 11, "explore.png"), ((360, 740), 8, "explore-phone.png")):
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        if latent == 11:
-            page.locator(f"#card-{latent} .mask img").click()
-            page.evaluate("scrollTo(0, 0)")
-        else:
-            page.locator(".views label").first.click()
-            page.locator(f"#card-{latent}").evaluate("e => scrollTo(0, scrollY + e.getBoundingClientRect().top - 430)")
-        page.mouse.move(0, 0)
-        page.wait_for_timeout(3000)
-        page.screenshot(path=folder / name)
-        with Image.open(folder / name) as drawn:
-            assert drawn.size == size
-    page.set_viewport_size({"width": 1280, "height": 900})
-
-
-def test_two_runs_stand_side_by_side(page):
+def test_two_runs_are_compared_side_by_side(page):
     page.get_by_role("tab", name="Side by side").click()
     page.wait_for_selector(".rows img")
     both = page.locator(".beside img")
@@ -358,7 +330,7 @@ def test_two_runs_stand_side_by_side(page):
 
 @pytest.fixture(scope="module")
 def ask(server):
-    """A request of someone who has the password: (status, text)."""
+    """Sends a request of someone who is logged in: (status, text)."""
     jar = urllib.request.HTTPCookieProcessor()
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), jar)
     form = urllib.parse.urlencode({"username": "me", "password": PASSWORD}).encode()
@@ -389,7 +361,7 @@ def test_files_cannot_be_read(route, ask, folder):
 
 
 def uploaded(context, server, name):
-    """The path an upload was given."""
+    """The path that an upload was given."""
     file = {"name": name, "mimeType": "image/png", "buffer": as_png(np.zeros((70, 70, 3), np.uint8))}
     answer = context.request.post(f"{server}/gradio_api/upload", multipart={"files": file})
     assert answer.ok
@@ -424,10 +396,10 @@ def refused(url, form=None, headers=None):
     """The status of an answer that refuses someone without the password."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     body = urllib.parse.urlencode(form).encode() if form else None
-    with pytest.raises(urllib.error.HTTPError) as progress:
+    with pytest.raises(urllib.error.HTTPError) as raised:
         opener.open(urllib.request.Request(url, body, headers or {}))
-    progress.value.close()
-    return progress.value.code
+    raised.value.close()
+    return raised.value.code
 
 
 def test_nothing_is_shown_without_the_password(server):
@@ -437,7 +409,7 @@ def test_nothing_is_shown_without_the_password(server):
     assert refused(f"{server}/login", {"username": "me", "password": "guess"}) == 400
 
 
-def test_a_page_elsewhere_cannot_speak_for_the_user(ask, server):
+def test_a_page_of_another_site_cannot_act_for_the_user(ask, server):
     assert ask("/config", headers={"Host": "evil.example"})[0] == 400
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(server) as answer:
         policy = answer.headers["content-security-policy"]

@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from helpers import enlivened, places, the_place
+from PIL import Image
 
 from wherewhat import cli
 from wherewhat.editing.edit import Change, add_change, apply_changes, read_change, read_source, take_controls

@@ -1,4 +1,4 @@
-"""Inversion is never worse than its start, exact where it can be, does not mix photographs, and leaves the run alone."""
+"""Inversion is never worse than its start, exact where it can be, does not mix photographs, leaves the run alone."""
 
 import json
 

@@ -1,51 +1,36 @@
-"""What the web explorer shows and does, without the page."""
+"""What the web page shows and does, without the page."""
 
 import io
 import json
 import shutil
-import struct
 import subprocess
 import sys
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers import as_png, huge_png
 from PIL import Image
 
-from wherewhat import runs
-from wherewhat.app.scene import THUMBS, Scene, png
+from wherewhat.app import html, server
+from wherewhat.app.scene import THUMBNAILS, Scene, png
 from wherewhat.cli import main
-from wherewhat.editing.invert import PIXELS
+from wherewhat.editing.invert import PIXEL_WEIGHT
 from wherewhat.errors import UserError
 from wherewhat.nn.controls import Controls, PolarPair
+from wherewhat.nn.ops import to_float
+from wherewhat.run import shipped
 from wherewhat.run.folder import Run
 
 MOUTH = 15
-"""a control of the run faces with a small mask"""
-
-
-def as_png(array):
-    file = io.BytesIO()
-    Image.fromarray(array).save(file, "PNG")
-    return file.getvalue()
-
-
-def bomb(side=40_000):
-    """A PNG of a few bytes that says it has many pixels."""
-
-    def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
+"""a control of the shipped run faces whose mask is small"""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return shutil.copytree(runs.PACKED / "faces", tmp_path_factory.mktemp("scene") / "faces")
+    return shutil.copytree(shipped.SHIPPED / "faces", tmp_path_factory.mktemp("scene") / "faces")
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +40,10 @@ def scene(folder):
 
 @pytest.fixture(scope="module")
 def rooms(tmp_path_factory):
-    """A run whose data are always at hand."""
-    return Scene(Run.open(shutil.copytree(runs.PACKED / "rooms", tmp_path_factory.mktemp("scene") / "rooms")), "rooms")
+    """A run whose data are always there."""
+    return Scene(
+        Run.open(shutil.copytree(shipped.SHIPPED / "rooms", tmp_path_factory.mktemp("scene") / "rooms")), "rooms"
+    )
 
 
 def direct(scene, codes):
@@ -67,7 +54,7 @@ def direct(scene, codes):
 # ---------------------------------------------------------------------------------------------------------------- looks
 
 
-def test_moves_locks_and_truncation_decide_the_codes(scene):
+def test_moves_locks_and_truncation_determine_the_codes(scene):
     look = scene.sample(3)
     drawn = look.drawn
     assert scene.codes(look) == drawn == scene.codes(look.move(2, 1.5).reset())
@@ -88,42 +75,43 @@ def test_truncation_leaves_angles(scene, monkeypatch):
     assert scene.reach(4) == 2 and scene.reach(5) == 3
 
 
-def test_attributes_are_taken_and_given_back(scene):
+def test_controls_are_taken_from_another_picture_and_returned(scene):
     giver, look = scene.sample(8), scene.sample(9).move(0, 2.0)
     mixed = look.take(scene.codes(giver), [3, 4])
     codes = scene.codes(mixed)
     assert (codes[3], codes[4]) == (giver.drawn[3], giver.drawn[4]) and codes[0] == 2.0 and codes[5] == look.drawn[5]
     assert scene.codes(mixed.take(scene.codes(giver), [4]))[3] == look.drawn[3]
     assert scene.codes(mixed.take(scene.codes(giver), [])) == scene.codes(look)
-    assert mixed.move(3, 0.5).take(scene.codes(giver), []).moved[3] == 0.5, "moved by hand since: stays"
+    assert mixed.move(3, 0.5).take(scene.codes(giver), []).moved[3] == 0.5, "moved by the user since then: stays"
 
 
-def test_a_photograph_is_read_and_then_brought_nearer(rooms):
-    read = rooms.real(1)
+def test_the_codes_of_a_photograph_are_the_encoders_improved_by_descent(rooms):
+    read = rooms.training_image(1)
     sent = rooms.photograph(as_png(read.photo.transpose(1, 2, 0)), "it.png")
     assert np.array_equal(sent.photo, read.photo) and sent.origin == "it.png"
-    photo = torch.from_numpy(read.photo)[None].float() / 127.5 - 1
-    near, nearer = (rooms.images([look.drawn]) for look in (read, sent))
-    errors = [rooms.distance(i, photo) + PIXELS * (i - photo).square().mean() for i in (near, nearer)]
+    photo = to_float(torch.from_numpy(read.photo)[None])
+    near, nearer = (rooms.image(look) for look in (read, sent))
+    errors = [rooms.distance(i, photo) + PIXEL_WEIGHT * (i - photo).square().mean() for i in (near, nearer)]
     assert errors[1] < errors[0]
     shown = rooms.picture(read).astype(float)
-    assert abs(shown - rooms.original(read)).mean() < 12, "the model sees it as it is"
-    assert abs(shown - rooms.picture(rooms.real(2))).mean() > 12
+    assert abs(shown - rooms.original(read)).mean() < 12, "the model reconstructs it"
+    assert abs(shown - rooms.picture(rooms.training_image(2))).mean() > 12
 
 
 def test_without_the_data_the_page_opens_with_a_draw(scene):
     with pytest.raises(UserError, match="faces"):
-        scene.real(0)
+        scene.training_image(0)
     assert scene.first() == scene.sample(0)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
-    [(b"", "not an image"), (b"text", "not an image"), (bomb(), "too many pixels"), (bomb(8_100), "too many pixels"),
+    ("content", "reason"),
+    [(b"", "not an image"), (b"text", "not an image"),
+     (huge_png(), "too many pixels"), (huge_png(8_100), "too many pixels"),
      (as_png(np.random.default_rng(0).integers(0, 255, (9, 9, 3), np.uint8))[:90], r"\S")],
 )  # fmt: skip
-def test_what_is_no_picture_is_reported(content, said, scene):
-    with pytest.raises(UserError, match=rf"^x\.png cannot be read as a picture: {said}"):
+def test_a_file_that_is_not_a_picture_is_reported(content, reason, scene):
+    with pytest.raises(UserError, match=rf"^x\.png cannot be read as a picture: {reason}"):
         scene.photograph(content, "x.png")
 
 
@@ -163,13 +151,12 @@ def test_change_glows_where_a_sweep_changes_pixels(scene):
     assert abs(red - blue)[change < 0.01].max() <= 30
 
 
-def test_a_strip_is_the_pictures_of_its_slider(scene):
+def test_a_strip_shows_the_values_of_its_control(scene):
     look = scene.sample(1)
-    strips = scene.strips(look, [MOUTH, 8])
-    assert [s.shape for s in strips] == [(64, 64 * THUMBS, 3)] * 2
+    strips = [scene.strip(look, control) for control in (MOUTH, 8)]
+    assert [s.shape for s in strips] == [(64, 64 * THUMBNAILS, 3)] * 2
     third = scene.picture(look.move(8, 0.0))
     assert abs(strips[1][:, 64 * 3 : 64 * 4].astype(int) - third).max() <= 1
-    assert scene.strips(look, []) == []
 
 
 def test_a_grid_has_each_pair_of_values_in_its_place(scene):
@@ -179,30 +166,30 @@ def test_a_grid_has_each_pair_of_values_in_its_place(scene):
     assert abs(drawn[40:104, 44 + 6 * 68 : 44 + 6 * 68 + 64] - right_top).max() <= 1
 
 
-def test_codes_and_lines_make_the_picture_again(scene, tmp_path, monkeypatch):
+def test_codes_and_python_code_make_the_picture_again(scene, tmp_path, monkeypatch):
     look = scene.sample(5).move(1, -0.123456).truncate(0.7)
-    written = json.loads(scene.written(look))
+    written = json.loads(scene.codes_json(look))
     again = direct(scene, written["codes"])
     assert torch.equal(again, direct(scene, scene.codes(look)))
     assert written["run"] == scene.title and written["named"][f"z1 {scene.names[1]}"] == -0.1235
     monkeypatch.chdir(tmp_path)
-    exec(scene.lines(look), {})
+    exec(scene.python_code(look), {})
     assert np.array_equal(np.asarray(Image.open("picture.png")), scene.picture(look))
 
 
-def test_a_loop_swings_there_and_back(scene):
-    film = Image.open(io.BytesIO(scene.moving(scene.sample(1), 8, ".gif")))
+def test_a_film_is_a_loop(scene):
+    film = Image.open(io.BytesIO(scene.film(scene.sample(1), 8, ".gif")))
     assert film.n_frames == 32 and film.size == (256, 256)
 
 
 # ---------------------------------------------------------------------------------------------------- runs and commands
 
 
-def test_angles_go_once_round(trained, tmp_path):
+def test_angles_go_once_around(trained, tmp_path):
     run = Run.open(shutil.copytree(trained, tmp_path / "run"))
-    pair = Controls.plain(run.config.generator.latents, (PolarPair(0, 1, (0.0, 0.0), 0.3, 1.0, 0.5),))
-    run.save(64, run.generator, run.encoder, {"images": 64})
-    (run.checkpoints()[-1] / "controls.json").write_text(json.dumps(pair.to_json()))
+    found = Controls.plain(run.config.latents, (PolarPair(0, 1, (0.0, 0.0), 0.3, 1.0, 0.5),))
+    run.save(64, run.generator, run.encoder, {"images_seen": 64})
+    (run.checkpoints()[-1] / "controls.json").write_text(json.dumps(found.to_json()))
     run = Run.open(run.path)
     with pytest.raises(UserError, match="wherewhat evaluate"):
         Scene(run, "run")
@@ -211,8 +198,8 @@ def test_angles_go_once_round(trained, tmp_path):
     evaluate(run, ["tpl"], "fast", distance="pixels")
     scene = Scene(run, "run")
     assert scene.angles == (0,) and scene.reach(0) == 2 and scene.reach(1) == 3
-    strip = scene.strips(scene.sample(0), [0])[0]
-    width = strip.shape[1] // THUMBS
+    strip = scene.strip(scene.sample(0), 0)
+    width = strip.shape[1] // THUMBNAILS
     assert abs(strip[:, :width].astype(int) - strip[:, -width:]).max() <= 1, "both ends look the same"
 
 
@@ -221,10 +208,10 @@ def test_an_earlier_checkpoint_is_opened_by_name(trained, tmp_path):
     run = Run.open(path)
     assert run.checkpoint is None, "a folder may have an @ in its name"
     first = run.checkpoints()[-1]
-    run.save(5000, run.generator, run.encoder, {"images": 5000})
+    run.save(5000, run.generator, run.encoder, {"images_seen": 5000})
     before = Run.open(f"{path}@{first.name}")
-    assert before.images < 5000 == Run.open(path).images
-    assert before.controls is None and before.path == path
+    assert before.images_seen < 5000 == Run.open(path).images_seen
+    assert before.control_table is None and before.path == path
     assert before.generator is not run.generator
     with pytest.raises(UserError, match="has no checkpoint 000006k; did you mean 000005k"):
         Run.open(f"{path}@000006k")
@@ -233,7 +220,7 @@ def test_an_earlier_checkpoint_is_opened_by_name(trained, tmp_path):
 def test_other_machines_need_a_password(scene, tmp_path, capsys):
     for host in ("0.0.0.0", "::", "192.168.0.7"):
         with pytest.raises(UserError, match="--password"):
-            app.serve([scene], tmp_path, host)
+            server.serve([scene], tmp_path, host)
     with pytest.raises(SystemExit) as ended:
         main(["explore", scene.title, "--host", "0.0.0.0"])
     assert ended.value.code == 2 and "--password" in capsys.readouterr().err
@@ -247,9 +234,9 @@ def test_importing_wherewhat_does_not_load_gradio():
 def test_names_are_written_into_the_run_alone(scene, folder):
     look = scene.sample(0)
     scene.run.rename(MOUTH, "<b>grin</b>")
-    shown = app._stage(scene, look, "where", MOUTH)
+    shown = html.stage(scene, look, "where", MOUTH)
     assert "&lt;b&gt;grin&lt;/b&gt;" in shown and "<b>grin" not in shown
     scene.run.rename(MOUTH, "mouth")
     assert replace(look) == look and sorted(p.name for p in folder.iterdir()) == sorted(
-        p.name for p in (runs.PACKED / "faces").iterdir()
+        p.name for p in (shipped.SHIPPED / "faces").iterdir()
     )

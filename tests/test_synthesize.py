@@ -1,4 +1,4 @@
-"""A synthesised data set follows its codes, is the same for the same seed, opens like any other, and is never incomplete."""
+"""A synthesised data set follows its codes, is the same for the same seed, opens like any other, is never cut short."""
 
 import csv
 import json
@@ -61,7 +61,7 @@ def test_each_image_is_made_from_the_codes_in_its_row_and_each_mask_is_of_its_co
         for control, name in enumerate(("z0", "hair-s-height")):
             mask = image(folder / "masks" / name / row["file"].removeprefix("images/"))
             assert mask.shape == (16, 16)
-            assert abs(mask - masks[latent]).max() <= 1
+            assert abs(mask - masks[control]).max() <= 1
 
 
 def test_labels_say_on_which_side_of_the_middle_a_code_is(run, tmp_path):
