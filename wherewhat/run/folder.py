@@ -359,8 +359,9 @@ class Run:
 
     def latest(self, metric: str) -> dict[str, Any] | None:
         """The newest row of a metric for the last checkpoint; None if there is none."""
-        key = (metric, self.images_seen)
-        return next((row for row in reversed(self.rows("metrics")) if (row["metric"], row["images"]) == key), None)
+        rows = [row for row in self.rows("metrics") if row["metric"] == metric]
+        images_seen = self.images_seen if rows else 0
+        return next((row for row in reversed(rows) if row["images"] == images_seen), None)
 
     @property
     def control_table(self) -> list[ControlSummary] | None:
