@@ -208,10 +208,10 @@ def test_torchmetrics_gives_the_same_fid_and_kid(sets):
     from torchmetrics.image.kid import KernelInceptionDistance
 
     fid = FrechetInceptionDistance(AsTheyAre(), normalize=True).set_dtype(torch.float64)
-    kid = KernelInceptionDistance(AsTheyAre(), subsets=2, subset_size=260)
-    for metric in (fid, kid):
+    theirs = KernelInceptionDistance(AsTheyAre(), subsets=2, subset_size=260)
+    for metric in (fid, theirs):
         for rows, real in ((sets[0][:260], True), (sets[1], False)):
             metric.update(torch.from_numpy(rows), real=real)
     assert frechet_distance(sets[0][:260], sets[1]) == pytest.approx(fid.compute().item(), rel=1e-9)
     found = kid(sets[0][:260], sets[1], np.random.default_rng(0), subsets=2)
-    assert found.value == pytest.approx(kid.compute()[0].item(), rel=1e-9)
+    assert found.value == pytest.approx(theirs.compute()[0].item(), rel=1e-9)

@@ -188,7 +188,7 @@ def test_a_model_that_mixes_latents_is_encoded_worse_and_comes_last(trained) -> 
     runs = []
     for run, mixed in zip(trained, (False, True, False, True, False), strict=True):
         config = replace(run.config, generator=small("demo").generator)
-        stages = (replace(config.generator.stages[0], codes=2),)
+        stages = (replace(config.generator.stages[0], latents=2),)
         runs.append(Run(run.path, replace(config, generator=replace(config.generator, stages=stages))))
         runs[-1].__dict__["generator"] = runs[-1].__dict__["encoder"] = Reader(mixed)
     found = rank(runs, "centrality")

@@ -101,6 +101,7 @@ def test_a_control_that_acts_on_its_factor_alone_overlaps_fully(trained, tmp_pat
     data = open_data(run.config.data)
     index = np.random.default_rng(0).choice(len(data), 6, replace=False)
     floor = data.factors.names.index("floor hue")
+    assert run.encoder.controls is None  # loaded with the generator of the run, before another takes its place
     run.__dict__["generator"] = Painter(np.stack([region(data, int(i), floor) for i in index]))
     (place,) = where(run, 6, distance="pixels")
     assert place.control == 1 and place.factor == "floor hue"
