@@ -13,6 +13,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,11 @@ from sklearn.svm import LinearSVC
 import wherewhat
 from wherewhat.data import open_data
 from wherewhat.data.batches import Images
-from wherewhat.evaluation.evaluate import ENCODED, ImagesOf, encode, read
+from wherewhat.evaluation.encoding import ImagesOf, encode, encode_images
+from wherewhat.evaluation.subject import ENCODED
+from wherewhat.families.family import build_generator
 from wherewhat.machine import keep_memory
-from wherewhat.metrics.factors import PROTOCOLS, Protocol, score
+from wherewhat.metrics import registry
 from wherewhat.metrics.tpl import TplProtocol, sweep, tpl
 from wherewhat.nn.encoder import Encoder
 from wherewhat.nn.generator import Generator
@@ -35,7 +38,7 @@ from wherewhat.recipes import find
 from wherewhat.run.folder import open_run
 
 SET = ("factor_vae", "beta_vae", "mig", "dci", "sap")
-Plain = Callable[["Lab", Protocol], float]
+Plain = Callable[["Lab", SimpleNamespace], float]
 
 
 class Lab:
@@ -60,7 +63,7 @@ class Lab:
 
     def read(self, factors: np.ndarray) -> np.ndarray:
         """Codes of the images with these factors, encoded now."""
-        return read(self.encoder, self.data, self.factors.index(factors)).astype(np.float64)
+        return encode_images(self.encoder, self.data, self.factors.index(factors)).astype(np.float64)
 
     def batch(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Codes and factors of images drawn at random."""
@@ -68,7 +71,7 @@ class Lab:
         return self.read(factors), factors
 
 
-def plain_factor_vae(lab: Lab, protocol: Protocol) -> float:
+def plain_factor_vae(lab: Lab, protocol: SimpleNamespace) -> float:
     """The FactorVAE score, one vote at a time."""
     variance = lab.batch(protocol.variance_rows)[0].var(0, ddof=1)
     active = np.flatnonzero(np.sqrt(variance) >= protocol.prune_std)
@@ -83,7 +86,7 @@ def plain_factor_vae(lab: Lab, protocol: Protocol) -> float:
     return float(tables[1][np.arange(len(active)), tables[0].argmax(1)].sum() / lab.votes)
 
 
-def plain_beta_vae(lab: Lab, protocol: Protocol) -> float:
+def plain_beta_vae(lab: Lab, protocol: SimpleNamespace) -> float:
     """The β-VAE score, one vote at a time."""
     sets = []
     for _ in range(2):
@@ -97,7 +100,7 @@ def plain_beta_vae(lab: Lab, protocol: Protocol) -> float:
     return float(LogisticRegression(max_iter=10_000).fit(*sets[0]).score(*sets[1]))
 
 
-def plain_mig(lab: Lab, protocol: Protocol) -> float:
+def plain_mig(lab: Lab, protocol: SimpleNamespace) -> float:
     """MIG, a pair of a code and a factor at a time."""
     from sklearn.metrics import mutual_info_score
 
@@ -109,7 +112,7 @@ def plain_mig(lab: Lab, protocol: Protocol) -> float:
     return float(((first - second) / entropy).mean())
 
 
-def plain_dci(lab: Lab, protocol: Protocol) -> float:
+def plain_dci(lab: Lab, protocol: SimpleNamespace) -> float:
     """DCI's disentanglement with scikit-learn's own boosted trees, as disentanglement_lib calls them."""
     codes, factors = lab.batch(protocol.tree_rows)
     trees = [GradientBoostingClassifier().fit(codes, column) for column in factors.T]
@@ -119,7 +122,7 @@ def plain_dci(lab: Lab, protocol: Protocol) -> float:
     return float((purity * importance.sum(1)).sum() / importance.sum())
 
 
-def plain_sap(lab: Lab, protocol: Protocol) -> float:
+def plain_sap(lab: Lab, protocol: SimpleNamespace) -> float:
     """SAP, a classifier at a time."""
     (codes, factors), (tests, truth) = lab.batch(protocol.rows), lab.batch(protocol.test_rows)
     right = np.zeros((codes.shape[1], factors.shape[1]))
@@ -150,7 +153,7 @@ def timed(run: Callable[[], Any]) -> tuple[float, Any]:
 def supervised(args: argparse.Namespace) -> str:
     """The table of the supervised set."""
     run = open_run("pretrained:rooms")
-    data, protocol = open_data(run.config.data), PROTOCOLS["fast" if args.quick else "dlib"]
+    data, protocol = open_data(run.config.data), "fast" if args.quick else "dlib"
     votes, count = (5, 2_000) if args.quick else (60, ENCODED["dlib"])
     lab = Lab(run.encoder, data, votes)
     lab.batch(256)  # the world is made before the clock starts
@@ -160,14 +163,17 @@ def supervised(args: argparse.Namespace) -> str:
     codes, factors = encoded.codes.astype(np.float64), encoded.factors
     rows, sums = [], [reading, 0.0]
     for name in SET:
+        metric = registry.find(name)
+        numbers = metric.options(protocol)
 
-        def ours(seed: int, name: str = name) -> float:
-            return float(score(name, codes, factors, protocol, seed)["value"])
+        def ours(seed: int, metric: registry.Metric = metric, numbers: dict[str, Any] = numbers) -> float:
+            return float(metric.compute(codes, factors, seed=seed, **numbers).score)
 
         (mine, value), (_, other) = (timed(partial(ours, seed)) for seed in (0, 1))
         lab.voting = 0.0
-        slow, plain = timed(partial(PLAIN[name], lab, protocol))
-        slow += lab.voting * ((protocol.votes + protocol.eval_votes) / (2 * votes) - 1)
+        slow, plain = timed(partial(PLAIN[name], lab, SimpleNamespace(**numbers)))
+        if "votes" in numbers:
+            slow += lab.voting * ((numbers["votes"] + numbers["eval_votes"]) / (2 * votes) - 1)
         sums[0] += mine
         sums[1] += slow
         scores = [f"{(value + other) / 2:.3f} ± {abs(value - other) / 2:.3f}", f"{plain:.3f}"]
@@ -198,10 +204,7 @@ def traversals(args: argparse.Namespace) -> str:
     protocol = TplProtocol(25, 1 if args.quick else 2, threshold=0.0)
     rows = []
     for name in ("pretrained:rooms", "rooms"):
-        if name.startswith("pretrained"):
-            generator = open_run(name).generator
-        else:
-            generator = build_generator(find(name)).eval()
+        generator = open_run(name).generator if name.startswith("pretrained") else build_generator(find(name)).eval()
         generator = generator.to(args.device)
         distance = wherewhat.load_distance("alex", args.device)
         ours = partial(tpl, ImagesOf(generator), generator.config.latents, distance, protocol, device=args.device)
