@@ -55,7 +55,7 @@ def check(words, patch):
     assert len(asked) == 1 or words[:1] in ([], ["--help"], ["--version"]), words
     if asked == [training.train] and not words[1].isupper():  # RECIPE stands for any
         with patch.context() as here:
-            here.setattr(training, "_train", lambda *_: SimpleNamespace(path="", images=0))
+            here.setattr(training, "_train", lambda *_: SimpleNamespace(path="", images_seen=0))
             cli.main(words)
 
 
