@@ -52,7 +52,7 @@ def draw_page(browser: Browser, uploads: Path) -> None:
 
 def draw_report(browser: Browser, folder: Path) -> None:
     """The upper part of the report of the shipped run rooms."""
-    page = browser.new_page(viewport={"width": 1100, "height": 1300})
+    page = browser.new_page(viewport={"width": 1020, "height": 992})
     page.goto(report(Run.open("pretrained:rooms"), folder / "report.html").as_uri())
     save(page, "report.png")
 
