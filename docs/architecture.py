@@ -72,12 +72,17 @@ def direct(found: dict[str, list[str]]) -> list[tuple[str, str]]:
     ]
 
 
+def source() -> dict[str, dict[str, list[str]]]:
+    """What a picture is drawn from."""
+    return {"modules": modules(), "imports": imports()}
+
+
 def stored() -> Any:
     """What the picture that is stored was drawn from."""
     from PIL import Image
 
     with Image.open(PICTURE) as picture:
-        return json.loads(picture.info["imports"])
+        return json.loads(picture.info["source"])
 
 
 def draw() -> None:
@@ -90,19 +95,19 @@ def draw() -> None:
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, wide), ylim=(0, high))
     axes.axis("off")
     place = {part: ((COLUMN.get(part, 2) + 0.5) * step, (level + 0.5) * ROW) for part, level in LEVEL.items()}
-    found = imports()
-    for part, other in direct(found):
+    shown = source()
+    for part, other in direct(shown["imports"]):
         if other not in TOOLS:
             (x, y), (to_x, to_y) = place[part], place[other]
             style = {"arrowstyle": "-|>", "color": "#8a93a6", "lw": 1.1, "shrinkA": 0, "shrinkB": 0}
             axes.annotate("", (to_x, to_y + HEIGHT / 2), (x, y - HEIGHT / 2), arrowprops=style, zorder=1)
-    for part, names in modules().items():
+    for part, names in shown["modules"].items():
         x, y = place[part]
         colour = "#f4f4f2" if part in TOOLS else "#eef2fb"
         axes.add_patch(rectangle(x, y, facecolor=colour, edgecolor="#3b5b9a", linewidth=1.1, zorder=2))
         axes.text(x, y + (0.17 if names else 0), part, ha="center", va="center", weight="bold", size=11, zorder=3)
         axes.text(x, y - 0.12, wrapped(names), ha="center", va="center", size=7, color="#333", zorder=3)
-    figure.savefig(PICTURE, dpi=100, metadata={"imports": json.dumps(found)})
+    figure.savefig(PICTURE, dpi=100, metadata={"source": json.dumps(shown)})
 
 
 def rectangle(x: float, y: float, **style: Any) -> Any:

@@ -41,6 +41,12 @@ def test_lines_have_at_most_140_letters(page):
     assert not [line for line in page.read_text("utf-8").splitlines() if len(line) > 140]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_words_are_those_of_the_glossary(page):
+    text = re.sub(r"```.*?```|`[^`]*`", "", page.read_text("utf-8"), flags=re.S)
+    assert not re.findall(r"\b(dimensions?|recognisers?|readings?|rings?|told)\b", text, re.I)
+
+
 # ------------------------------------------------------------------------------------------------------- what is logged
 
 
@@ -78,7 +84,7 @@ def test_every_column_option_and_detail_that_an_evaluation_writes_is_documented(
 
 def test_the_picture_of_the_architecture_is_up_to_date():
     script = runpy.run_path(str(ROOT / "docs" / "architecture.py"))
-    assert script["stored"]() == script["imports"](), "draw it anew: python docs/architecture.py"
+    assert script["stored"]() == script["source"](), "draw it anew: python docs/architecture.py"
 
 
 def references(text):
