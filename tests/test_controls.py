@@ -16,6 +16,7 @@ from wherewhat.nn.controls import (
     find_polar_pairs,
     fit_controls,
     fit_ica,
+    from_polar,
     mutual_information,
     total_correlation,
 )

@@ -210,3 +210,44 @@ def test_a_turn_by_two_ends_of_the_circle_is_the_same_image():
     one, other, between = (g(end).image for end in ends)
     torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
     assert (one - between).abs().max() > 0.01
+
+
+COLOURED = replace(SMALL, palette=4, palette_latents=3)
+
+
+def test_palette_latents_come_last_and_colour_without_moving_parts():
+    torch.manual_seed(0)
+    g = Generator(COLOURED, (32, 24), 3).eval()
+    z = torch.randn(2, 8)
+    before = g(z)
+    assert COLOURED.latents == 8 and before.masks[-1].shape == (2, 3, 32, 24)
+    moved = z.clone()
+    moved[:, 6] += 2
+    after = g(moved)
+    torch.testing.assert_close(after.masks[-1], before.masks[-1])  # parts do not depend on colours
+    change = (after.image - before.image).abs().amax(1)
+    assert (change > 1e-3).any()
+    assert (change <= 2 * g.palette.colours[1].abs().max() * before.masks[-1][:, 1] * 3 + 1e-4).all()  # inside its mask
+
+
+@pytest.mark.parametrize("head", ["rgb", "double"])
+def test_a_palette_of_one_part_is_a_colour_added_everywhere(head):
+    torch.manual_seed(0)
+    g = Generator(replace(SMALL, palette=1, palette_latents=2, head=head), (64, 48), 3).eval()
+    z = torch.randn(2, 7)
+    moved = z.clone()
+    moved[:, 5] += 1
+    change = g(moved).image - g(z).image
+    torch.testing.assert_close(
+        change, g.palette.colours[0, 0][None, :, None, None].expand_as(change), atol=1e-5, rtol=1e-4
+    )
+
+
+def test_sweeps_with_a_palette_are_the_images_one_by_one():
+    torch.manual_seed(0)
+    g = Generator(COLOURED, (32, 24), 3).eval()
+    for moved in ([0], [6], [3, 7]):
+        z = torch.randn(2, 1, 8).repeat(1, 5, 1)
+        z[:, :, moved] += torch.linspace(-1, 1, 5)[None, :, None]
+        one_by_one = g(z.flatten(0, 1)).image.unflatten(0, (2, 5))
+        torch.testing.assert_close(g.sweeps(z), one_by_one, atol=1e-4, rtol=1e-4)

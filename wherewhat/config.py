@@ -65,11 +65,15 @@ class GeneratorConfig:
     """weights are drawn from N(0, 1) and scaled by their fan-in at run time"""
     head: Literal["rgb", "double"] = "rgb"
     """rgb: 1×1 convolution at the last stage's resolution; double: 4×4 transposed convolution to twice that"""
+    palette: NotNegative = 0
+    """parts of the image that are coloured one by one: a soft segmentation that the features give; 0: none"""
+    palette_latents: NotNegative = 0
+    """latents that colour the parts, after all others; each acts where the parts are that it colours"""
 
     @property
     def latents(self) -> int:
         """Number of latents in all stages."""
-        return sum(stage.owned for stage in self.stages)
+        return sum(stage.owned for stage in self.stages) + self.palette_latents
 
     @property
     def angles(self) -> tuple[int, ...]:
@@ -151,9 +155,9 @@ class AutoencoderConfig:
     """images over which it decays"""
     lpips_weight: AtLeastZero = 0.0
     """weight of LPIPS-AlexNet between image and reconstruction, in nats"""
-    controls: Literal["latents", "polar", "ica"] = "ica"
+    controls: Literal["latents", "polar", "ica", "curves"] = "ica"
     """what a user moves after training: the latents; latents, with pairs on a circle in polar coordinates; the same of
-    their independent components"""
+    their independent components; independent components, with those that hold one variation joined into a curve"""
 
 
 @dataclass(frozen=True)
@@ -250,8 +254,10 @@ class Config:
         for name, trunk in trunks.items():
             if trunk and min(self.size) < 2 ** len(trunk.channels):
                 yield f"{name}.channels has {len(trunk.channels)} entries, too many halvings for {self.size}"
-        if self.generator.decoder == "dense" and self.generator.transforms:
-            yield "generator.stages have transforms, which the dense decoder has not: decoder = stages"
+        if bool(self.generator.palette) != bool(self.generator.palette_latents):
+            yield "generator.palette and generator.palette_latents go together: both 0, or both more"
+        if self.generator.decoder == "dense" and (self.generator.transforms or self.generator.palette):
+            yield "the dense decoder has no transforms and no palette: decoder = stages"
         if self.latents == 0:
             yield "generator.stages own no latent: give at least one stage latents > 0"
         if sum(family is not None for family in (self.gan, self.autoencoder, self.vae)) != 1:

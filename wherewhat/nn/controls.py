@@ -19,7 +19,9 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
-How = Literal["latents", "polar", "ica"]
+from wherewhat.nn.curves import Curve, fit_curves, rotate_to_independence
+
+How = Literal["latents", "polar", "ica", "curves"]
 MIN_INFORMATION_GAIN = 0.3
 """two latents become a polar pair if their mutual information falls by at least this many nats in polar coordinates"""
 MAX_RADIUS_SPREAD = 0.4
@@ -34,6 +36,8 @@ MIN_GAP_DEGREES = 20.0
 """least opening of an arc; it must also be twice as wide as any other gap, since values that are few leave gaps too"""
 MIN_CODE_STD = 0.3
 """latents whose codes have a smaller standard deviation are unused"""
+MIN_INFORMATIVE_STD = 0.7
+"""curves are made of latents whose codes have at least this standard deviation: their posterior is narrower"""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class Controls:
     """z × z; column k is how far each latent moves when component k moves by 1"""
     mean: tuple[float, ...]
     polar_pairs: tuple[PolarPair, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    """no component is in a polar pair and in a curve"""
 
     @classmethod
     def plain(cls, latents: int, polar_pairs: tuple[PolarPair, ...] = ()) -> "Controls":
@@ -75,22 +81,41 @@ class Controls:
         mixing[np.ix_(places, places)], mean[places] = np.array(self.mixing), self.mean
         at = [int(k) for k in places]
         pairs = tuple(replace(p, angle=at[p.angle], radius=at[p.radius]) for p in self.polar_pairs)
-        return Controls(tuple(tuple(row) for row in mixing.tolist()), tuple(mean.tolist()), pairs)
+        curves = tuple(replace(c, members=tuple(at[k] for k in c.members)) for c in self.curves)
+        return Controls(tuple(tuple(row) for row in mixing.tolist()), tuple(mean.tolist()), pairs, curves)
 
     def encode(self, z: Float[Tensor, "*b z"]) -> Float[Tensor, "*b z"]:
         """Latents to controls."""
         mixing, mean = self._tensors(z)
-        return to_polar(torch.linalg.solve(mixing, (z - mean)[..., None])[..., 0], self.polar_pairs)
+        return self.from_components(torch.linalg.solve(mixing, (z - mean)[..., None])[..., 0])
 
     def decode(self, controls: Float[Tensor, "*b z"]) -> Float[Tensor, "*b z"]:
         """Controls to latents, the inverse of `encode`."""
         mixing, mean = self._tensors(controls)
-        return (mixing @ from_polar(controls, self.polar_pairs)[..., None])[..., 0] + mean
+        return (mixing @ self.to_components(controls)[..., None])[..., 0] + mean
+
+    def from_components(self, components: Float[Tensor, "*b z"]) -> Float[Tensor, "*b z"]:
+        """Components to controls: polar pairs and curves in place of their components."""
+        controls = to_polar(components, self.polar_pairs)
+        for curve in self.curves:
+            members = list(curve.members)
+            controls = controls.index_copy(-1, _at(members, controls), curve.encode(controls[..., members]))
+        return controls
+
+    def to_components(self, controls: Float[Tensor, "*b z"]) -> Float[Tensor, "*b z"]:
+        """The inverse of `from_components`."""
+        for curve in self.curves:
+            members = list(curve.members)
+            controls = controls.index_copy(-1, _at(members, controls), curve.decode(controls[..., members]))
+        return from_polar(controls, self.polar_pairs)
 
     def shares(self) -> Float[np.ndarray, "controls z"]:
         """How far each control moves each latent, relative to the latent that it moves most.  Angle and radius of a
-        polar pair have the larger share of both components."""
+        polar pair, and all controls of a curve, have the largest share of their components."""
         moved = np.abs(np.array(self.mixing)).T
+        for curve in self.curves:
+            members = list(curve.members)
+            moved[members] = moved[members].max(0)
         for pair in self.polar_pairs:
             moved[[pair.angle, pair.radius]] = moved[[pair.angle, pair.radius]].max(0)
         return np.asarray(moved / moved.max(1, keepdims=True))
@@ -98,7 +123,8 @@ class Controls:
     @property
     def angles(self) -> tuple[int, ...]:
         """Controls that are angles which go all the way round."""
-        return tuple(pair.angle for pair in self.polar_pairs if pair.turn == 2 * math.pi)
+        circles = [pair.angle for pair in self.polar_pairs if pair.turn == 2 * math.pi]
+        return (*circles, *(curve.members[0] for curve in self.curves if curve.closed))
 
     def _tensors(self, like: Tensor) -> tuple[Tensor, Tensor]:
         wanted: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
@@ -114,7 +140,8 @@ class Controls:
         are none."""
         pairs = values["rings" if "rings" in values else "polar_pairs"]  # rings: format 1
         polar_pairs = tuple(PolarPair(**{**pair, "centre": tuple(pair["centre"])}) for pair in pairs)
-        found = cls(tuple(tuple(row) for row in values["mixing"]), tuple(values["mean"]), polar_pairs)
+        curves = tuple(Curve.from_json(curve) for curve in values.get("curves", ()))
+        found = cls(tuple(tuple(row) for row in values["mixing"]), tuple(values["mean"]), polar_pairs, curves)
         if np.array(found.mixing, np.float64).shape != (len(found.mean),) * 2:
             raise ValueError("mixing is not square")
         return found
@@ -136,6 +163,8 @@ def fit_controls(codes: Float[np.ndarray, "n z"], how: How = "ica", fixed: Seque
 
 
 def _fit(codes: Float[np.ndarray, "n z"], how: How) -> Controls:
+    if how == "curves":
+        return fit_independent_curves(codes)
     plain = Controls.plain(codes.shape[1], find_polar_pairs(codes))
     found = plain
     if how == "ica":
@@ -144,6 +173,38 @@ def _fit(codes: Float[np.ndarray, "n z"], how: How) -> Controls:
         candidates = [plain, fit_ica(codes, np.ones_like(unpaired)), fit_ica(codes, unpaired)]
         found = min((c for c in candidates if c), key=lambda c: (-len(c.polar_pairs), total_correlation(c, codes)))
     return found
+
+
+def fit_independent_curves(codes: Float[np.ndarray, "n z"], seed: int = 0) -> Controls:
+    """Latents in use, rotated to independence, then curves among the components.  Of two starts (FastICA, and ZCA, which
+    makes latents white by the smallest change) the one is taken that ends with least entropy."""
+    used = np.flatnonzero(codes.std(0) > MIN_INFORMATIVE_STD)
+    if len(used) < 2:
+        return Controls.plain(codes.shape[1])
+    x = codes[:, used]
+    values, vectors = np.linalg.eigh(np.cov(x.T))
+    whiten = vectors * values**-0.5 @ vectors.T
+    ica = fit_ica(codes, np.isin(np.arange(codes.shape[1]), used), seed)
+    starts = [whiten] + ([np.linalg.inv(np.array(ica.mixing)[np.ix_(used, used)]).T] if ica else [])
+    rotated = [(start, *rotate_to_independence((x - x.mean(0)) @ start)) for start in starts]
+    start, rotation, _ = min(rotated, key=lambda found: found[2])
+    block = np.linalg.inv(start @ rotation).T  # components to latents
+    order = _in_place(block)
+    block = block[:, order] * np.sign(block[np.arange(len(used)), order])
+    components = (x - x.mean(0)) @ np.linalg.inv(block).T
+    plain = Controls(tuple(tuple(row) for row in block.tolist()), tuple(x.mean(0).tolist()), (), fit_curves(components))
+    return plain.among(codes.shape[1], used)
+
+
+def _in_place(mixing: Float[np.ndarray, "z z"]) -> Integer[np.ndarray, " z"]:
+    """Which component stands in the place of each latent: the one that moves it most, each component once."""
+    from scipy.optimize import linear_sum_assignment
+
+    return np.asarray(linear_sum_assignment(-np.abs(mixing))[1])
+
+
+def _at(members: list[int], like: Tensor) -> Tensor:
+    return torch.tensor(members, device=like.device)
 
 
 def fit_ica(codes: Float[np.ndarray, "n z"], which: Bool[np.ndarray, " z"], seed: int = 0) -> Controls | None:

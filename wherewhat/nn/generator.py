@@ -27,6 +27,10 @@ TRANSFORM_GAIN = (0.3, 0.3, 0.0, 0.2)
 """shift x, shift y, turn, log-size by a latent of 1 at the start of training; a turn on a circle has no gain"""
 SMALL_TRANSFORM_GAIN = (0.03, 0.03, 0.1, 0.02)
 """the same where the turn is on a line: a start from which a set of pictures that does not move is not disturbed"""
+PALETTE_STD = 0.2
+"""standard deviation of the palette's colours at the start of training"""
+PART_CONTRAST = 3.0
+"""factor of the logits of parts: larger makes parts harder"""
 DENSE_HIDDEN = 256
 """units between the latents and the first stage of the dense decoder"""
 
@@ -196,6 +200,31 @@ def _combine(x: Float[Tensor, "_ c h w"], steps: Float[Tensor, "t s m"]) -> Floa
     return mixed.view(-1, *rows.shape[1:]).permute(0, 3, 1, 2)
 
 
+class Palette(nn.Module):
+    """Colours parts of an image: Σ_p A_p (c_p + Σ_i z_i E_ip) + detail, with soft parts A and detail from features.
+
+    Shape and colour of one thing are separate by construction: which part a pixel belongs to does not depend on the
+    palette's latents, and within a part they change nothing but the colour.
+    """
+
+    def __init__(self, parts: int, latents: int, channels: int) -> None:
+        super().__init__()
+        self.base = nn.Parameter(PALETTE_STD * torch.randn(parts, channels))
+        self.colours = nn.Parameter(PALETTE_STD * torch.randn(latents, parts, channels))
+
+    def forward(
+        self, maps: Float[Tensor, "b maps h w"], latents: Float[Tensor, "b n"]
+    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b n h w"]]:
+        """Image and masks.  maps: a logit for each part, then the detail.  A latent's mask is the share of the parts it
+        colours, relative to the one it colours most."""
+        parts, detail = maps.split([len(self.base), maps.shape[1] - len(self.base)], 1)
+        shares = (PART_CONTRAST * parts).softmax(1)
+        colours = self.base + torch.einsum("bn,npc->bpc", latents, self.colours)
+        strength = self.colours.norm(dim=2)
+        masks = torch.einsum("bphw,np->bnhw", shares, strength / strength.amax(1, keepdim=True).clamp(min=1e-6))
+        return torch.einsum("bphw,bpc->bchw", shares, colours) + detail, masks
+
+
 class Generator(nn.Module):
     """Latents in, image and masks out.  There is no mapping network: each latent acts by itself."""
 
@@ -216,11 +245,13 @@ class Generator(nn.Module):
         for i, stage in enumerate(config.stages, 1):
             self.stages.append(Stage(config, stage, inputs, height * 2**i, width * 2**i))
             inputs = stage.channels
+        maps = channels + config.palette
         self.head: nn.Module = (
-            nn.ConvTranspose2d(inputs, channels, 4, 2, 1)
+            nn.ConvTranspose2d(inputs, maps, 4, 2, 1)
             if config.head == "double"
-            else Conv(inputs, channels, 1, equalized=config.equalized)
+            else Conv(inputs, maps, 1, equalized=config.equalized)
         )
+        self.palette = Palette(config.palette, config.palette_latents, channels) if config.palette else None
         for i, shape in enumerate(self._noise_shapes()):
             self.register_buffer(f"noise{i}", torch.randn(1, *shape))
 
@@ -254,15 +285,29 @@ class Generator(nn.Module):
             x = leaky_relu(x + self.start(latents).view_as(x))
         x = x.contiguous(memory_format=torch.channels_last)
         masks = []
-        for stage, own in zip(self.stages, latents.split([s.owned for s in self.stages], 1), strict=True):  # type: ignore[misc]
+        *owned, colours = latents.split(self._owned(), 1)
+        for stage, own in zip(self.stages, owned, strict=True):
             needs = len(stage.noise_strength)  # type: ignore[arg-type]
             x, mask = stage(x, own, tuple(supply[:needs]))
             del supply[:needs]
             if mask is not None:
                 masks.append(mask)
+        image, coloured = self._finish(x, colours)
+        masks += [coloured] if self.palette is not None else []
         if self.controls and masks:
             masks = list(control_masks(masks, self.controls))
-        return GeneratorOutput(self.head(x).float(), tuple(masks))
+        return GeneratorOutput(image, tuple(masks))
+
+    def _owned(self) -> list[int]:
+        """How many latents each stage owns, and the palette."""
+        return [*(stage.owned for stage in self.stages), self.config.palette_latents]  # type: ignore[list-item]
+
+    def _finish(
+        self, x: Float[Tensor, "b f h w"], colours: Float[Tensor, "b n"]
+    ) -> tuple[Float[Tensor, "b c h2 w2"], Float[Tensor, "b n h2 w2"]]:
+        """Image and masks of the palette, which has none where there is no palette."""
+        maps = self.head(x).float()
+        return self.palette(maps, colours) if self.palette is not None else (maps, maps[:, :0])
 
     def sweeps(self, z: Float[Tensor, "t s z"]) -> Float[Tensor, "t s c h w"]:
         """Images, not clipped, of t sweeps of s steps each, with the fixed noise.  What comes before the first latent
@@ -278,17 +323,22 @@ class Generator(nn.Module):
         supply = list(self.fixed_noise())
         x = self.constant.expand(len(latents), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         differ = False  # whether the steps of a sweep have different features by now
-        owned = [s.owned for s in self.stages]
-        for stage, own, moves in zip(self.stages, latents.split(owned, 2), moving.split(owned), strict=True):  # type: ignore[arg-type]
+        *owned, colours = latents.split(self._owned(), 2)
+        *moves, _ = moving.split(self._owned())
+        for stage, own, moves_here in zip(self.stages, owned, moves, strict=True):
             needs = len(stage.noise_strength)  # type: ignore[arg-type]
             noise = tuple(supply[:needs])
             del supply[:needs]
-            if differ or not moves.any():
+            if differ or not moves_here.any():
                 x, _ = stage(x, own.flatten(0, 1) if differ else own[:, 0], noise)
             else:
                 x, differ = stage.sweep(x, own, noise), True  # type: ignore[operator]
-        images = self.head(x).float()
-        return images.unflatten(0, (-1, steps)) if differ else images[:, None].expand(-1, steps, -1, -1, -1)
+        maps = self.head(x).float()
+        if not differ:
+            maps = maps.repeat_interleave(steps, 0) if self.palette is not None else maps
+        if self.palette is not None:
+            return self.palette(maps, colours.flatten(0, 1))[0].unflatten(0, (-1, steps))
+        return maps.unflatten(0, (-1, steps)) if differ else maps[:, None].expand(-1, steps, -1, -1, -1)
 
 
 def control_masks(masks: Sequence[Float[Tensor, "b _ _ _"]], controls: Controls) -> tuple[Tensor, ...]:

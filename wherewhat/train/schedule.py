@@ -14,14 +14,15 @@ class Events(NamedTuple):
 
 
 def events_of(config: Config, images_seen: int, last: bool) -> Events:
-    """Each event is due once every so many images, whatever the batch, and after the last step.  Whenever a checkpoint
-    is due a row is logged too, so that nothing is saved whose losses were not checked."""
+    """Each event is due once every so many images, whatever the batch, and after the last step.  What a preview shows
+    is also saved, and what is saved is also logged, so that its losses were checked."""
 
     def due(every: int) -> bool:
         return last or images_seen // every != (images_seen - config.batch) // every
 
-    checkpoint = due(config.checkpoint_every)
-    return Events(due(config.log_every) or checkpoint, due(config.preview_every), checkpoint)
+    preview = due(config.preview_every)
+    checkpoint = preview or due(config.checkpoint_every)
+    return Events(due(config.log_every) or checkpoint, preview, checkpoint)
 
 
 def lr_schedule(c: OptimizerConfig, images_seen: int) -> float:
