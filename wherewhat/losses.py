@@ -78,7 +78,7 @@ def kl_circle(log_variance: Float[Tensor, "b z"]) -> Float[Tensor, ""]:
 
 
 def turn_loss(angle: Float[Tensor, " b"], further: Float[Tensor, " b"]) -> Float[Tensor, ""]:
-    """1 − cos of what is left to turn, for angles of ±2 half a turn: pulls a predicted angle towards angle + further."""
+    """1 − cos of what is left to turn, for angles of ±2 half a turn: pulls a predicted angle to angle + further."""
     target = (angle + further).detach()
     return (1 - torch.cos((angle - target) * (math.pi / 2))).mean()
 

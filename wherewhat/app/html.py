@@ -22,8 +22,8 @@ def head(scene: Scene) -> str:
     """The title of a run and a line of facts."""
     height, width = scene.generator.size
     seen = f"{scene.run.config.recipe} · {height}×{width} · {scene.run.images_seen:,} images seen"
-    active = sum(control.active for control in scene.controls.values()) or "none"
-    facts = f"{seen} · {active} of {len(scene.controls)} controls active"
+    in_use = sum(control.in_use for control in scene.controls.values()) or "none"
+    facts = f"{seen} · {in_use} of {len(scene.controls)} controls in use"
     return f'<div class="head"><b>{escape(scene.title)}</b><span>{escape(facts)}</span></div>'
 
 
@@ -58,11 +58,11 @@ def strip(scene: Scene, look: Look, control: int) -> str:
 
 
 def sheet(scene: Scene, look: Look) -> str:
-    """A table of the active controls: name, mask, thumbnails."""
+    """A table of the controls in use: name, mask, thumbnails."""
     names = scene.names
     rows = [
         (escape(names[k]), img(scene.mask(k), "mask", "mask"), img(scene.strip(look, k), "thumbnails"))
-        for k in scene.active
+        for k in scene.in_use
     ]
     cells = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<table class="rows">{cells}</table>'

@@ -94,7 +94,7 @@ class Panel:
 
     def __init__(self, page: gr.Blocks, scene: Scene) -> None:
         self.scene, self.first = scene, scene.first()
-        self.order = [*scene.active, *scene.inactive]
+        self.order = [*scene.in_use, *scene.not_in_use]
         self.look, self.chosen = gr.State(self.first), gr.State(self.order[0])
         self.unfolded = gr.State(False)
         gr.HTML(html.head(scene))
@@ -134,19 +134,19 @@ class Panel:
             self.saves = {kind: gr.Button(f"↓ {label}", size="sm") for kind, (label, _) in DOWNLOADS.items()}
 
     def add_cards(self) -> None:
-        """A card for each control; those of inactive controls are folded away."""
-        self.cards = {k: Card(self, k) for k in self.scene.active}
-        inactive = self.scene.inactive
-        if inactive:
-            with gr.Accordion(f"{len(inactive)} that change little", open=False) as self.fold:
-                self.cards |= {k: Card(self, k) for k in inactive}
+        """A card for each control; those of controls that are not in use are folded away."""
+        self.cards = {k: Card(self, k) for k in self.scene.in_use}
+        folded = self.scene.not_in_use
+        if folded:
+            with gr.Accordion(f"{len(folded)} that change little", open=False) as self.fold:
+                self.cards |= {k: Card(self, k) for k in folded}
 
     def add_grid(self) -> None:
         """Two controls at once."""
         choices = widgets.choices(self.scene)
         with gr.Row():
             self.across = gr.Dropdown(label="across", value=self.order[0], choices=choices, min_width=120)
-            self.down = gr.Dropdown(label="down", value=self.scene.active[-1], choices=choices, min_width=120)
+            self.down = gr.Dropdown(label="down", value=self.scene.in_use[-1], choices=choices, min_width=120)
         with gr.Row(elem_classes="bar"):
             self.steps = gr.Radio([3, 5, 7, 9], value=5, show_label=False, container=False, elem_classes="views")
             self.draw = gr.Button("Draw", variant="primary")
@@ -181,9 +181,9 @@ class Panel:
         self.view.input(partial(html.stage, self.scene), self.state, self.picture, **IMMEDIATE)
         outputs = [self.look, self.picture, *self.shown[4:]]
         self.truncation.input(self.truncated, [self.truncation, *self.state], outputs, **IMMEDIATE)
-        if self.scene.inactive:
+        if self.scene.not_in_use:
             event = self.fold.expand(lambda: True, None, self.unfolded, **IMMEDIATE)
-            self.draw_strips(event, self.scene.inactive)
+            self.draw_strips(event, self.scene.not_in_use)
             self.fold.collapse(lambda: False, None, self.unfolded, **IMMEDIATE)
 
     def connect_downloads(self) -> None:
@@ -204,9 +204,9 @@ class Panel:
 
     def redraw_strips(self, event: Any) -> None:
         """After an event that changes the picture: all thumbnails that can be seen."""
-        self.draw_strips(event, self.scene.active)
-        if self.scene.inactive:
-            self.draw_strips(event, self.scene.inactive, only_unfolded=True)
+        self.draw_strips(event, self.scene.in_use)
+        if self.scene.not_in_use:
+            self.draw_strips(event, self.scene.not_in_use, only_unfolded=True)
 
     def draw_strips(self, event: Any, controls: list[int], only_unfolded: bool = False) -> None:
         """After an event: thumbnails of these controls."""

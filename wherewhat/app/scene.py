@@ -102,8 +102,8 @@ class Scene:
         self.run, self.title, self.device = run, title, device
         self.generator, self.encoder = run.generator.to(device), run.encoder.to(device)
         self.controls = {control.index: control for control in table}
-        self.active = [control.index for control in table if control.active] or list(self.controls)
-        self.inactive = [k for k in self.controls if k not in self.active]
+        self.in_use = [control.index for control in table if control.in_use] or list(self.controls)
+        self.not_in_use = [k for k in self.controls if k not in self.in_use]
         self.angles = angles_of(self.generator)
         self.suggested = names.suggested(table)
 

@@ -30,7 +30,7 @@ def photo_box() -> Any:
 def choices(scene: Scene) -> list[tuple[str, int]]:
     """The controls by name, active ones first."""
     names = scene.names
-    return [(f"z{k} {names[k]}", k) for k in [*scene.active, *scene.inactive]]
+    return [(f"z{k} {names[k]}", k) for k in [*scene.in_use, *scene.not_in_use]]
 
 
 def open_upload(scene: Scene, path: str, before: Look | None) -> Look:

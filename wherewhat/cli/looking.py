@@ -34,11 +34,11 @@ def traverse(
         run: the run's folder, or one that comes with the package, as in pretrained:rooms
         data: where the training images are now, if they were moved; rows start from one of them
         out: a name ending in .png, .gif or .mp4; traversals.png among the run's pictures if not given
-        controls: the controls shown, by number or name, with commas between; the active ones if not given
+        controls: the controls shown, by number or name, with commas between; those in use if not given
         steps: images in a row
         reach: each control goes from −reach to +reach
         seed: of the image that the rows start from
-        inactive: show inactive controls too
+        inactive: show controls that are not in use too
         distance: for the TPL, if the run was not evaluated yet: alex, vgg, pixels, or a path
         device: where to compute
     """
@@ -123,7 +123,7 @@ def explore(
 
 
 def measure(run: "Run", distance: str, device: str) -> None:
-    """Measure TPL if the run has none yet: it decides which controls are active, and their order."""
+    """Measure TPL if the run has none yet: the table of controls, and their order, come with it."""
     from wherewhat.evaluation.evaluate import evaluate as score
 
     if run.control_table is None:

@@ -174,7 +174,7 @@ def rotate(
             from wherewhat.evaluation.evaluate import evaluate as score
 
             score(opened, ["tpl"], "fast", None, distance, device=where, progress=progress)
-        active = [d.index for d in opened.control_table or [] if d.active][:6]
+        active = [d.index for d in opened.control_table or [] if d.in_use][:6]
         pairs = [pair] if pair is not None else list(combinations(active, 2))
         if not pairs:
             raise UserError(f"{opened.path} has fewer than two active controls: name two with --pair")

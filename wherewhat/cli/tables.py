@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def show_controls(run: "Run") -> None:
-    """The table of active controls: where, what, how much."""
+    """The table of controls in use: where, what, how much."""
     from rich.console import Console
     from rich.table import Table
 
@@ -21,13 +21,13 @@ def show_controls(run: "Run") -> None:
         "control", "where: centre (row, column), area", "what: matched factor, share", "TPL", title=str(run.path)
     )
     controls = run.control_table or []
-    for d in (d for d in controls if d.active):
+    for d in (d for d in controls if d.in_use):
         where = f"{d.place} ({d.row:.2f}, {d.column:.2f}), {d.area:.0%}"
         what = f"{d.factor} {d.share:.0%}" if d.factor else "–"
         table.add_row(f"z{d.index}", where, what, f"{d.tpl:.2f} ± {d.tpl_error:.2f}")
-    idle = [f"z{d.index}" for d in controls if not d.active]
+    idle = [f"z{d.index}" for d in controls if not d.in_use]
     if idle:
-        table.caption = f"inactive: {', '.join(idle)}"
+        table.caption = f"not in use: {', '.join(idle)}"
     Console().print(table)
 
 

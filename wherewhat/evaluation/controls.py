@@ -11,11 +11,14 @@ from jaxtyping import Float
 from wherewhat.data.batches import Images
 from wherewhat.evaluation.encoding import Encoded
 from wherewhat.metrics.factors import match
-from wherewhat.metrics.tpl import TPL
-from wherewhat.metrics.where import covered
+from wherewhat.metrics.tpl import TPL, sweep
+from wherewhat.metrics.where import changed, covered
 from wherewhat.nn.generator import Generator, mean_masks
 from wherewhat.priors import Prior
 from wherewhat.run.folder import ControlSummary
+
+BASES, STEPS, TRAVERSAL_REACH = 16, 5, 2.0
+"""samples around which controls are swept to see what changes, steps of such a sweep, and how far it goes"""
 
 
 def tpl_rows(result: TPL, protocol: str, described: list[ControlSummary] | None) -> Iterator[dict[str, Any]]:
@@ -36,18 +39,35 @@ def tpl_rows(result: TPL, protocol: str, described: list[ControlSummary] | None)
 def describe_controls(
     generator: Generator, prior: Prior, result: TPL, encoded: Encoded | None, data: Images, seed: int = 0
 ) -> list[ControlSummary]:
-    """Every control, longest traversal first; the factors they match only where `encoded` has some."""
+    """Every control, longest traversal first; the factors they match only where `encoded` has some.
+
+    Published thresholds of TPL decide which are active.  Which are in use is decided by what a person sees: see
+    `visible_shares`.
+    """
     masks = mean_masks(generator, torch.from_numpy(prior.draw(64, generator.config.latents, [seed, 1])))
     matched = _matched(encoded, data)
-    angles = generator.angles
+    angles, visible = generator.angles, visible_shares(generator, prior, seed)
     found = []
     for i in np.argsort(-result.per_latent).tolist():
         row, column, area = extent(masks[i])
         factor, share = matched[i] if matched else (None, None)
         numbers = float(result.per_latent[i]), float(result.per_latent_error[i]), bool(result.active[i])
         peak = float(masks[i].max())
-        found.append(ControlSummary(i, *numbers, row, column, area, peak, factor, share, i in angles))
+        found.append(ControlSummary(i, *numbers, row, column, area, peak, factor, share, i in angles, visible[i]))
     return found
+
+
+@torch.no_grad()
+def visible_shares(generator: Generator, prior: Prior, seed: int = 0) -> list[float]:
+    """For each control the share of the image that changes by more than metrics.where.CHANGE while it goes from −2 to
+    +2, mean over BASES samples of the prior."""
+    z = generator.config.latents
+    bases = torch.from_numpy(prior.draw(BASES, z, [seed, 3])).to(generator.constant.device)
+    shares = []
+    for k in range(z):
+        images = generator.sweeps(sweep(bases, k, STEPS, TRAVERSAL_REACH)).clamp(-1, 1).cpu().numpy()
+        shares.append(float(np.mean([changed(of_one) for of_one in images])))
+    return shares
 
 
 def _matched(encoded: Encoded | None, data: Images) -> list[tuple[str, float]]:

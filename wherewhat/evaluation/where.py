@@ -68,7 +68,7 @@ def where(run: Run, count: int = 32, seed: int = 0, device: str = "cpu", distanc
     height, width = generator.size
     masks = generator(codes).masks_at(height, width).cpu().numpy()
     found = []
-    for d in (d for d in run.control_table if d.active):
+    for d in (d for d in run.control_table if d.in_use):
         swept = sweep(codes, d.index, SWEEP_POINTS, SWEEP_REACH)
         images = generator(swept.flatten(0, 1)).image.clamp(-1, 1).unflatten(0, swept.shape[:2])
         moves = [changed(moving) for moving in images.cpu().numpy()]

@@ -176,8 +176,8 @@ def _fit(codes: Float[np.ndarray, "n z"], how: How) -> Controls:
 
 
 def fit_independent_curves(codes: Float[np.ndarray, "n z"], seed: int = 0) -> Controls:
-    """Latents in use, rotated to independence, then curves among the components.  Of two starts (FastICA, and ZCA, which
-    makes latents white by the smallest change) the one is taken that ends with least entropy."""
+    """Latents in use, rotated to independence, then curves among the components.  Of two starts (FastICA, and ZCA,
+    which makes latents white by the smallest change) the one is taken that ends with least entropy."""
     used = np.flatnonzero(codes.std(0) > MIN_INFORMATIVE_STD)
     if len(used) < 2:
         return Controls.plain(codes.shape[1])

@@ -46,6 +46,10 @@ RENAMED_DETAILS = {
 """metrics in format 1 → keys of their details → names now"""
 
 
+VISIBLE_SHARE = 1e-3
+"""a control that changes at least this share of the image visibly is in use: four pixels of 64 × 64"""
+
+
 @dataclass(frozen=True)
 class ControlSummary:
     """What evaluation found of one control: where it acts, what it changes, how much."""
@@ -71,6 +75,13 @@ class ControlSummary:
     """that factor's share of the information that the code has about all factors"""
     is_angle: bool = False
     """−2 and +2 look the same"""
+    visible: float | None = None
+    """share of the image that a person sees change while it goes from −2 to +2, mean over images; None: not measured"""
+
+    @property
+    def in_use(self) -> bool:
+        """Whether it is shown unasked: it changes the image visibly.  What was not measured goes by `active`."""
+        return self.active if self.visible is None else self.visible >= VISIBLE_SHARE
 
     @property
     def place(self) -> str:
@@ -370,12 +381,12 @@ class Run:
         return [ControlSummary(**d) for d in row["details"]] if row else None
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the active controls (all if none is active), and their picture if it was drawn."""
+        """What a notebook shows: the controls in use (all if none is), and their picture if it was drawn."""
         known, names = self.control_table or [], self.names
         rows = "".join(
             f"<tr><td>z{d.index}</td><td>{escape(names.get(d.index) or d.factor or '–')}</td>"
             f"<td>{d.place}, {d.area:.0%}</td><td>{d.tpl:.2f}</td></tr>"
-            for d in [d for d in known if d.active] or known
+            for d in [d for d in known if d.in_use] or known
         )
         head = "<tr><th>control</th><th>what</th><th>where, area</th><th>TPL</th></tr>"
         table = f"<table>{head}{rows}</table>" if rows else "<p>not evaluated yet: wherewhat evaluate</p>"

@@ -34,10 +34,10 @@ def control_labels(controls: Sequence[ControlSummary], names: Mapping[int, str] 
 
 
 def shown_controls(run: Run, chosen: Sequence[int] | None = None, inactive: bool = False) -> list[ControlLabel]:
-    """The chosen controls in this order.  If none are chosen: the active ones, longest traversal first, with inactive
-    ones if asked for; all controls where none is active, and before the run was evaluated."""
+    """The chosen controls in this order.  If none are chosen: those in use, longest traversal first, with the others
+    if asked for; all controls where none is in use, and before the run was evaluated."""
     table, names = run.control_table or [], run.names
     known = {label.index: label for label in control_labels(table, names)}
     if chosen is None:
-        chosen = [d.index for d in table if d.active or inactive] or list(known) or range(run.config.latents)
+        chosen = [d.index for d in table if d.in_use or inactive] or list(known) or range(run.config.latents)
     return [known.get(k) or ControlLabel.plain(k, names.get(k)) for k in chosen]

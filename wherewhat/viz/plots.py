@@ -28,7 +28,7 @@ def draw_factor_map(run: Run, row: dict[str, Any]) -> Path:
     """Save DCI's importance of each active code for each factor, as shares of the importance of all codes, from the row
     of DCI: factors.png among the run's pictures."""
     shares = importance_shares(row)
-    active = [d.index for d in run.control_table or [] if d.active] or list(range(len(shares)))
+    active = [d.index for d in run.control_table or [] if d.in_use] or list(range(len(shares)))
     title = f"importance of each code (row) for each factor (DCI, {row['options']['protocol']})"
     return canvas.save_still(factor_map(shares, active, row["options"]["factors"], title), run.picture("factors.png"))
 

@@ -46,7 +46,7 @@ SAMPLES = 12
 ROTATED, ROTATION_ANGLES, ROTATION_PROTOCOL = 3, 9, "small"
 """of the rotation curves: how many controls are paired, directions of a curve, protocol of a length"""
 MIN_SHARE = 0.1
-"""inactive codes are in the matrix if they have at least this share of the importance for a factor"""
+"""controls not in use are in the matrix if they have at least this share of the importance for a factor"""
 OVERLAPS = {
     "mask_change": "mask ∩ change", "mask_perceived": "mask ∩ perceived change", "change_truth": "change ∩ truth",
     "mask_truth": "mask ∩ truth",
@@ -129,8 +129,8 @@ def contents(run: Run, seed: int, distance: str | None, device: str, progress: P
     table = run.latest("controls")
     assert table is not None
     controls, given = run.control_table or [], run.names
-    active = [d for d in controls if d.active]
-    shown = [d for d in controls if d.active or d.index in given] or controls
+    in_use = [d for d in controls if d.in_use]
+    shown = [d for d in controls if d.in_use or d.index in given] or controls
     rows = scores(run)
     by_name = {row.metric: row for row in rows}
     dci, where = run.latest("dci"), run.latest("where")
@@ -148,7 +148,7 @@ def contents(run: Run, seed: int, distance: str | None, device: str, progress: P
         "names": names.shown(run),
         "given": given,
         "controls": controls,
-        "active": active,
+        "in_use": in_use,
         "cards": cards(run, shown, seed, device),
         "ramp": embedded([canvas.heat(np.linspace(0, 1, 64)[None].repeat(4, 0), (8, 128))]),
         "scores": rows,
@@ -158,7 +158,7 @@ def contents(run: Run, seed: int, distance: str | None, device: str, progress: P
         "places": where["details"] if where else [],
         "overlaps": [(key, words) for key, words in OVERLAPS.items()
                      if where and any(row.get(key) is not None for row in where["details"])],
-        "rotations": rotation_charts(run, active[:ROTATED], seed, distance, device, progress),
+        "rotations": rotation_charts(run, in_use[:ROTATED], seed, distance, device, progress),
         "rotation": {"protocol": ROTATION_PROTOCOL, "angles": ROTATION_ANGLES, "reach": TPL_REACH,
                      "distance": distance or "alex", "seed": seed, **asdict(PROTOCOLS[ROTATION_PROTOCOL])},
         "samples": samples(run, seed, device),
@@ -247,11 +247,11 @@ def score_row(row: dict[str, Any]) -> ScoreRow:
 
 
 def importance(row: dict[str, Any], controls: Sequence[ControlSummary]) -> dict[str, Any]:
-    """The matrix of DCI: active codes, and others with a share that counts."""
+    """The matrix of DCI: codes of controls in use, and others with a share that counts."""
     shares = plots.importance_shares(row)
-    shown = [d for d in controls if d.active or shares[d.index].max() >= MIN_SHARE]
+    shown = [d for d in controls if d.in_use or shares[d.index].max() >= MIN_SHARE]
     return {"factors": row["options"]["factors"], "protocol": row["options"]["protocol"], "least": MIN_SHARE,
-            "rows": [(d.index, d.active, shares[d.index].tolist()) for d in shown]}  # fmt: skip
+            "rows": [(d.index, d.in_use, shares[d.index].tolist()) for d in shown]}  # fmt: skip
 
 
 # --------------------------------------------------------------------------------------------------------------- curves
