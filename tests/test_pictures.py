@@ -17,6 +17,7 @@ from PIL import Image
 
 from wherewhat.data.factors import Factors
 from wherewhat.errors import UserError
+from wherewhat.evaluation.controls import visible_shares
 from wherewhat.evaluation.evaluate import evaluate
 from wherewhat.families.family import build_generator
 from wherewhat.nn.controls import Controls, PolarPair
@@ -329,20 +330,29 @@ def test_rows_of_a_run_are_in_the_order_of_tpl_unless_chosen(run, tmp_path):
     assert order(chosen=[0]) == [0]
 
 
-def test_inactive_controls_are_drawn_on_demand_or_if_there_are_no_others(run, tmp_path):
+def test_controls_not_in_use_are_drawn_on_demand_or_if_there_are_no_others(run, tmp_path, monkeypatch):
     def rows(**options):
         with Image.open(draw_traversals(run, tmp_path / "a.png", **options)) as picture:
             return picture.height
 
     both = rows()
-    evaluate(
-        run, ["tpl"], "fast", distance="pixels", threshold=(run.control_table[0].tpl + run.control_table[1].tpl) / 2
-    )
-    assert [d.active for d in run.control_table] == [True, False]
+    shares = sorted(d.visible for d in run.control_table)
+    monkeypatch.setattr("wherewhat.run.folder.VISIBLE_SHARE", shares[1])
+    assert sorted(d.in_use for d in run.control_table) == [False, True]
     assert rows() < both
     assert rows(inactive=True) == both
-    evaluate(run, ["tpl"], "fast", distance="pixels", threshold=1e6)
+    monkeypatch.setattr("wherewhat.run.folder.VISIBLE_SHARE", 2.0)
     assert rows() == both
+
+
+def test_what_a_person_sees_decides_which_controls_are_in_use_not_a_threshold_of_tpl(run):
+    evaluate(run, ["tpl"], "fast", distance="pixels", threshold=1e6)
+    assert not any(d.active for d in run.control_table)
+    assert any(d.in_use for d in run.control_table)
+    with torch.no_grad():
+        run.generator.stages[0].style[0] = 0  # this latent changes nothing any more
+    shares = visible_shares(run.generator, run.prior)
+    assert shares[0] == 0 < shares[1]
 
 
 def test_another_seed_starts_from_another_image(run, tmp_path):

@@ -147,8 +147,8 @@ def test_every_picture_decodes_and_is_described_or_part_of_what_is(page):
     assert len(groups) == 3 and len(bare_ones) == 2 * STILLS + 2 * SAMPLES
 
 
-def test_cards_are_of_active_and_named_controls_else_of_all(run, drawn):
-    evaluate(run, ["tpl"], "fast", distance="pixels", threshold=1e6)
+def test_cards_are_of_controls_in_use_and_of_named_ones_else_of_all(run, drawn, monkeypatch):
+    monkeypatch.setattr("wherewhat.run.folder.VISIBLE_SHARE", 2.0)  # no control changes twice the image
     assert len(drawn(run).pictures("Mask")) == 1  # the one with a name
     run.rename(1, "")
     assert len(drawn(run).pictures("Mask")) == 2
@@ -310,9 +310,10 @@ def test_a_distance_that_was_asked_for_must_work(run):
     assert not (run.path / "new.html").exists()
 
 
-def test_one_active_control_has_no_pair_to_compare(run, drawn):
-    lengths = [d.tpl for d in run.control_table]
-    evaluate(run, ["tpl"], "fast", distance="pixels", threshold=sum(lengths) / 2)
+def test_one_control_in_use_has_no_pair_to_compare(run, drawn, monkeypatch):
+    shares = sorted(d.visible for d in run.control_table)
+    assert shares[0] < shares[1]
+    monkeypatch.setattr("wherewhat.run.folder.VISIBLE_SHARE", shares[1])
     assert "no pair to compare" in drawn(run).text
 
 

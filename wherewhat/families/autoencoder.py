@@ -45,7 +45,8 @@ def terms(step: Step) -> Terms:
 def weights(config: Config, images_seen: int) -> dict[str, float]:
     """Of the terms, after so many images."""
     c = settings(config)
-    return {"reconstruction": 1.0, "kl": beta_schedule(c, images_seen), "lpips": c.lpips_weight, "turn": TURN_WEIGHT}
+    turn_weight = TURN_WEIGHT if config.generator.angles else 0.0
+    return {"reconstruction": 1.0, "kl": beta_schedule(c, images_seen), "lpips": c.lpips_weight, "turn": turn_weight}
 
 
 def beta_schedule(c: AutoencoderConfig, images_seen: int) -> float:
