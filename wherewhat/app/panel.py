@@ -14,7 +14,7 @@ from wherewhat.app.scene import THUMBNAILS, Look, Scene, png
 from wherewhat.app.widgets import IMMEDIATE, QUEUED, errors_shown, unchanged
 
 VIEWS = [("Picture", "picture"), ("Where", "where"), ("Change", "change"), ("Start", "start")]
-"""label and name of each view"""
+"""labels and names of views"""
 DOWNLOADS = {
     ".png": ("PNG", "image/png"),
     ".gif": ("GIF", "image/gif"),
@@ -117,8 +117,6 @@ class Panel:
         for card in self.cards.values():
             card.connect()
 
-    # ----------------------------------------------------------------------------------------------------- parts
-
     def add_picture(self) -> None:
         """The large picture and what concerns all of it."""
         self.picture = gr.HTML(elem_classes="stage")
@@ -161,8 +159,6 @@ class Panel:
         self.giver = gr.State()
         self.giver_picture = gr.HTML(elem_classes="sheet")
         self.ticks = gr.CheckboxGroup(choices=widgets.choices(self.scene), label="Take", value=[])
-
-    # ---------------------------------------------------------------------------------------------------- events
 
     def connect_picture(self, page: gr.Blocks) -> None:
         """What buttons and boxes beside the large picture do."""
@@ -219,8 +215,6 @@ class Panel:
             return strips if len(strips) > 1 else strips[0]  # Gradio takes the value itself if there is one output
 
         event.then(drawn, [self.look, self.unfolded], [self.cards[k].strip for k in controls], **QUEUED)
-
-    # ------------------------------------------------------------------------------------- what the handlers return
 
     def show(self, look: Look, view: str, control: int) -> list[Any]:
         """The values of self.shown."""

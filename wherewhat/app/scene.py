@@ -36,36 +36,25 @@ from wherewhat.viz.masks import masks_of_run
 from wherewhat.viz.traversals import TRAVERSAL_REACH, loop, sweep
 
 Tile = UInt8[np.ndarray, "h w 3"]
-PAGE_REACH = 3.0
-"""on the page controls go from −3 to +3, and angles once around"""
-THUMBNAILS = 7
-"""pictures of a strip"""
+PAGE_REACH = 3.0  # on the page controls go from −3 to +3, and angles once around
+THUMBNAILS = 7  # pictures of a strip
 OVERLAY_SIDE, THUMBNAIL_SIDE, LOOP_SIDE = 384, 64, 256
 """approximate pixels of the longer side: of pictures with a mask or a change drawn on them, of thumbnails, of loops"""
-PHOTO_STEPS = 40
-"""steps of descent on the codes of a photograph"""
-MAX_PHOTO_PIXELS = 64_000_000
-"""the largest photograph that is decoded"""
+PHOTO_STEPS = 40  # steps of descent on the codes of a photograph
+MAX_PHOTO_PIXELS = 64_000_000  # the largest photograph that is decoded
 
 
 @dataclass(frozen=True)
 class Look:
     """One picture on the page: the codes it started with, and what was done to them."""
 
-    drawn: tuple[float, ...]
-    """the codes it started with"""
-    origin: str
-    """where these codes came from, for people"""
-    photo: UInt8[np.ndarray, "c h w"] | None = None
-    """the image that was encoded"""
-    moved: Mapping[int, float] = field(default_factory=dict)
-    """controls that were set → their values"""
-    locked: frozenset[int] = frozenset()
-    """controls that keep their values in the next picture"""
-    taken: frozenset[int] = frozenset()
-    """those of the moved controls that were set to the codes of another picture"""
-    truncation: float = 1.0
-    """factor of the codes that were not moved: smaller values make images more ordinary"""
+    drawn: tuple[float, ...]  # the codes it started with
+    origin: str  # where these codes came from, for people
+    photo: UInt8[np.ndarray, "c h w"] | None = None  # the image that was encoded
+    moved: Mapping[int, float] = field(default_factory=dict)  # controls that were set → their values
+    locked: frozenset[int] = frozenset()  # controls that keep their values in the next picture
+    taken: frozenset[int] = frozenset()  # those of the moved controls that were set to the codes of another picture
+    truncation: float = 1.0  # factor of the codes that were not moved: smaller values make images more ordinary
 
     def move(self, control: int, value: float) -> "Look":
         """The same with one control set."""
@@ -130,8 +119,6 @@ class Scene:
         """On the page the control goes from −reach to +reach."""
         return ANGLE_RANGE if control in self.angles else PAGE_REACH
 
-    # ------------------------------------------------------------------------------------------- which picture
-
     def first(self) -> Look:
         """What the page opens with: always the same training image, or a draw from the prior if the data are not
         there."""
@@ -178,8 +165,6 @@ class Scene:
         factors = [1.0 if k in self.angles else look.truncation for k in range(len(look.drawn))]
         truncated = (round(v * f, 4) for v, f in zip(look.drawn, factors, strict=True))
         return tuple(look.moved.get(k, v) for k, v in enumerate(truncated))
-
-    # --------------------------------------------------------------------------------------------- how it looks
 
     def _tensor(self, look: Look) -> Float[Tensor, " z"]:
         return torch.tensor(self.codes(look), dtype=torch.float32, device=self.device)
@@ -254,8 +239,6 @@ class Scene:
         for k, tile in enumerate(tiles):
             sheet.tile(left + k % steps * (w + GAP), top + k // steps * (h + GAP), tile)
         return sheet.image
-
-    # ----------------------------------------------------------------------------------------------- downloads
 
     def film(self, look: Look, control: int, kind: str) -> bytes:
         """A loop of one control to the other end and back (an angle: once around), as .gif or .mp4."""

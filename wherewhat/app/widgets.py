@@ -13,8 +13,7 @@ from wherewhat.errors import UserError
 
 IMMEDIATE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last"}
 """how events are handled while a user drags or clicks"""
-QUEUED: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
-"""how events are handled that take longer"""
+QUEUED: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}  # events that take longer
 
 
 def seed_box() -> Any:

@@ -14,11 +14,9 @@ class Factors:
     (the last factor changes fastest), or `table` gives the values of each image."""
 
     names: tuple[str, ...]
-    sizes: tuple[int, ...]
-    """how many values each factor has"""
+    sizes: tuple[int, ...]  # how many values each factor has
     table: Integer[np.ndarray, "n f"] | None = None
-    words: tuple[tuple[str, ...], ...] = ()
-    """what people call the values of each factor; empty if they are numbers only"""
+    words: tuple[tuple[str, ...], ...] = ()  # what people call the values of each factor; empty: numbers only
 
     def __len__(self) -> int:
         """Number of images."""

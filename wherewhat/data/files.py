@@ -23,8 +23,7 @@ from wherewhat.errors import UserError
 
 DSPRITES = ("color", "shape", "scale", "orientation", "x", "y")
 SHAPES3D = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
-CHUNK = 2**22
-"""bytes of an array that are read at once"""
+CHUNK = 2**22  # bytes of an array that are read at once
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,7 @@ EXTENSIONS = (
 )
 """of the files taken for images, in any case"""
 ARCHIVES = (".zip", ".npz", ".h5", ".hdf5")
-MEMBER_LIMIT = 2**29
-"""bytes that a file inside a .zip may have: it is unpacked in memory"""
+MEMBER_LIMIT = 2**29  # bytes that a file inside a .zip may have: it is unpacked in memory
 
 
 def open_files(
@@ -47,9 +46,6 @@ def open_files(
     files = prepared(path, listing, form, cache, lambda: _source(path, [name for name, *_ in listing], form))
     table = path / "factors.csv"
     return replace(files, factors=_factors(table, files.names)) if table.is_file() else files
-
-
-# ---------------------------------------------------------------------------------------------------- what is there
 
 
 def _existing(path: Path) -> Path:
@@ -129,9 +125,6 @@ def _is_image(name: str) -> bool:
     """Whether a file inside a folder or a .zip is taken for an image, by its name alone."""
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
     return not hidden and name.lower().endswith(EXTENSIONS)
-
-
-# ------------------------------------------------------------------------------------------- where images come from
 
 
 def _source(path: Path, names: list[str], form: Form) -> AbstractContextManager[Source]:

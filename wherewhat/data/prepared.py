@@ -38,10 +38,8 @@ from wherewhat.data.factors import Factors
 from wherewhat.data.pictures import Form, reason
 from wherewhat.errors import UserError
 
-VERSION = 1
-"""of how images are prepared and kept; part of the hash, so another version prepares them again"""
-DAY = 24 * 3600
-"""seconds after which a preparation that wrote nothing is taken for one that was killed"""
+VERSION = 1  # of how images are prepared and kept; part of the hash, so another version prepares them again
+DAY = 24 * 3600  # seconds after which a preparation that wrote nothing is taken for one that was killed
 
 _PREPARING = threading.Lock()
 
@@ -51,18 +49,13 @@ class PreparedImages:
     """Images of a cache folder, and their factors where the format has them."""
 
     name: str
-    size: tuple[int, int]
-    """height, width"""
+    size: tuple[int, int]  # height, width
     channels: int
     factors: Factors | None
-    names: tuple[str, ...]
-    """the file of each image, relative to the folder or inside the .zip; empty for .npz and .h5"""
-    skipped: tuple[tuple[str, str], ...]
-    """files that are no part of it, each with the reason"""
-    folder: Path
-    """where the prepared images are"""
-    array: UInt8[np.ndarray, "n c h w"]
-    """memory-mapped, read-only"""
+    names: tuple[str, ...]  # the file of each image, relative to the folder or inside the .zip; empty for .npz and .h5
+    skipped: tuple[tuple[str, str], ...]  # files that are no part of it, each with the reason
+    folder: Path  # where the prepared images are
+    array: UInt8[np.ndarray, "n c h w"]  # memory-mapped, read-only
 
     def __len__(self) -> int:
         """Number of images."""
@@ -83,17 +76,14 @@ class Batch(NamedTuple):
     images: UInt8[np.ndarray, "n c h w"]
     names: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
-    works: tuple[tuple[int, int], ...] = ()
-    """of the skipped files that are too small: the largest size (height, width) each is enough for"""
+    works: tuple[tuple[int, int], ...] = ()  # largest size (height, width) that each too small file is enough for
 
 
 class Source(NamedTuple):
     """A data set that is open for reading."""
 
-    total: int
-    """images, skipped ones included"""
-    jobs: Iterator[Callable[[], Batch]]
-    """to be called in any thread; what they return belongs in this order"""
+    total: int  # images, skipped ones included
+    jobs: Iterator[Callable[[], Batch]]  # to be called in any thread; what they return belongs in this order
     factors: Factors | None = None
 
 

@@ -27,8 +27,7 @@ class Change(NamedTuple):
 
     control: int
     value: float
-    relative: bool
-    """whether the value is added to the code; else it replaces the code"""
+    relative: bool  # whether the value is added to the code; else it replaces the code
 
 
 def read_change(run: Run, text: str) -> Change:

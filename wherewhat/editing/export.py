@@ -22,18 +22,15 @@ from wherewhat.run.folder import Run
 from wherewhat.run.names import shown
 
 OPSET = 18
-BATCHES = (1, 2, 5)
-"""sizes of the batches on which a file is compared with PyTorch; it is traced with a batch of another size"""
-TOLERANCE = 1e-3
-"""a file that differs by more is not written"""
+BATCHES = (1, 2, 5)  # sizes of batches on which a file is compared with PyTorch; it is traced with another
+TOLERANCE = 1e-3  # a file that differs by more is not written
 
 
 class Exported(NamedTuple):
     """A file, and how much its outputs differ from PyTorch's."""
 
     path: Path
-    difference: float
-    """largest absolute difference; images are in [−1, 1], masks in [0, 1]"""
+    difference: float  # largest absolute difference; images are in [−1, 1], masks in [0, 1]
 
 
 class CodesToImage(nn.Module):

@@ -22,44 +22,31 @@ from wherewhat.nn.ops import to_float
 from wherewhat.progress import Progress, silent
 from wherewhat.run.folder import Run
 
-PIXEL_WEIGHT = 5.0
-"""weight of the mean squared difference of pixels beside the perceptual distance"""
-PRIOR_WEIGHT = 0.001
-"""weight of the mean squared latent and noise: what the image does not determine stays near 0"""
-TUNING_LR = 0.0005
-"""learning rate of the first step when the generator is tuned"""
+PIXEL_WEIGHT = 5.0  # weight of the mean squared difference of pixels beside the perceptual distance
+PRIOR_WEIGHT = 0.001  # weight of the mean squared latent and noise: what the image does not determine stays near 0
+TUNING_LR = 0.0005  # learning rate of the first step when the generator is tuned
 
-Errors = Callable[[Tensor], Float[Tensor, " b"]]
-"""images made → how much each differs from its photograph"""
+Errors = Callable[[Tensor], Float[Tensor, " b"]]  # images made → how much each differs from its photograph
 
 
 class Scores(NamedTuple):
     """How near each image is to its photograph."""
 
-    psnr: Float[Tensor, " b"]
-    """dB; more is better"""
-    ssim: Float[Tensor, " b"]
-    """1 for equal images"""
-    distance: Float[Tensor, " b"]
-    """LPIPS, or pixels if that was asked for; less is better"""
+    psnr: Float[Tensor, " b"]  # dB; more is better
+    ssim: Float[Tensor, " b"]  # 1 for equal images
+    distance: Float[Tensor, " b"]  # LPIPS, or pixels if that was asked for; less is better
 
 
 class Inversion(NamedTuple):
     """What makes images like the photographs: generator(codes, noise).image."""
 
     codes: Float[Tensor, "b z"]
-    noise: tuple[Tensor, ...]
-    """empty if the generator has none, or if its fixed noise was kept"""
-    image: Float[Tensor, "b c h w"]
-    """in [−1, 1]"""
-    generator: Generator
-    """the run's own, or the tuned copy"""
-    start: Float[Tensor, "b c h w"]
-    """the image of the encoder's codes, in [−1, 1]"""
-    before: Scores
-    """scores of `start`"""
-    after: Scores
-    """scores of `image`"""
+    noise: tuple[Tensor, ...]  # empty if the generator has none, or if its fixed noise was kept
+    image: Float[Tensor, "b c h w"]  # in [−1, 1]
+    generator: Generator  # the run's own, or the tuned copy
+    start: Float[Tensor, "b c h w"]  # the image of the encoder's codes, in [−1, 1]
+    before: Scores  # scores of `start`
+    after: Scores  # scores of `image`
 
 
 def open_photos(run: Run, paths: Sequence[Path]) -> Float[Tensor, "b c h w"]:

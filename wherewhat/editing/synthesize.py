@@ -28,23 +28,18 @@ from wherewhat.run.folder import Run
 from wherewhat.run.names import shown
 from wherewhat.viz.canvas import to_image, to_pixels
 
-BATCH = 64
-"""images generated at once"""
+BATCH = 64  # images generated at once
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to generate."""
 
-    vary: tuple[int, ...]
-    """controls that are drawn and labelled"""
-    count: int
-    """number of images"""
+    vary: tuple[int, ...]  # controls that are drawn and labelled
+    count: int  # number of images
     seed: int = 0
-    spread: float = 1.0
-    """codes are drawn from the prior and multiplied by this"""
-    base: Float[np.ndarray, " z"] | None = None
-    """codes of all other controls; if None they are drawn too, without labels"""
+    spread: float = 1.0  # codes are drawn from the prior and multiplied by this
+    base: Float[np.ndarray, " z"] | None = None  # codes of all other controls; None: drawn too, without labels
 
     def codes(self, run: Run) -> Float[np.ndarray, "n z"]:
         """The codes of all images."""

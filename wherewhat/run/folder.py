@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from wherewhat.nn.generator import Generator
     from wherewhat.priors import Prior
 
-MAY_CHANGE = ("total_images:", "log_every:", "preview_every:", "checkpoint_every:")
-"""settings that may differ when a training is resumed"""
+MAY_CHANGE = ("total_images:", "log_every:", "preview_every:", "checkpoint_every:")  # settings a resumed run may change
 RENAMED = {
     "images": "images_seen", "divergence": "kl", "perceptual": "lpips", "discriminator": "d_loss",
     "generator": "g_loss", "information": "infogan",
@@ -46,37 +45,25 @@ RENAMED_DETAILS = {
 """metrics in format 1 → keys of their details → names now"""
 
 
-VISIBLE_SHARE = 1e-3
-"""a control that changes at least this share of the image visibly is in use: four pixels of 64 × 64"""
+VISIBLE_SHARE = 1e-3  # a control that visibly changes this share of the image is in use: four pixels of 64 × 64
 
 
 @dataclass(frozen=True)
 class ControlSummary:
     """What evaluation found of one control: where it acts, what it changes, how much."""
 
-    index: int
-    """its place in z"""
+    index: int  # its place in z
     tpl: float
-    tpl_error: float
-    """standard error of tpl"""
-    active: bool
-    """its TPL is above the threshold of the protocol"""
-    row: float
-    """centre of its mean mask: 0 is the top of the image, 1 the bottom"""
-    column: float
-    """the same: 0 is the left, 1 the right"""
-    area: float
-    """share of the image where its mean mask is above half its peak"""
-    peak: float
-    """largest value of its mean mask"""
-    factor: str | None = None
-    """the factor about which its code has most information, where factors are known"""
-    share: float | None = None
-    """that factor's share of the information that the code has about all factors"""
-    is_angle: bool = False
-    """−2 and +2 look the same"""
-    visible: float | None = None
-    """share of the image that a person sees change while it goes from −2 to +2, mean over images; None: not measured"""
+    tpl_error: float  # standard error of tpl
+    active: bool  # its TPL is above the threshold of the protocol
+    row: float  # centre of its mean mask: 0 is the top of the image, 1 the bottom
+    column: float  # the same: 0 is the left, 1 the right
+    area: float  # share of the image where its mean mask is above half its peak
+    peak: float  # largest value of its mean mask
+    factor: str | None = None  # the factor about which its code has most information, where factors are known
+    share: float | None = None  # that factor's share of the information that the code has about all factors
+    is_angle: bool = False  # −2 and +2 look the same
+    visible: float | None = None  # share of the image that visibly changes from −2 to +2; None: not measured
 
     @property
     def in_use(self) -> bool:
@@ -103,8 +90,6 @@ class Run:
         """checkpoint: the name of its folder; the last one if not given."""
         self.path, self.config, self.checkpoint = path, config, checkpoint
         self._parsed: dict[str, tuple[tuple[int, ...], list[dict[str, Any]]]] = {}  # table → state of its file, rows
-
-    # ------------------------------------------------------------------------------------------------ opening
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
@@ -150,8 +135,6 @@ class Run:
             path.mkdir(parents=True, exist_ok=True)
             write_text(path / "config.json", to_json(config) + "\n")
         return run
-
-    # ------------------------------------------------------------------------------------------------ rows
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """All rows of train.jsonl or metrics.jsonl (table: train or metrics), but for a line that a crash cut short.
@@ -204,8 +187,6 @@ class Run:
             about: dict[str, Any] = json.loads(read_text(file)) if file.exists() else {}
             return about
         return {}
-
-    # ------------------------------------------------------------------------------------------------ checkpoints
 
     def checkpoints(self) -> list[Path]:
         """Folders of complete checkpoints, oldest first."""
@@ -324,8 +305,6 @@ class Run:
                 return int(opened.metadata()["images"])
         except Exception as error:
             raise UserError(f"{file} cannot be read ({first_line(error)}): it is damaged") from None
-
-    # ------------------------------------------------------------------------------------------------ the rest
 
     @property
     def names(self) -> dict[int, str]:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from wherewhat.errors import UserError, did_you_mean
 from wherewhat.run.folder import ControlSummary, Run
 
-CLEAR_SHARE = 0.5
-"""a factor is suggested as a name if it has at least this share of the information that a code has about all factors"""
+CLEAR_SHARE = 0.5  # share of the information of a code that a factor needs to be suggested as a name
 
 
 def suggested(controls: Sequence[ControlSummary]) -> dict[int, str]:

@@ -16,10 +16,8 @@ from wherewhat.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     from wherewhat.run.folder import Run
 
-PREFIX = "pretrained:"
-"""begins the name of a run that comes with the package"""
-SHIPPED = Path(__file__).parents[1] / "pretrained"
-"""the folder of these runs"""
+PREFIX = "pretrained:"  # begins the name of a run that comes with the package
+SHIPPED = Path(__file__).parents[1] / "pretrained"  # the folder of these runs
 
 
 def names() -> list[str]:

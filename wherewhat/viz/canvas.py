@@ -14,12 +14,9 @@ from wherewhat.errors import UserError
 from wherewhat.nn.ops import to_uint8
 
 PAPER, INK, QUIET = (255, 255, 255), (20, 20, 24), (110, 110, 118)
-GAP = 4
-"""pixels between tiles"""
-LABEL_WIDTH = 216
-"""pixels of the column of text beside rows of tiles"""
-KINDS = (".png", ".gif", ".mp4")
-"""endings of the names of pictures"""
+GAP = 4  # pixels between tiles
+LABEL_WIDTH = 216  # pixels of the column of text beside rows of tiles
+KINDS = (".png", ".gif", ".mp4")  # endings of the names of pictures
 
 
 def to_pixels(images: Float[Tensor, "b c h w"]) -> UInt8[np.ndarray, "b h w c"]:

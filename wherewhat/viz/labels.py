@@ -13,8 +13,7 @@ class ControlLabel:
     index: int
     title: str
     lines: tuple[str, ...] = ()
-    is_angle: bool = False
-    """−2 and +2 look the same"""
+    is_angle: bool = False  # −2 and +2 look the same
 
     @classmethod
     def plain(cls, index: int, name: str | None = None) -> "ControlLabel":

@@ -14,8 +14,7 @@ from wherewhat.viz import canvas
 from wherewhat.viz.canvas import GAP, Canvas
 from wherewhat.viz.labels import ControlLabel
 
-AVERAGED = 64
-"""images over which masks are averaged"""
+AVERAGED = 64  # images over which masks are averaged
 
 
 def masks_of_run(run: Run, seed: int = 0, device: str = "cpu") -> Float[np.ndarray, "z h w"]:

@@ -17,11 +17,7 @@ from wherewhat.viz import canvas
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Pair = tuple[int, int]
-"""two controls"""
-
-
-# ------------------------------------------------------------------------------------------------------- codes, factors
+Pair = tuple[int, int]  # two controls
 
 
 def draw_factor_map(run: Run, row: dict[str, Any]) -> Path:
@@ -57,9 +53,6 @@ def factor_map(
         axes.text(j, i, f"{shown[i, j]:.2f}", ha="center", va="center", color=colour, fontsize=8)
     figure.colorbar(picture, ax=axes)
     return from_figure(figure)
-
-
-# ------------------------------------------------------------------------------------------------------- rotation study
 
 
 def draw_rotations(
@@ -111,9 +104,6 @@ def rotation_curves(studies: Mapping[Pair, Rotation], names: Mapping[int, str]) 
     for panel in panels[len(studies) :]:
         panel.remove()
     return from_figure(figure)
-
-
-# -------------------------------------------------------------------------------------------------------- order of runs
 
 
 def draw_order(

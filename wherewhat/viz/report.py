@@ -39,14 +39,11 @@ from wherewhat.viz import canvas, plots
 from wherewhat.viz.masks import masks_of_run
 from wherewhat.viz.traversals import loop, starting_point, sweep
 
-STILLS, LOOP_FRAMES = 7, 40
-"""images of a strip and of a loop"""
-SAMPLES = 12
-"""images of the data that are shown with their reconstructions"""
+STILLS, LOOP_FRAMES = 7, 40  # images of a strip and of a loop
+SAMPLES = 12  # images of the data that are shown with their reconstructions
 ROTATED, ROTATION_ANGLES, ROTATION_PROTOCOL = 3, 9, "small"
 """of the rotation curves: how many controls are paired, directions of a curve, protocol of a length"""
-MIN_SHARE = 0.1
-"""controls not in use are in the matrix if they have at least this share of the importance for a factor"""
+MIN_SHARE = 0.1  # controls not in use are in the matrix if they have at least this share of the importance for a factor
 OVERLAPS = {
     "mask_change": "mask ∩ change", "mask_perceived": "mask ∩ perceived change", "change_truth": "change ∩ truth",
     "mask_truth": "mask ∩ truth",
@@ -180,9 +177,6 @@ def without_place(word: str) -> str:
     return f"{name}{equals}{PureWindowsPath(value).name or value}"  # splits at / and \ alike
 
 
-# ------------------------------------------------------------------------------------------------------------- pictures
-
-
 def embedded(frames: "Sequence[UInt8[np.ndarray, 'h w 3']]", seconds: float = 4.0) -> str:
     """A picture as an address that holds it; an endless loop if there are several frames."""
     stills, buffer = [Image.fromarray(frame) for frame in frames], io.BytesIO()
@@ -225,9 +219,6 @@ def samples(run: Run, seed: int, device: str) -> dict[str, Any]:
     return shown
 
 
-# -------------------------------------------------------------------------------------------------------------- numbers
-
-
 def scores(run: Run) -> list[ScoreRow]:
     """The latest score of each metric for the last checkpoint: known ones in the order of the registry, then others."""
     images_seen = run.images_seen
@@ -252,9 +243,6 @@ def importance(row: dict[str, Any], controls: Sequence[ControlSummary]) -> dict[
     shown = [d for d in controls if d.in_use or shares[d.index].max() >= MIN_SHARE]
     return {"factors": row["options"]["factors"], "protocol": row["options"]["protocol"], "least": MIN_SHARE,
             "rows": [(d.index, d.in_use, shares[d.index].tolist()) for d in shown]}  # fmt: skip
-
-
-# --------------------------------------------------------------------------------------------------------------- curves
 
 
 def training_charts(run: Run) -> list[Chart]:

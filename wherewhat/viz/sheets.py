@@ -16,10 +16,8 @@ from wherewhat.nn.ops import to_float
 from wherewhat.viz import canvas
 from wherewhat.viz.canvas import GAP, Canvas
 
-COLUMNS = 10
-"""images in a row of a data set's sheet"""
-Row = tuple[str, np.ndarray, np.ndarray | None]
-"""name of a factor, indices of images, values of that factor"""
+COLUMNS = 10  # images in a row of a data set's sheet
+Row = tuple[str, np.ndarray, np.ndarray | None]  # name of a factor, indices of images, values of that factor
 
 
 def image_rows(rows: Sequence[tuple[str, Float[Tensor, "b c h w"]]]) -> Image.Image:

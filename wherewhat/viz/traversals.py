@@ -25,13 +25,8 @@ from wherewhat.viz.canvas import GAP, LABEL_WIDTH, Canvas
 from wherewhat.viz.labels import ControlLabel, shown_controls
 from wherewhat.viz.masks import legend, masks_of_run
 
-TRAVERSAL_REACH = 2.0
-"""pictures show a control from −2 to +2: 95 % of a normal prior, all of the others"""
-FILM_FRAMES = 32
-"""images of a loop"""
-
-
-# ---------------------------------------------------------------------------------------------------- pictures of a run
+TRAVERSAL_REACH = 2.0  # pictures show a control from −2 to +2: 95 % of a normal prior, all of the others
+FILM_FRAMES = 32  # images of a loop
 
 
 def draw_traversals(
@@ -84,9 +79,6 @@ def starting_point(run: Run, seed: int, device: str = "cpu") -> Float[Tensor, " 
     return torch.from_numpy(run.draw(1, [seed, 2])[0]).to(device)
 
 
-# --------------------------------------------------------------------------------------------------------------- images
-
-
 @torch.no_grad()
 def sweep(
     generator: Generator, base: Float[Tensor, " z"], control: int, steps: int, reach: float = TRAVERSAL_REACH
@@ -108,9 +100,6 @@ def loop(
     z[:, control] = -reach * torch.cos(torch.linspace(0, torch.pi, half, device=base.device))
     there = generator(z).image
     return torch.cat([there, there[1 : frames - half + 1].flip(0)])
-
-
-# ------------------------------------------------------------------------------------------------------------- pictures
 
 
 def traversals(

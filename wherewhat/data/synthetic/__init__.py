@@ -21,10 +21,8 @@ class World(Protocol):
     name: str
     channels: int
     factors: Factors
-    fast: bool
-    """whether images are rendered fast enough to train on; if not, they are written to a folder first"""
-    size: tuple[int, int]
-    """height, width"""
+    fast: bool  # whether images are rendered fast enough to train on; if not, they are written to a folder first
+    size: tuple[int, int]  # height, width
 
     def __init__(self, size: tuple[int, int]) -> None: ...
     def __len__(self) -> int: ...

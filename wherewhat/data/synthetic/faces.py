@@ -30,8 +30,7 @@ COLOURS: dict[str, tuple[str, ...]] = {
     "clothes colour": ("#262E33", "#5199E4", "#A7FFC4", "#FFDEB5", "#FF488E", "#FF5C5C", "#FFFFB1", "#FFFFFF"),
     "background": ("#DCEBFF", "#FFE9D6", "#E4F7DD", "#F3E1F7", "#FFF7CC", "#9DB4D6", "#7D7D88", "#C8F1EF"),
 }
-FRAME = "32 16 200 200"
-"""the part of the drawing that is shown: x, y, width, height"""
+FRAME = "32 16 200 200"  # the part of the drawing that is shown: x, y, width, height
 
 
 class Faces:

@@ -14,8 +14,7 @@ from rich.progress import track
 from wherewhat.data.synthetic import World
 from wherewhat.errors import UserError
 
-CHUNK = 250
-"""images that one job of a process draws"""
+CHUNK = 250  # images that one job of a process draws
 
 
 def write_folder(world: World, folder: Path, count: int, seed: int) -> Path:
