@@ -32,16 +32,17 @@ class StageConfig:
     """soft rectangles averaged into one mask"""
     convs: NotNegative = 1
     """3×3 convolutions after the styles are applied"""
-    transform: Literal["none", "line", "circle"] = "none"
+    transform: Literal["none", "line", "circle", "auto"] = "none"
     """four more latents that move its features after that: shift along x and y, turn, size.  The turn stays within a
-    learned range (line), or goes all the way round (circle)"""
+    learned range (line), or goes all the way round (circle).  auto: circle if the pictures have no upright, else none;
+    decided from the pictures when training starts"""
     transform_mask: Literal["open", "boxes"] = "open"
     """where its features are moved: everywhere, or inside a learned mask"""
 
     @property
     def owned(self) -> int:
         """Latents it owns in all: its styles, then shift x, shift y, turn, size."""
-        return self.latents + (4 if self.transform != "none" else 0)
+        return self.latents + (4 if self.transform in ("line", "circle") else 0)
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class GeneratorConfig:
     @property
     def angles(self) -> tuple[int, ...]:
         """Latents that are angles all the way round: −2 and +2 are the same."""
-        turns = zip([s for s in self.stages if s.transform != "none"], self.transforms[2::4], strict=True)
+        turns = zip([s for s in self.stages if s.transform in ("line", "circle")], self.transforms[2::4], strict=True)
         return tuple(turn for stage, turn in turns if stage.transform == "circle")
 
     @property

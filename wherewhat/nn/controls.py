@@ -181,52 +181,51 @@ def fit_independent_curves(codes: Float[np.ndarray, "n z"], seed: int = 0) -> Co
     used = np.flatnonzero(codes.std(0) > MIN_INFORMATIVE_STD)
     if len(used) < 2:
         return Controls.plain(codes.shape[1])
-    x = codes[:, used]
+    x = codes[:, used] - codes[:, used].mean(0)
     values, vectors = np.linalg.eigh(np.cov(x.T))
-    whiten = vectors * values**-0.5 @ vectors.T
-    ica = fit_ica(codes, np.isin(np.arange(codes.shape[1]), used), seed)
-    starts = [whiten] + ([np.linalg.inv(np.array(ica.mixing)[np.ix_(used, used)]).T] if ica else [])
-    rotated = [(start, *rotate_to_independence((x - x.mean(0)) @ start)) for start in starts]
+    zca = vectors * values**-0.5 @ vectors.T
+    starts = (zca, np.linalg.inv(independent_components(x, seed)).T)
+    rotated = [(start, *rotate_to_independence(x @ start)) for start in starts]
     start, rotation, _ = min(rotated, key=lambda found: found[2])
-    block = np.linalg.inv(start @ rotation).T  # components to latents
-    order = _in_place(block)
-    block = block[:, order] * np.sign(block[np.arange(len(used)), order])
-    components = (x - x.mean(0)) @ np.linalg.inv(block).T
-    plain = Controls(tuple(tuple(row) for row in block.tolist()), tuple(x.mean(0).tolist()), (), fit_curves(components))
-    return plain.among(codes.shape[1], used)
+    mixing = _in_place(np.linalg.inv(start @ rotation).T)
+    curves = fit_curves(x @ np.linalg.inv(mixing).T)
+    mean = tuple(codes[:, used].mean(0).tolist())
+    return Controls(tuple(tuple(row) for row in mixing.tolist()), mean, (), curves).among(codes.shape[1], used)
 
 
-def _in_place(mixing: Float[np.ndarray, "z z"]) -> Integer[np.ndarray, " z"]:
-    """Which component stands in the place of each latent: the one that moves it most, each component once."""
+def fit_ica(codes: Float[np.ndarray, "n z"], which: Bool[np.ndarray, " z"], seed: int = 0) -> Controls | None:
+    """Independent components of the used ones among these latents, and the polar pairs among all components; None with
+    fewer than two latents in use."""
+    used = np.flatnonzero(which & (codes.std(0) > MIN_CODE_STD))
+    if len(used) < 2:
+        return None
+    mixing, mean = np.eye(codes.shape[1]), np.zeros(codes.shape[1])
+    mixing[np.ix_(used, used)] = _in_place(independent_components(codes[:, used], seed))
+    mean[used] = codes[:, used].mean(0)
+    components = np.linalg.solve(mixing, (codes - mean).T).T
+    return Controls(tuple(tuple(row) for row in mixing.tolist()), tuple(mean.tolist()), find_polar_pairs(components))
+
+
+def independent_components(x: Float[np.ndarray, "n z"], seed: int = 0) -> Float[np.ndarray, "z z"]:
+    """The mixing matrix of independent components of unit variance (FastICA, Hyvärinen & Oja 2000)."""
+    from sklearn.decomposition import FastICA
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # circles have no best direction: it need not converge
+        ica = FastICA(whiten="unit-variance", random_state=seed, max_iter=500, tol=1e-4).fit(x)
+    return np.asarray(ica.mixing_)
+
+
+def _in_place(mixing: Float[np.ndarray, "z z"]) -> Float[np.ndarray, "z z"]:
+    """Components in the places of the latents that they move most, each once, and with the same sign."""
     from scipy.optimize import linear_sum_assignment
 
-    return np.asarray(linear_sum_assignment(-np.abs(mixing))[1])
+    latent, component = linear_sum_assignment(-np.abs(mixing))
+    return np.asarray(mixing[:, component] * np.sign(mixing[latent, component]))
 
 
 def _at(members: list[int], like: Tensor) -> Tensor:
     return torch.tensor(members, device=like.device)
-
-
-def fit_ica(codes: Float[np.ndarray, "n z"], which: Bool[np.ndarray, " z"], seed: int = 0) -> Controls | None:
-    """Independent components of the used ones among these latents (FastICA, Hyvärinen & Oja 2000), of unit variance,
-    each in the place of the latent it moves most, and the polar pairs among all components; None with fewer than two
-    latents in use."""
-    from scipy.optimize import linear_sum_assignment
-    from sklearn.decomposition import FastICA
-
-    used = np.flatnonzero(which & (codes.std(0) > MIN_CODE_STD))
-    if len(used) < 2:
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # circles have no best direction: it need not converge
-        ica = FastICA(whiten="unit-variance", random_state=seed, max_iter=500, tol=1e-4).fit(codes[:, used])
-    latent, component = linear_sum_assignment(-np.abs(ica.mixing_))
-    block = ica.mixing_[:, component] * np.sign(ica.mixing_[latent, component])
-    mixing, mean = np.eye(codes.shape[1]), np.zeros(codes.shape[1])
-    mixing[np.ix_(used, used)] = block
-    mean[used] = ica.mean_
-    components = np.linalg.solve(mixing, (codes - mean).T).T
-    return Controls(tuple(tuple(row) for row in mixing.tolist()), tuple(mean.tolist()), find_polar_pairs(components))
 
 
 def total_correlation(controls: Controls, codes: Float[np.ndarray, "n z"]) -> float:

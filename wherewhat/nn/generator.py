@@ -70,8 +70,8 @@ class Stage(nn.Module):
                 self.to_mask: nn.Module = Dense(c, stage.latents * stage.boxes * 2 * (height + width), equalized=True)
             elif config.mask == "softmax":
                 self.to_mask = Conv(c, stage.latents, 3, equalized=equal)
-        has_transform = stage.transform != "none"
-        self.transform = TransformGroup(stage, height, width) if has_transform else None
+        moves = stage.transform in ("line", "circle")
+        self.transform = TransformGroup(stage, height, width) if moves else None
 
     def masks(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n h w"]:
         """Where each style latent acts, computed from the features and never from the latents themselves."""

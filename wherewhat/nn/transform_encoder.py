@@ -28,7 +28,7 @@ def undone_group(config: GeneratorConfig) -> tuple[int, str] | None:
     there are several."""
     first, found = 0, []
     for stage in config.stages:
-        if stage.transform != "none" and stage.transform_mask == "open":
+        if stage.transform in ("line", "circle") and stage.transform_mask == "open":
             found.append((first + stage.latents, stage.transform))
         first += stage.owned
     return found[0] if len(found) == 1 else None

@@ -11,8 +11,9 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -20,6 +21,7 @@ from lightning_fabric import Fabric
 from wherewhat.config import Config
 from wherewhat.data import open_data
 from wherewhat.data.batches import Images, batches, draw_index
+from wherewhat.data.upright import has_upright
 from wherewhat.errors import UserError
 from wherewhat.evaluation.encoding import encode_images
 from wherewhat.families.family import Terms
@@ -48,6 +50,7 @@ def train(
     (KeyboardInterrupt, after saving).  The same call again resumes.  Raises UserError for what a user can mend."""
     fabric = launch(config, device, processes)
     data = open_first(config, fabric)
+    config = with_transforms_chosen(config, data)
     run = Run.create(path, config) if is_rank_zero(fabric) else Run(Path(path).expanduser(), config)
     state = State(config, fabric)
     restore(run, state)
@@ -139,6 +142,16 @@ def open_first(config: Config, fabric: Fabric) -> Images:
     """The images; where files must be prepared, the first process of each machine does it for the others."""
     with fabric.rank_zero_first(local=True):
         return open_data(config.data)
+
+
+def with_transforms_chosen(config: Config, data: Images) -> Config:
+    """The configuration with `auto` replaced: pictures without an upright get a turn that goes all the way round."""
+    stages = config.generator.stages
+    if all(stage.transform != "auto" for stage in stages):
+        return config
+    chosen: Literal["none", "circle"] = "none" if has_upright(data) else "circle"
+    settled = tuple(replace(s, transform=chosen) if s.transform == "auto" else s for s in stages)
+    return replace(config, generator=replace(config.generator, stages=settled))
 
 
 def restore(run: Run, state: State) -> None:
