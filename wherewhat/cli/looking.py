@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from wherewhat.cli.options import Device, OutFile, ProgressBar, RunPath, Text, at_least, opened_run
+from wherewhat.cli.options import Device, OutFile, ProgressBar, RunPath, Text, TplDistance, at_least, opened_run
 from wherewhat.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,22 +16,14 @@ if TYPE_CHECKING:
 
 
 def traverse(
-    run: RunPath,
-    /,
-    data: Text = None,
-    out: OutFile = None,
+    run: RunPath, /, data: Text = None, out: OutFile = None,
     controls: Annotated[str | None, arg(metavar="NAME,…", help_behavior_hint="", aliases=["--dims"])] = None,
-    steps: int = 9,
-    reach: float = 2.0,
-    seed: int = 0,
-    inactive: bool = False,
-    distance: str = "alex",
+    steps: int = 9, reach: float = 2.0, seed: int = 0, inactive: bool = False, distance: TplDistance = "alex",
     device: Device = "auto",
-) -> None:
+) -> None:  # fmt: skip
     """Draw what each control changes and where: a row for each, longest TPL first, with its mean mask.
 
     Args:
-        run: the run's folder, or one that comes with the package, as in pretrained:rooms
         data: where the training images are now, if they were moved; rows start from one of them
         out: a name ending in .png, .gif or .mp4; traversals.png among the run's pictures if not given
         controls: the controls shown, by number or name, with commas between; those in use if not given
@@ -39,8 +31,6 @@ def traverse(
         reach: each control goes from −reach to +reach
         seed: of the image that the rows start from
         inactive: show controls that are not in use too
-        distance: for the TPL, if the run was not evaluated yet: alex, vgg, pixels, or a path
-        device: where to compute
     """
     from wherewhat.machine import pick_device
     from wherewhat.run.names import find_controls
@@ -54,23 +44,16 @@ def traverse(
 
 
 def report(
-    run: RunPath,
-    /,
-    data: Text = None,
-    out: OutFile = None,
-    seed: int = 0,
-    distance: Text = None,
+    run: RunPath, /, data: Text = None, out: OutFile = None, seed: int = 0, distance: Text = None,
     device: Device = "auto",
-) -> None:
+) -> None:  # fmt: skip
     """Write a page about a run: scores, controls in motion, masks, curves.  One HTML file that needs no network.
 
     Args:
-        run: the run's folder, or one that comes with the package, as in pretrained:rooms
         data: where the training images are now, if they were moved
         out: a name ending in .html; report.html in the run's folder if not given
         seed: of the images shown
         distance: of the rotation curves, and of the TPL if the run was not evaluated yet: alex, vgg, pixels, or a path
-        device: where to compute
     """
     from wherewhat.machine import pick_device
     from wherewhat.viz.report import report as write
@@ -84,15 +67,10 @@ def report(
 
 
 def explore(
-    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …")],
-    /,
-    data: Text = None,
-    host: str = "127.0.0.1",
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …")], /, data: Text = None, host: str = "127.0.0.1",
     port: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: a free one from 7860)")] = None,
-    password: Text = None,
-    distance: str = "alex",
-    device: Device = "auto",
-) -> None:
+    password: Text = None, distance: TplDistance = "alex", device: Device = "auto",
+) -> None:  # fmt: skip
     """Open a web page of controls: move them, see where they act, name them, edit photographs, compare runs.
 
     Args:
@@ -101,8 +79,6 @@ def explore(
         host: 0.0.0.0 lets other machines open the page, and needs a password
         port: of the page
         password: the page asks for it before it shows anything
-        distance: for the TPL, if a run was not evaluated yet: alex, vgg, pixels, or a path
-        device: where to compute
     """
     from wherewhat.app.scene import Scene
     from wherewhat.app.server import serve
@@ -122,10 +98,10 @@ def explore(
         page.block_thread()
 
 
-def measure(run: "Run", distance: str, device: str) -> None:
+def measure(run: "Run", distance: str, device: str, silent: bool = False) -> None:
     """Measure TPL if the run has none yet: the table of controls, and their order, come with it."""
     from wherewhat.evaluation.evaluate import evaluate as score
 
     if run.control_table is None:
-        with ProgressBar(False) as progress:
+        with ProgressBar(silent) as progress:
             score(run, ["tpl"], "fast", None, distance, device=device, progress=progress)

@@ -1,49 +1,38 @@
 """Verbs that measure runs.  torch is imported inside them, so that --help is quick."""
 
+import importlib
 import json
+import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from wherewhat.cli.options import (
-    Device,
-    Json,
-    OutFile,
-    ProgressBar,
-    RunPath,
-    Text,
-    at_least,
-    load_callable,
-    opened_run,
-    percent,
-    read_codes,
-)  # fmt: skip
+from wherewhat.cli.looking import measure
+from wherewhat.cli.options import Device, Json, OutFile, ProgressBar, RunPath, Text, at_least, opened_run
 from wherewhat.cli.tables import draw_factor_maps, draw_ranking, show_places, show_ranking, show_scores
 from wherewhat.errors import UserError
 from wherewhat.metrics.registry import names_help
 
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+METRICS_HELP = f"comma-separated: {names_help()}"
+
 
 def evaluate(
-    target: Annotated[Positional[str], arg(metavar="RUN|CODES.npz|MODULE:CALLABLE")],
-    /,
-    data: Text = None,
-    metrics: Annotated[
-        str | None, arg(metavar="A,B,…", help=f"comma-separated: {names_help()}", help_behavior_hint="")
-    ] = None,
-    protocol: str = "dlib",
-    tpl: Text = None,
-    distance: str = "alex",
+    target: Annotated[Positional[str], arg(metavar="RUN|CODES.npz|MODULE:CALLABLE")], /, data: Text = None,
+    metrics: Annotated[str | None, arg(metavar="A,B,…", help=METRICS_HELP, help_behavior_hint="")] = None,
+    protocol: str = "dlib", tpl: Text = None, distance: str = "alex",
     threshold: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: the protocol's)")] = None,
     until: Annotated[str | None, arg(metavar="PERCENT", help_behavior_hint="")] = None,
     codes: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None,
-    features: str = "alex",
-    count: int = 10_000,
-    seed: int = 0,
-    device: Device = "auto",
-    again: bool = False,
+    features: str = "alex", count: int = 10_000, seed: int = 0, device: Device = "auto", again: bool = False,
     as_json: Json = False,
-) -> None:
+) -> None:  # fmt: skip
     """Score a run, anyone's codes, or anyone's generator.
 
     Runs: supervised metrics (FactorVAE, DCI, MIG, …) where factors are known, and TPL, which needs no labels.  An
@@ -60,11 +49,9 @@ def evaluate(
         threshold: a control is active above this TPL
         until: as in 1%: measure TPL at no more base points than that standard error takes
         codes: how many latents module:callable takes
-        features: the network of fid and its like: alex, vgg, inception (slow; get it with wherewhat weights
-            --inception), or the path of LPIPS weights
+        features: network of fid and its like: alex, vgg, inception (wherewhat weights --inception), or a path
         count: real images, samples, and pairs of latents for fid and its like and ppl
         seed: of everything drawn
-        device: where to compute
         again: measure again what was measured before
         as_json: rows as JSON on standard output
     """
@@ -91,10 +78,8 @@ def evaluate(
             rows = scores.evaluate_generator(generate, codes, tpl, distance, threshold, seed, where, progress, share)
         else:
             opened = opened_run(Path(target), data)
-            rows = scores.evaluate(
-                opened, names, protocol, tpl, distance, threshold, seed, pick_device(device), progress, share, again,
-                features, count,
-            )  # fmt: skip
+            how = protocol, tpl, distance, threshold, seed, pick_device(device), progress, share, again, features, count
+            rows = scores.evaluate(opened, names, *how)
     if as_json:
         print(json.dumps(rows))
         return
@@ -104,24 +89,16 @@ def evaluate(
 
 
 def where(
-    run: RunPath,
-    /,
-    data: Text = None,
-    count: int = 32,
-    distance: str = "alex",
-    seed: int = 0,
-    device: Device = "auto",
+    run: RunPath, /, data: Text = None, count: int = 32, distance: str = "alex", seed: int = 0, device: Device = "auto",
     as_json: Json = False,
-) -> None:
+) -> None:  # fmt: skip
     """Measure where each control acts: what its sweep changes, against its mask and the true place of its factor.
 
     Args:
-        run: the run's folder, or one that comes with the package, as in pretrained:rooms
         data: where the images are now, if not where they were
         count: images around which controls are swept
         distance: its spatial map shows where changes are perceived: alex, vgg, pixels, or a path
         seed: of the images drawn
-        device: where to compute
         as_json: rows as JSON on standard output
     """
     from wherewhat.evaluation.where import where as places
@@ -138,28 +115,18 @@ def where(
 
 
 def rotate(
-    run: RunPath,
-    /,
-    pair: tuple[int, int] | None = None,
-    out: OutFile = None,
-    angles: int = 17,
-    protocol: str = "small",
-    distance: str = "alex",
-    seed: int = 0,
-    device: Device = "auto",
-    as_json: Json = False,
-) -> None:
+    run: RunPath, /, pair: tuple[int, int] | None = None, out: OutFile = None, angles: int = 17,
+    protocol: str = "small", distance: str = "alex", seed: int = 0, device: Device = "auto", as_json: Json = False,
+) -> None:  # fmt: skip
     """Rotate sweeps from one control towards another: if controls are simple, sweeps along them are shortest.
 
     Args:
-        run: the run's folder, or one that comes with the package, as in pretrained:rooms
         pair: two controls; all pairs of the six with the longest traversals if not given
         out: the picture (.png); rotations.png among the run's pictures if not given
         angles: directions from 0 to 180 degrees: 5, 9, 13, 17, …
         protocol: points and base points of a sweep, as in TPL: small, medium, large, huge or dlib
         distance: alex, vgg, pixels, or a path
         seed: of the base points
-        device: where to compute
         as_json: curves as JSON on standard output
     """
     from itertools import combinations
@@ -169,15 +136,13 @@ def rotate(
 
     at_least(0, seed=seed)
     opened, where = opened_run(run), pick_device(device)
+    if pair is None:
+        measure(opened, distance, where, as_json)
+    active = [d.index for d in opened.control_table or [] if d.in_use][:6]
+    pairs = [pair] if pair is not None else list(combinations(active, 2))
+    if not pairs:
+        raise UserError(f"{opened.path} has fewer than two active controls: name two with --pair")
     with ProgressBar(as_json) as progress:
-        if pair is None and opened.control_table is None:
-            from wherewhat.evaluation.evaluate import evaluate as score
-
-            score(opened, ["tpl"], "fast", None, distance, device=where, progress=progress)
-        active = [d.index for d in opened.control_table or [] if d.in_use][:6]
-        pairs = [pair] if pair is not None else list(combinations(active, 2))
-        if not pairs:
-            raise UserError(f"{opened.path} has fewer than two active controls: name two with --pair")
         path, studies = draw_rotations(opened, pairs, out, angles, protocol, distance, seed, where, progress)
     if as_json:
         print(json.dumps([
@@ -191,15 +156,10 @@ def rotate(
 
 
 def rank(
-    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …")],
-    /,
-    by: Literal["tpl", "loss", "udr", "centrality", "axis"] = "tpl",
-    out: OutFile = None,
-    protocol: str = "small",
-    distance: str = "alex",
-    device: Device = "auto",
-    as_json: Json = False,
-) -> None:
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …")], /,
+    by: Literal["tpl", "loss", "udr", "centrality", "axis"] = "tpl", out: OutFile = None, protocol: str = "small",
+    distance: str = "alex", device: Device = "auto", as_json: Json = False,
+) -> None:  # fmt: skip
     """Order runs without labels and pick the first; where factors are known, show how well that agrees with labels.
 
     Args:
@@ -210,7 +170,6 @@ def rank(
         out: a picture (.png) of the order, and of its agreement with labels
         protocol: of the TPL, measured now where a run has none: small, medium, large, huge or dlib
         distance: of the TPL: alex, vgg, pixels, or a path
-        device: where to compute
         as_json: JSON on standard output
     """
     from wherewhat.evaluation.rank import rank as order
@@ -243,3 +202,48 @@ def weights(archive: Path | None = None, inception: bool = False) -> None:
 
     for path in (fetch_inception if inception else fetch_lpips)(archive=archive):
         print(path)
+
+
+def percent(option: str, text: str) -> float:
+    """A share from 1% or 0.01.  Raises UserError for other text."""
+    number = text.strip().removesuffix("%")
+    try:
+        share = float(number) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise UserError(f"{option} {text}: give a share between 0 and 1, as in 1% or 0.01")
+    return share
+
+
+def read_codes(path: Path) -> "tuple[np.ndarray, np.ndarray | None, list[str] | None]":
+    """Codes, factors and names of factors from a .npz; factors and names are None where it has none.  Raises UserError
+    for a file that cannot be read or lacks codes, and if names and factors do not match."""
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = {name: file[name] for name in ("codes", "factors", "names") if name in file}
+            if "codes" not in found:
+                raise UserError(f"{path} has no array named codes; it has {', '.join(file.files) or 'none'}")
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or str(error).split(chr(10))[0]
+        raise UserError(f"cannot read {path} as arrays: {reason}") from None
+    factors, names = found.get("factors"), found.get("names")
+    if factors is not None and names is not None and factors.shape[1:] != names.shape:
+        raise UserError(f"{path} has {names.shape} names for factors of shape {factors.shape}: give one a column")
+    return found["codes"], factors, None if names is None else [str(name) for name in names]
+
+
+def load_callable(target: str) -> "Callable[[Tensor], Tensor]":
+    """The function module:name; modules of the current folder are found too.  Raises UserError if there is none."""
+    module, _, name = target.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"there is no {target}: {error}") from None
+    if not callable(found):
+        raise UserError(f"{target} is not a function: give one from latents to images")
+    return found  # type: ignore[no-any-return]

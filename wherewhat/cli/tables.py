@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
+from rich.table import Table
+
 from wherewhat.metrics.registry import scores
 
 if TYPE_CHECKING:
@@ -14,9 +17,6 @@ if TYPE_CHECKING:
 
 def show_controls(run: "Run") -> None:
     """The table of controls in use: where, what, how much."""
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table(
         "control", "where: centre (row, column), area", "what: matched factor, share", "TPL", title=str(run.path)
     )
@@ -33,9 +33,6 @@ def show_controls(run: "Run") -> None:
 
 def show_scores(rows: list[dict[str, Any]]) -> None:
     """A line a score, with the protocol it was measured under."""
-    from rich.console import Console
-    from rich.table import Table
-
     table, known = Table("score", "value", "protocol", box=None), scores()
     for row in rows:
         if row["metric"] == "controls":
@@ -57,9 +54,6 @@ def conditions(options: dict[str, Any]) -> str:
 
 def show_places(run: "Run", found: "Sequence[Place]") -> None:
     """A line a control: how much of the image it changes, and three overlaps."""
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table(box=None, title="area of mask and change; ∩: intersection over union, mean over images")
     table.add_column("control", no_wrap=True)
     for head in ("mask", "sharp", "alike", "change", "mask ∩ change", "mask ∩ seen", "change ∩ truth", "mask ∩ truth"):
@@ -74,9 +68,6 @@ def show_places(run: "Run", found: "Sequence[Place]") -> None:
 
 def show_ranking(ranking: "Ranking") -> None:
     """The runs in order, the one picked, and the agreement with labels."""
-    from rich.console import Console
-    from rich.table import Table
-
     known = sorted({name for r in ranking.ranked for name in r.scores})
     table = Table("", "run", ranking.by, "active", *known, box=None)
     for place, r in enumerate(ranking.ranked, 1):
@@ -117,9 +108,6 @@ def draw_factor_maps(run: "Run", rows: list[dict[str, Any]]) -> list[Path]:
 
 def show_inversions(rows: Sequence[dict[str, Any]]) -> None:
     """A line a photograph: each score before and after descent; the means below."""
-    from rich.console import Console
-    from rich.table import Table
-
     scores = list(rows[0]["after"])
     table = Table("photograph", *scores, box=None)
 

@@ -4,9 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from rich.console import Console
+from rich.table import Table
 from tyro.conf import Positional, UseAppendAction, arg
 
-from wherewhat.cli.options import Device, ProgressBar, at_least, given, say, sides
+from wherewhat.cli.options import Device, ProgressBar, at_least, given, say, sides, source_of
 from wherewhat.cli.tables import draw_factor_maps, show_controls, show_scores
 
 if TYPE_CHECKING:
@@ -16,29 +18,21 @@ if TYPE_CHECKING:
 _RECIPE = "(default: the recipe's)"
 RecipeText = Annotated[str | None, arg(metavar="TEXT", help_behavior_hint=_RECIPE)]
 RecipeInt = Annotated[int | None, arg(metavar="INT", help_behavior_hint=_RECIPE)]
+_Precision = Literal["auto", "fp32", "bf16"] | None
+RecipePrecision = Annotated[_Precision, arg(metavar="{auto,fp32,bf16}", help_behavior_hint=_RECIPE)]
 
 
 def train(
-    recipe: Annotated[Positional[str], arg(metavar="RECIPE")],
-    /,
-    data: RecipeText = None,
+    recipe: Annotated[Positional[str], arg(metavar="RECIPE")], /, data: RecipeText = None,
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")] = None,
-    images: RecipeInt = None,
-    batch: RecipeInt = None,
-    resolution: RecipeText = None,
+    images: RecipeInt = None, batch: RecipeInt = None, resolution: RecipeText = None,
     channels: Annotated[Literal[1, 3, 4] | None, arg(metavar="{1,3,4}", help_behavior_hint=_RECIPE)] = None,
     fit: Annotated[Literal["crop", "pad"] | None, arg(metavar="{crop,pad}", help_behavior_hint=_RECIPE)] = None,
     lr: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint=_RECIPE, aliases=["--rate"])] = None,
-    seed: RecipeInt = None,
-    device: Device = "auto",
-    processes: int = 1,
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16"] | None, arg(metavar="{auto,fp32,bf16}", help_behavior_hint=_RECIPE)
-    ] = None,
+    seed: RecipeInt = None, device: Device = "auto", processes: int = 1, precision: RecipePrecision = None,
     minutes: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: no limit)")] = None,
-    set: UseAppendAction[tuple[str, ...]] = (),
-    quiet: bool = False,
-) -> None:
+    set: UseAppendAction[tuple[str, ...]] = (), quiet: bool = False,
+) -> None:  # fmt: skip
     """Train a recipe; the same command again resumes it.  `wherewhat recipes` lists the recipes.
 
     Args:
@@ -52,7 +46,6 @@ def train(
         fit: crop images to the aspect ratio, or pad them
         lr: learning rate
         seed: of all random numbers
-        device: where to compute
         processes: processes on this machine, one for each GPU (under torchrun: on all machines)
         precision: auto is bf16 where the processor multiplies it natively
         minutes: stop after this time, earlier calls of the same command included
@@ -65,19 +58,15 @@ def train(
     at_least(0, seed=seed)
     at_least(1, processes=processes)
     config = find(recipe)
-    shape = {
-        "channels": channels,
-        "fit": fit,
-        "source": str(Path(data).absolute()) if data and Path(data).exists() else data,
-    }
-    config = replace(config, data=replace(config.data, **given(shape)))
+    shape = given({"channels": channels, "fit": fit, "source": data and source_of(data)})
+    config = replace(config, data=replace(config.data, **shape))
     if resolution:
         config = at_resolution(config, *sides(resolution))
     config = replace(config, **given({"total_images": images, "batch": batch, "seed": seed, "precision": precision}))
     if lr is not None:
         config = replace(config, optimizer=replace(config.optimizer, lr=lr))
-    config = with_settings(config, set)
-    run = _train(config.checked(f"recipe {recipe}"), out, device, processes, minutes, quiet)
+    config = with_settings(config, set).checked(f"recipe {recipe}")
+    run = _train(config, out, device, processes, minutes, quiet)
     from lightning_fabric.utilities import rank_zero_only
 
     if not quiet and not getattr(rank_zero_only, "rank", 0):  # only one process prints
@@ -93,24 +82,19 @@ def _train(
     return train_loop(config, str(path), device, processes, minutes, quiet)
 
 
-DEMO_METRICS = ["factor_vae", "beta_vae", "mig", "dci", "sap", "tpl"]
-"""those that most papers report"""
+DEMO_METRICS = ["factor_vae", "beta_vae", "mig", "dci", "sap", "tpl"]  # those that most papers report
 
 
 def demo(
-    out: Path = Path("runs/demo"),
-    minutes: float = 10.0,
-    images: int | None = None,
-    device: Device = "cpu",
+    out: Path = Path("runs/demo"), minutes: float = 10.0, images: int | None = None, device: Device = "cpu",
     seed: int = 0,
-) -> None:
+) -> None:  # fmt: skip
     """Train `demo` on the world `rooms`, score it, draw its controls, report.  The same command again resumes it.
 
     Args:
         out: the run's folder
         minutes: train for at most this time, earlier calls of the same command included
         images: train on at most this many images
-        device: where to compute
         seed: of all random numbers
     """
     from wherewhat.evaluation import evaluate as scores
@@ -142,9 +126,6 @@ def demo(
 
 def recipes() -> None:
     """List the recipes, a line each."""
-    from rich.console import Console
-    from rich.table import Table
-
     from wherewhat.recipes import ABLATED_NAMES, ABLATIONS, RECIPES, WHOLE_NAMES
 
     table = Table("recipe", "what it is", "images", "size", "latents", box=None)

@@ -25,8 +25,7 @@ from wherewhat.metrics.registry import Metric
 from wherewhat.progress import Progress, silent
 from wherewhat.run.folder import Run
 
-COUNT = 10_000
-"""real images, samples, and pairs of latents of the metrics of image quality"""
+COUNT = 10_000  # real images, samples, and pairs of latents of the metrics of image quality
 
 
 def evaluate(

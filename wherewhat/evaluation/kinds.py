@@ -23,16 +23,13 @@ from wherewhat.nn.ops import to_float
 
 PUBLISHED = 15_000
 """rows that the published protocol draws to fit and to test on; with fewer, it draws some of them several times"""
-RECONSTRUCTED = 1_000
-"""images that are reconstructed"""
-BEST_PSNR = 100.0
-"""in dB, for an image equal to its reconstruction, which would have an infinite one"""
+RECONSTRUCTED = 1_000  # images that are reconstructed
+BEST_PSNR = 100.0  # in dB, for an image equal to its reconstruction, which would have an infinite one
 PATHS: dict[str, Along] = {"ppl": "full", "ppl_end": "end"}
 """scores of PPL: steps anywhere between two latents, steps from the first of them"""
 BATCH = 64
 
-Row = dict[str, Any]
-"""of metrics.jsonl: metric, value, options and, for some, details"""
+Row = dict[str, Any]  # of metrics.jsonl: metric, value, options and, for some, details
 
 
 class Kind(NamedTuple):

@@ -28,12 +28,10 @@ By = Literal["tpl", "loss", "udr", "centrality", "axis"]
 UDR_IMAGES = 1_000
 CENTRALITY_IMAGES, CENTRALITY_LEVELS = 1_000, 10
 """samples of each model, and places of each of their latents: equally spaced quantiles of the prior"""
-AXIS_CONTROLS = 6
-"""those with the longest traversals, of which all pairs are rotated"""
+AXIS_CONTROLS = 6  # those with the longest traversals, of which all pairs are rotated
 LABELLED = [m.scores[0].name for m in registry.METRICS if m.needs == "factors" and m.scores[0].headline]
 """scores that an order is compared with, where runs have them"""
-MIN_RUNS = 4
-"""with fewer runs no agreement is computed"""
+MIN_RUNS = 4  # with fewer runs no agreement is computed
 
 
 class Ranked(NamedTuple):
@@ -42,10 +40,8 @@ class Ranked(NamedTuple):
     run: Run
     value: float
     error: float | None
-    active: int | None
-    """controls with a TPL above the threshold, if it was measured"""
-    scores: dict[str, float]
-    """those of LABELLED in its metrics.jsonl, for its last checkpoint"""
+    active: int | None  # controls with a TPL above the threshold, if it was measured
+    scores: dict[str, float]  # those of LABELLED in its metrics.jsonl, for its last checkpoint
 
 
 class Ranking(NamedTuple):

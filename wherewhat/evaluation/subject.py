@@ -33,8 +33,7 @@ class Subject:
     threshold: float | None
     until: float | None
     features_name: str
-    count: int
-    """real images, samples, and pairs of latents of the metrics of image quality"""
+    count: int  # real images, samples, and pairs of latents of the metrics of image quality
     seed: int
     device: str
     progress: Progress

@@ -15,8 +15,7 @@ from wherewhat.metrics.where import changed, consistency, covered, iou, perceive
 from wherewhat.nn.ops import to_float
 from wherewhat.run.folder import Run
 
-SWEEP_REACH, SWEEP_POINTS = 2.0, 5
-"""sweeps go from −2 to +2 around the codes of an image"""
+SWEEP_REACH, SWEEP_POINTS = 2.0, 5  # sweeps go from −2 to +2 around the codes of an image
 
 
 class Place(NamedTuple):
@@ -24,22 +23,16 @@ class Place(NamedTuple):
 
     control: int
     factor: str | None
-    area: float
-    """share of the image that its mask covers (is above half its peak)"""
-    sharpness: float
-    """share of its mask's weight in there"""
-    consistency: float
-    """overlap of single images' masks with the mean mask"""
-    share_changed: float
-    """of the image, by a sweep"""
-    mask_change: float
-    """overlap of its mask with what a sweep changes"""
+    area: float  # share of the image that its mask covers (is above half its peak)
+    sharpness: float  # share of its mask's weight in there
+    consistency: float  # overlap of single images' masks with the mean mask
+    share_changed: float  # of the image, by a sweep
+    mask_change: float  # overlap of its mask with what a sweep changes
     mask_perceived: float
     """overlap of its mask with where a sweep changes what is perceived most (above half the peak of spatial LPIPS)"""
     change_truth: float | None
     """overlap of what a sweep changes with the exact place of its factor, where that is known"""
-    mask_truth: float | None
-    """overlap of its mask with that place"""
+    mask_truth: float | None  # overlap of its mask with that place
 
 
 @torch.no_grad()

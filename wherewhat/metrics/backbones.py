@@ -18,8 +18,7 @@ from wherewhat.metrics.weights import INCEPTION_SHA256, inception_file, inceptio
 
 BACKBONES = ("alex", "vgg", "inception")
 
-INCEPTION_SIDE = 299
-"""of the images that Inception takes"""
+INCEPTION_SIDE = 299  # of the images that Inception takes
 
 
 @runtime_checkable

@@ -14,10 +14,8 @@ import torch
 from jaxtyping import Float, Float32, Float64, Int64, Integer
 from scipy.special import expit, softmax
 
-CLOSE = np.float32(1e-7)
-"""neighbouring values no further apart are never cut apart, as in scikit-learn"""
-ROW = np.int64(2**32 - 1)
-"""the bits of a key that hold the row; those above hold the rank of its value"""
+CLOSE = np.float32(1e-7)  # neighbouring values no further apart are never cut apart, as in scikit-learn
+ROW = np.int64(2**32 - 1)  # the bits of a key that hold the row; those above hold the rank of its value
 
 
 class Boosted(NamedTuple):

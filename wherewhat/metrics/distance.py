@@ -18,8 +18,7 @@ from wherewhat.errors import UserError
 from wherewhat.metrics.networks import NETWORKS, head_name, network_of, smallest, tensor_shapes
 from wherewhat.metrics.weights import find_weights
 
-NORM_EPSILON = 1e-10
-"""keeps the unit-normalisation of a pixel without any feature finite"""
+NORM_EPSILON = 1e-10  # keeps the unit-normalisation of a pixel without any feature finite
 MEAN, STD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 """ImageNet's statistics for images in [-1, 1]: version 0.1 applies them itself"""
 RESIZE_FROM, RESIZE_TO = 512, 256

@@ -19,8 +19,10 @@ from wherewhat.errors import UserError
 from wherewhat.metrics.boosting import boost
 from wherewhat.metrics.groups import Groups, checked, draw_pairs, draw_votes, group_by_value, pieces_of
 
-BINS = 20
-"""equally filled bins of a continuous factor"""
+BINS = 20  # equally filled bins of a continuous factor
+Codes = Float[np.ndarray, "n z"]
+Factors = Integer[np.ndarray, "n f"]
+Rng = np.random.Generator
 
 # scikit-learn takes a second to import: the metrics that need it import it themselves.
 
@@ -34,16 +36,9 @@ class FactorVAE(NamedTuple):
 
 
 def factor_vae(
-    codes: Float[np.ndarray, "n z"],
-    factors: Integer[np.ndarray, "n f"],
-    rng: np.random.Generator,
-    *,
-    batch: int = 64,
-    votes: int = 10_000,
-    eval_votes: int = 5_000,
-    variance_rows: int = 10_000,
-    prune_std: float = 0.05,
-) -> FactorVAE:
+    codes: Codes, factors: Factors, rng: Rng, *, batch: int = 64, votes: int = 10_000, eval_votes: int = 5_000,
+    variance_rows: int = 10_000, prune_std: float = 0.05,
+) -> FactorVAE:  # fmt: skip
     """How well the code that varies least shows which factor was fixed: 1/f (chance) … 1; 0 if no code is active.
 
     Kim & Mnih 2018, https://arxiv.org/abs/1802.05983.  A vote: `batch` rows that share one value of one factor.  The
@@ -79,16 +74,9 @@ class BetaVAE(NamedTuple):
 
 
 def beta_vae(
-    codes: Float[np.ndarray, "n z"],
-    factors: Integer[np.ndarray, "n f"],
-    rng: np.random.Generator,
-    *,
-    batch: int = 64,
-    votes: int = 10_000,
-    eval_votes: int = 5_000,
-    logistic_c: float = 1.0,
-    standardise: bool = False,
-) -> BetaVAE:
+    codes: Codes, factors: Factors, rng: Rng, *, batch: int = 64, votes: int = 10_000, eval_votes: int = 5_000,
+    logistic_c: float = 1.0, standardise: bool = False,
+) -> BetaVAE:  # fmt: skip
     """How well a linear classifier recognises the factor that pairs share from mean |z₁ − z₂|: 1/f (chance) … 1.
 
     Higgins et al. 2017, https://openreview.net/forum?id=Sy2fzU9gl; logistic regression as in disentanglement_lib, with
@@ -116,14 +104,7 @@ class MIG(NamedTuple):
     entropy: Float[np.ndarray, " f"]
 
 
-def mig(
-    codes: Float[np.ndarray, "n z"],
-    factors: Integer[np.ndarray, "n f"],
-    rng: np.random.Generator,
-    *,
-    rows: int = 10_000,
-    bins: int = 20,
-) -> MIG:
+def mig(codes: Codes, factors: Factors, rng: Rng, *, rows: int = 10_000, bins: int = 20) -> MIG:
     """Mutual information gap, mean over factors of (largest − second largest over codes)/entropy: 0 … 1.
 
     Chen et al. 2018, https://arxiv.org/abs/1802.04942.  Mutual information is counted on `rows` rows, in `bins`
@@ -151,17 +132,9 @@ class DCI(NamedTuple):
 
 
 def dci(
-    codes: Float[np.ndarray, "n z"],
-    factors: Integer[np.ndarray, "n f"],
-    rng: np.random.Generator,
-    *,
-    tree_rows: int = 10_000,
-    test_rows: int = 5_000,
-    trees: int = 100,
-    depth: int = 3,
-    rate: float = 0.1,
-    n_jobs: int = -1,
-) -> DCI:
+    codes: Codes, factors: Factors, rng: Rng, *, tree_rows: int = 10_000, test_rows: int = 5_000, trees: int = 100,
+    depth: int = 3, rate: float = 0.1, n_jobs: int = -1,
+) -> DCI:  # fmt: skip
     """How concentrated the importances of boosted trees are: per code (D), per factor (C), each 0 … 1.
 
     Eastwood & Williams 2018, https://openreview.net/forum?id=By-7dz-AZ; the boosted trees of disentanglement_lib,
@@ -195,16 +168,9 @@ class SAP(NamedTuple):
 
 
 def sap(
-    codes: Float[np.ndarray, "n z"],
-    factors: Integer[np.ndarray, "n f"],
-    rng: np.random.Generator,
-    *,
-    rows: int = 10_000,
-    test_rows: int = 5_000,
-    svc_c: float = 0.01,
-    standardise: bool = False,
-    n_jobs: int = -1,
-) -> SAP:
+    codes: Codes, factors: Factors, rng: Rng, *, rows: int = 10_000, test_rows: int = 5_000, svc_c: float = 0.01,
+    standardise: bool = False, n_jobs: int = -1,
+) -> SAP:  # fmt: skip
     """Separated attribute predictability, mean over factors of (best − second accuracy of one code): 0 … 1 − chance.
 
     Kumar et al. 2018, https://openreview.net/forum?id=H1kG7GZAW; balanced linear classifiers as in disentanglement_lib,
@@ -239,14 +205,7 @@ class Modularity(NamedTuple):
     information: Float[np.ndarray, "z f"]
 
 
-def modularity(
-    codes: Float[np.ndarray, "n z"],
-    factors: Integer[np.ndarray, "n f"],
-    rng: np.random.Generator,
-    *,
-    rows: int = 10_000,
-    bins: int = 20,
-) -> Modularity:
+def modularity(codes: Codes, factors: Factors, rng: Rng, *, rows: int = 10_000, bins: int = 20) -> Modularity:
     """Whether a code has information about one factor only: 1 − Σ_others I²/(I_best² (f − 1)), mean over codes: 0 … 1.
 
     Ridgeway & Mozer 2018, https://arxiv.org/abs/1802.05312, as in disentanglement_lib; `rows` and `bins` as in MIG.  A
@@ -272,15 +231,9 @@ class Explicitness(NamedTuple):
 
 
 def explicitness(
-    codes: Float[np.ndarray, "n z"],
-    factors: Integer[np.ndarray, "n f"],
-    rng: np.random.Generator,
-    *,
-    rows: int = 10_000,
-    test_rows: int = 5_000,
-    logistic_c: float = 1.0,
+    codes: Codes, factors: Factors, rng: Rng, *, rows: int = 10_000, test_rows: int = 5_000, logistic_c: float = 1.0,
     standardise: bool = False,
-) -> Explicitness:
+) -> Explicitness:  # fmt: skip
     """How well linear classifiers separate each value of a factor from the rest, by area under the ROC curve: .5 … 1.
 
     Ridgeway & Mozer 2018, https://arxiv.org/abs/1802.05312; one-vs-rest logistic regression (inverse penalty
@@ -318,14 +271,7 @@ class IRS(NamedTuple):
     robustness: Float[np.ndarray, "z f"]
 
 
-def irs(
-    codes: Float[np.ndarray, "n z"],
-    factors: Integer[np.ndarray, "n f"],
-    rng: np.random.Generator,
-    *,
-    rows: int = 10_000,
-    quantile: float = 0.99,
-) -> IRS:
+def irs(codes: Codes, factors: Factors, rng: Rng, *, rows: int = 10_000, quantile: float = 0.99) -> IRS:
     """Interventional robustness: how little a code moves once its factor is fixed, whatever the others do: 0 … 1.
 
     Suter et al. 2019, https://arxiv.org/abs/1811.00007, as in disentanglement_lib: 1 − (the `quantile` of a code's
@@ -363,14 +309,7 @@ class InfoMEC(NamedTuple):
         return self.modularity
 
 
-def infomec(
-    codes: Float[np.ndarray, "n z"],
-    factors: Integer[np.ndarray, "n f"],
-    rng: np.random.Generator,
-    *,
-    rows: int = 10_000,
-    neighbours: int = 10,
-) -> InfoMEC:
+def infomec(codes: Codes, factors: Factors, rng: Rng, *, rows: int = 10_000, neighbours: int = 10) -> InfoMEC:
     """InfoM, InfoE, InfoC (Hsu et al. 2023, https://arxiv.org/abs/2305.18378), each at most 1, 0 for chance.
 
     M: of the information that a code has about all factors, the share of its best factor, mean over active codes,
@@ -433,7 +372,7 @@ class Match(NamedTuple):
     share: Float[np.ndarray, " z"]
 
 
-def match(codes: Float[np.ndarray, "n z"], factors: Integer[np.ndarray, "n f"], *, bins: int = 20) -> Match:
+def match(codes: Codes, factors: Factors, *, bins: int = 20) -> Match:
     """The factor that each code has most information about: mutual information / the factor's entropy, over all rows.
 
     A constant code has none: its factor is 0 and its share 0.  Noise has a little, about a factor found by chance.
@@ -445,20 +384,20 @@ def match(codes: Float[np.ndarray, "n z"], factors: Integer[np.ndarray, "n f"], 
 
 
 def _stillest(
-    codes: Float[np.ndarray, "n z"], rows: Integer[np.ndarray, "v b"], variance: Float[np.ndarray, " z"]
+    codes: Codes, rows: Integer[np.ndarray, "v b"], variance: Float[np.ndarray, " z"]
 ) -> Integer[np.ndarray, " v"]:
     """The code whose variance within the vote is the smallest part of its global variance."""
     pieces = pieces_of(rows, codes.shape[1])
     return np.concatenate([(codes[piece].var(1, ddof=1) / variance).argmin(1) for piece in pieces])
 
 
-def _distances(codes: Float[np.ndarray, "n z"], pairs: Integer[np.ndarray, "v 2 b"]) -> Float[np.ndarray, "v z"]:
+def _distances(codes: Codes, pairs: Integer[np.ndarray, "v 2 b"]) -> Float[np.ndarray, "v z"]:
     """Mean |z₁ − z₂| over the pairs of each vote."""
     pieces = pieces_of(pairs, codes.shape[1])
     return np.concatenate([np.abs(codes[piece[:, 0]] - codes[piece[:, 1]]).mean(1) for piece in pieces])
 
 
-def _standard(codes: Float[np.ndarray, "n z"]) -> Float[np.ndarray, "n z"]:
+def _standard(codes: Codes) -> Codes:
     """Codes of mean 0 and variance 1; constants become 0."""
     varies = np.ptp(codes, 0) > 0
     return np.where(varies, codes - codes.mean(0), 0) / np.where(varies, codes.std(0), 1)
@@ -471,7 +410,7 @@ def _bin(code: Float[np.ndarray, " n"], bins: int) -> Integer[np.ndarray, " n"]:
     return np.digitize(code, np.histogram_bin_edges(code, bins)[:-1]) - 1
 
 
-def _information(codes: Float[np.ndarray, "n z"], groups: Groups, bins: int) -> Float[np.ndarray, "z f"]:
+def _information(codes: Codes, groups: Groups, bins: int) -> Float[np.ndarray, "z f"]:
     """Mutual information of each binned code and each factor in nats: Σ p(bin, value) log p(bin, value)/p(bin)p(value).
 
     Grows with noise when rows are few: by about (bins − 1)(values − 1)/2n.

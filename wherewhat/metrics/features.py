@@ -13,8 +13,7 @@ from sklearn.metrics import pairwise_distances_chunked
 
 from wherewhat.errors import UserError
 
-ROUNDING = 1e-6
-"""of distances, as a share of how far rows are spread"""
+ROUNDING = 1e-6  # of distances, as a share of how far rows are spread
 
 
 def frechet_distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> float:
@@ -41,8 +40,7 @@ def _moments(x: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, " d"], Floa
 class KID(NamedTuple):
     """KID; below 0 by chance where the sets are alike."""
 
-    value: float
-    """mean over subsets"""
+    value: float  # mean over subsets
     error: float
     """standard error of that mean, a little too small where subsets overlap; NaN for a single subset, or if each subset
     is all rows"""
@@ -77,10 +75,8 @@ def _kernel(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"]) -> Float[n
 class PrecisionRecall(NamedTuple):
     """Shares from 0 to 1."""
 
-    precision: float
-    """of the generated images that lie where real ones do: whether they are good"""
-    recall: float
-    """of the real images that lie where generated ones do: whether there are all kinds"""
+    precision: float  # of the generated images that lie where real ones do: whether they are good
+    recall: float  # of the real images that lie where generated ones do: whether there are all kinds
 
 
 def precision_recall(
@@ -103,8 +99,7 @@ class DensityCoverage(NamedTuple):
 
     density: float
     """real balls a generated image lies in, divided by k: about 1 for equal distributions, and can be more"""
-    coverage: float
-    """share (0 … 1) of real balls that have a generated image in them"""
+    coverage: float  # share (0 … 1) of real balls that have a generated image in them
 
 
 def density_coverage(

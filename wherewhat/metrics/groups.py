@@ -17,16 +17,11 @@ class Groups(NamedTuple):
     The k groups are numbered through: those of factor 0 first, in the order of its values, then those of factor 1, …
     """
 
-    of: Integer[np.ndarray, "n f"]
-    """the group each row belongs to, for each factor"""
-    order: Integer[np.ndarray, " m"]
-    """m = f·n row numbers, group after group"""
-    start: Integer[np.ndarray, " k"]
-    """where in `order` a group begins"""
-    members: Integer[np.ndarray, " k"]
-    """how many rows it has"""
-    sizes: Integer[np.ndarray, " f"]
-    """the groups of each factor: how many values it takes"""
+    of: Integer[np.ndarray, "n f"]  # the group each row belongs to, for each factor
+    order: Integer[np.ndarray, " m"]  # m = f·n row numbers, group after group
+    start: Integer[np.ndarray, " k"]  # where in `order` a group begins
+    members: Integer[np.ndarray, " k"]  # how many rows it has
+    sizes: Integer[np.ndarray, " f"]  # the groups of each factor: how many values it takes
 
     @property
     def factors(self) -> int:

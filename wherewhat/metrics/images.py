@@ -7,10 +7,8 @@ from torch.nn import functional
 
 from wherewhat.errors import UserError
 
-PEAK = 2.0
-"""from black to white"""
-WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03
-"""of SSIM as published"""
+PEAK = 2.0  # from black to white
+WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03  # of SSIM as published
 
 
 def psnr(image: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:

@@ -1,6 +1,6 @@
 """The two networks of LPIPS as tables of their layers, and the tensors that a file of their weights must hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from torch import Tensor
@@ -11,43 +11,27 @@ from wherewhat.errors import UserError
 class Conv(NamedTuple):
     """A convolution with its ReLU, as both backbones stack them."""
 
-    name: str
-    """its name in torchvision's file: features.NUMBER"""
-    width: int
-    """channels it makes"""
+    name: str  # its name in torchvision's file: features.NUMBER
+    width: int  # channels it makes
     size: int = 3
     stride: int = 1
     padding: int = 1
-    pool: int = 0
-    """window of a max-pool of stride 2 before it; 0: none"""
-    tap: bool = False
-    """its ReLU is compared"""
+    pool: int = 0  # window of a max-pool of stride 2 before it; 0: none
+    tap: bool = False  # its ReLU is compared
 
 
 NETWORKS: dict[str, tuple[Conv, ...]] = {
     "alex": (
         Conv("features.0", 64, size=11, stride=4, padding=2, tap=True),
-        Conv("features.3", 192, size=5, padding=2, pool=3, tap=True),
-        Conv("features.6", 384, pool=3, tap=True),
-        Conv("features.8", 256, tap=True),
-        Conv("features.10", 256, tap=True),
-    ),
+        Conv("features.3", 192, size=5, padding=2, pool=3, tap=True), Conv("features.6", 384, pool=3, tap=True),
+        Conv("features.8", 256, tap=True), Conv("features.10", 256, tap=True)),
     "vgg": (
-        Conv("features.0", 64),
-        Conv("features.2", 64, tap=True),
-        Conv("features.5", 128, pool=2),
-        Conv("features.7", 128, tap=True),
-        Conv("features.10", 256, pool=2),
-        Conv("features.12", 256),
-        Conv("features.14", 256, tap=True),
-        Conv("features.17", 512, pool=2),
-        Conv("features.19", 512),
-        Conv("features.21", 512, tap=True),
-        Conv("features.24", 512, pool=2),
-        Conv("features.26", 512),
-        Conv("features.28", 512, tap=True),
-    ),
-}
+        Conv("features.0", 64), Conv("features.2", 64, tap=True),
+        Conv("features.5", 128, pool=2), Conv("features.7", 128, tap=True),
+        Conv("features.10", 256, pool=2), Conv("features.12", 256), Conv("features.14", 256, tap=True),
+        Conv("features.17", 512, pool=2), Conv("features.19", 512), Conv("features.21", 512, tap=True),
+        Conv("features.24", 512, pool=2), Conv("features.26", 512), Conv("features.28", 512, tap=True)),
+}  # fmt: skip
 
 
 def head_name(tap: int) -> str:
@@ -98,13 +82,10 @@ def network_of(weights: Mapping[str, Tensor], source: str = "these weights") -> 
             problems.append(f"  missing, usually in {origin}: {', '.join(missing)}")
     for name in wanted.keys() & found.keys():
         if found[name] != wanted[name]:
-            problems.append(f"  {name} is {_by(found[name])}, {network} has {_by(wanted[name])}")
+            have, want = ("x".join(map(str, shape)) for shape in (found[name], wanted[name]))
+            problems.append(f"  {name} is {have}, {network} has {want}")
     if problems:
         raise UserError("\n".join([f"{source}: not a whole LPIPS-{network}", *sorted(problems)]))
     if any((weights[name] < 0).any() for name in wanted if name.startswith("lin")):
         raise UserError(f"{source}: a head has negative weights; those of LPIPS are 0 or more")
     return network
-
-
-def _by(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))

@@ -15,15 +15,11 @@ from torch.nn import functional
 from wherewhat.errors import UserError
 from wherewhat.metrics.tpl import Distance, check_images
 
-EPSILON = 1e-4
-"""step along the way from one latent to the other, whose whole length is 1"""
-DISCARDED = 0.01
-"""share of the pairs left out at either end, as StyleGAN does"""
-MAX_SIDE = 256
-"""larger images are area-averaged until their longer side is this"""
+EPSILON = 1e-4  # step along the way from one latent to the other, whose whole length is 1
+DISCARDED = 0.01  # share of the pairs left out at either end, as StyleGAN does
+MAX_SIDE = 256  # larger images are area-averaged until their longer side is this
 
-Along = Literal["full", "end"]
-"""steps anywhere between two latents, or at the first of them"""
+Along = Literal["full", "end"]  # steps anywhere between two latents, or at the first of them
 Interpolate = Callable[[Tensor, Tensor, Tensor], Tensor]
 """from two tensors of latents (b z) and shares of the way (b 1) to latents on the way (b z)"""
 
@@ -32,10 +28,8 @@ class PathLength(NamedTuple):
     """Mean over the pairs that are kept."""
 
     value: float
-    error: float
-    """standard error over these pairs"""
-    lengths: Float[np.ndarray, " n"]
-    """of all pairs"""
+    error: float  # standard error over these pairs
+    lengths: Float[np.ndarray, " n"]  # of all pairs
     options: dict[str, Any]
 
 

@@ -12,8 +12,7 @@ from jaxtyping import Float
 
 from wherewhat.errors import UserError
 
-USED_STD = 0.1
-"""codes with a smaller standard deviation belong to unused latents"""
+USED_STD = 0.1  # codes with a smaller standard deviation belong to unused latents
 
 
 def udr(codes: Sequence[Float[np.ndarray, "n _"]]) -> Float[np.ndarray, " m"]:
@@ -67,13 +66,10 @@ def centrality(scores: Float[np.ndarray, "m m"]) -> Float[np.ndarray, " m"]:
 class Agreement(NamedTuple):
     """How well an order of models agrees with a score that needs labels."""
 
-    spearman: float
-    """rank correlation, positive if the order is right; nan if either is constant"""
-    low: float
-    """lower end of its 95 % bootstrap interval over models"""
+    spearman: float  # rank correlation, positive if the order is right; nan if either is constant
+    low: float  # lower end of its 95 % bootstrap interval over models
     high: float
-    regret: float
-    """the best score less that of the model picked"""
+    regret: float  # the best score less that of the model picked
     models: int
 
 

@@ -24,27 +24,20 @@ paths            a generator and pairs of latents
 generator        a generator, whose latents are swept
 where, rank      measured by the command of that name, not by `evaluate`
 """
-BY_DEFAULT = ("factors", "codes", "reconstruction", "generator")
-"""what is measured where no metric is named"""
-QUALITY = ("reconstruction", "features", "paths")
-"""what the word quality stands for: how good images are"""
+BY_DEFAULT = ("factors", "codes", "reconstruction", "generator")  # what is measured where no metric is named
+QUALITY = ("reconstruction", "features", "paths")  # what the word quality stands for: how good images are
 
 
 class Score(NamedTuple):
     """One number of a metric: a row of metrics.jsonl."""
 
     name: str
-    label: str
-    """as tables and plots have it"""
-    help: str
-    """what it says, in one line"""
+    label: str  # as tables and plots have it
+    help: str  # what it says, in one line
     better: Literal["higher", "lower", ""] = "higher"
-    part: str = "score"
-    """the field of the function's result that is the value; the result itself where it is a number"""
-    digits: int = 3
-    """behind the point, in tables"""
-    headline: bool = False
-    """shown at the top of reports; with labels: what orders without labels are compared with"""
+    part: str = "score"  # the field of the function's result that is the value; the result itself where it is a number
+    digits: int = 3  # behind the point, in tables
+    headline: bool = False  # shown at the top of reports; with labels: what orders without labels are compared with
 
 
 @dataclass(frozen=True)
@@ -103,96 +96,75 @@ def _plain(value: Any) -> Any:
 METRICS: list[Metric] = [
     Metric("factor_vae", "factors", "factors.factor_vae", (
         Score("factor_vae", "FactorVAE score", "while one factor is held, one code keeps still, always the same one; "
-              "1 is best", headline=True),
-    ), fast={"votes": 2_000, "eval_votes": 1_000}),
+              "1 is best", headline=True),), fast={"votes": 2_000, "eval_votes": 1_000}),
     Metric("beta_vae", "factors", "factors.beta_vae", (
         Score("beta_vae", "β-VAE score", "a linear classifier finds out which factor images share; 1 is best"),
     ), fast={"votes": 2_000, "eval_votes": 1_000}),
     Metric("mig", "factors", "factors.mig", (
-        Score("mig", "MIG", "one code knows a factor much better than the next one does; 1 is best", headline=True),
-    )),
+        Score("mig", "MIG", "one code knows a factor much better than the next one does; 1 is best", headline=True),)),
     Metric("dci", "factors", "factors.dci", (
         Score("dci", "DCI disentanglement", "each code depends on one factor; 1 is best", part="disentanglement",
               headline=True),
         Score("dci_completeness", "DCI completeness", "each factor is in one code; 1 is best", part="completeness"),
         Score("dci_informativeness", "DCI informativeness", "all codes together determine the factors; 1 is best",
-              part="informativeness"),
-    ), fast={"tree_rows": 2_000, "trees": 30}),
+              part="informativeness"),), fast={"tree_rows": 2_000, "trees": 30}),
     Metric("sap", "factors", "factors.sap", (
-        Score("sap", "SAP", "one code alone determines a factor and the next does not; higher is better"),
-    )),
+        Score("sap", "SAP", "one code alone determines a factor and the next does not; higher is better"),)),
     Metric("modularity", "factors", "factors.modularity", (
-        Score("modularity", "Modularity", "each code has information about one factor only; 1 is best"),
-    )),
+        Score("modularity", "Modularity", "each code has information about one factor only; 1 is best"),)),
     Metric("explicitness", "factors", "factors.explicitness", (
-        Score("explicitness", "Explicitness", "a linear classifier recognises each value of a factor; 1 is best"),
-    )),
+        Score("explicitness", "Explicitness", "a linear classifier recognises each value of a factor; 1 is best"),)),
     Metric("irs", "factors", "factors.irs", (
-        Score("irs", "IRS", "holding a factor keeps its code still, whatever else changes; 1 is best"),
-    )),
+        Score("irs", "IRS", "holding a factor keeps its code still, whatever else changes; 1 is best"),)),
     Metric("infomec", "factors", "factors.infomec", (
         Score("infomec", "InfoMEC modularity", "each active code has information about one factor only; 1 is best",
               part="modularity"),
         Score("infomec_explicitness", "InfoMEC explicitness", "a linear classifier finds the factors; 1 is best",
               part="explicitness"),
         Score("infomec_compactness", "InfoMEC compactness", "each factor is in one code; 1 is best",
-              part="compactness"),
-    )),
+              part="compactness"),)),
     Metric("total_correlation", "codes", "codes.total_correlation", (
         Score("total_correlation", "Total correlation", "how far codes depend on each other, in nats; lower is better",
-              better="lower"),
-    )),
+              better="lower"),)),
     Metric("reconstruction", "reconstruction", "", (
         Score("psnr", "PSNR", "how exact the pixels of reconstructions are, in dB; higher is better"),
         Score("ssim", "SSIM", "how similar the structure of reconstructions is to that of the images; 1 is best"),
         Score("lpips", "LPIPS", "how different reconstructions look from the images; lower is better",
-              better="lower"),
-    )),
+              better="lower"),)),
     Metric("fid", "features", "features.frechet_distance", (
         Score("fid", "FID", "how far features of samples are from those of the data, both taken as normal "
-              "distributions; lower is better", better="lower"),
-    )),
+              "distributions; lower is better", better="lower"),)),
     Metric("kid", "features", "features.kid", (
         Score("kid", "KID", "the same by a kernel, without bias for few images; lower is better", better="lower",
-              part="value", digits=6),
-    )),
+              part="value", digits=6),)),
     Metric("precision", "features", "features.precision_recall", (
         Score("precision", "Precision", "share of samples that could be images of the data; 1 is best",
               part="precision"),
-        Score("recall", "Recall", "share of images of the data that could be samples; 1 is best", part="recall"),
-    )),
+        Score("recall", "Recall", "share of images of the data that could be samples; 1 is best", part="recall"),)),
     Metric("density", "features", "features.density_coverage", (
         Score("density", "Density", "how much of the data is near samples; higher is better", part="density"),
         Score("coverage", "Coverage", "share of images of the data that have a sample nearby; 1 is best",
-              part="coverage"),
-    )),
+              part="coverage"),)),
     Metric("ppl", "paths", "ppl.path_length", (
         Score("ppl", "PPL", "perceptual length of paths between latents; lower is smoother", better="lower"),
-        Score("ppl_end", "PPL, ends", "the same at the ends of paths; lower is smoother", better="lower"),
-    )),
+        Score("ppl_end", "PPL, ends", "the same at the ends of paths; lower is smoother", better="lower"),)),
     Metric("tpl", "generator", "tpl.tpl", (
         Score("tpl", "TPL", "perceptual length of traversals, summed over active controls; lower is simpler, at the "
               "same number of active controls", better="lower", headline=True),
         Score("controls", "Active controls", "how many have a traversal longer than the threshold", better="",
-              digits=0, headline=True),
-    )),
+              digits=0, headline=True),)),
     Metric("where", "where", "", (
         Score("where", "Where", "overlap of what a control changes with the true place of its factor, or with its mask "
-              "where places are not known; 1 is best", headline=True),
-    )),
+              "where places are not known; 1 is best", headline=True),)),
     Metric("axis", "rank", "", (
         Score("axis", "Axis score", "how much shorter sweeps along controls are than sweeps between them; higher is "
-              "better"),
-    )),
+              "better"),)),
     Metric("loss", "rank", "", (
-        Score("loss", "Training loss", "what an autoencoder's training minimises; lower is better", better="lower"),
-    )),
+        Score("loss", "Training loss", "what an autoencoder's training minimises; lower is better", better="lower"),)),
     Metric("udr", "rank", "ranking.udr", (
-        Score("udr", "UDR", "how far other models found the same codes; higher is better"),
-    )),
+        Score("udr", "UDR", "how far other models found the same codes; higher is better"),)),
     Metric("centrality", "rank", "ranking.centrality", (
-        Score("centrality", "ModelCentrality", "how well models encode each other's latents; higher is better"),
-    )),
+        Score("centrality", "ModelCentrality", "how well models encode each other's latents; higher is better"),)),
 ]  # fmt: skip
 """in the order of tables"""
 

