@@ -251,3 +251,13 @@ def test_sweeps_with_a_palette_are_the_images_one_by_one():
         z[:, :, moved] += torch.linspace(-1, 1, 5)[None, :, None]
         one_by_one = g(z.flatten(0, 1)).image.unflatten(0, (2, 5))
         torch.testing.assert_close(g.sweeps(z), one_by_one, atol=1e-4, rtol=1e-4)
+
+
+def test_where_masks_are_open_a_control_acts_where_it_changes_the_image():
+    torch.manual_seed(0)
+    g = Generator(replace(COLOURED, mask="none"), (32, 24), 3).eval()
+    with torch.no_grad():
+        g.palette.colours[1] = 0  # this latent changes nothing
+    masks = mean_masks(g, torch.randn(20, 8))
+    assert masks.shape == (8, 32, 24) and masks.min() >= 0
+    assert masks[[0, 5, 7]].max((1, 2)) == pytest.approx(1) and masks[6].max() == 0

@@ -31,6 +31,8 @@ PALETTE_STD = 0.2
 """standard deviation of the palette's colours at the start of training"""
 PART_CONTRAST = 3.0
 """factor of the logits of parts: larger makes parts harder"""
+MIN_CHANGE = 0.02
+"""largest change of a pixel, of a range of 2, below which a control is taken to change nothing anywhere"""
 DENSE_HIDDEN = 256
 """units between the latents and the first stage of the dense decoder"""
 
@@ -360,8 +362,26 @@ def control_masks(masks: Sequence[Float[Tensor, "b _ _ _"]], controls: Controls)
 
 
 @torch.no_grad()
+def change_masks(generator: Generator, z: Float[Tensor, "b z"]) -> Float[np.ndarray, "z h w"]:
+    """For each control how much pixels change while it goes from −2 to +2 around these inputs (the first 16), in the
+    channel that changes most, mean over inputs, relative to the pixel that changes most; 0 if none changes visibly."""
+    places = torch.linspace(-2, 2, 5, device=z.device)
+    found = []
+    for k in range(z.shape[1]):
+        swept = z[:16, None].repeat(1, len(places), 1)
+        swept[:, :, k] = places
+        images = generator.sweeps(swept).clamp(-1, 1)
+        change = (images.amax(1) - images.amin(1)).amax(1).mean(0)
+        found.append(change / change.max().clamp(min=MIN_CHANGE))
+    return torch.stack(found).cpu().numpy()
+
+
+@torch.no_grad()
 def mean_masks(generator: Generator, z: Float[Tensor, "b z"]) -> Float[np.ndarray, "z h w"]:
-    """Each latent's mask at image resolution, averaged over these images."""
+    """Where each control acts, at image resolution, averaged over these images: its mask; where masks are open, what
+    changes while it goes from −2 to +2, from 0 to 1 at the place that changes most."""
     z = z.to(generator.constant.device)
+    if generator.config.mask == "none":
+        return change_masks(generator, z)
     total = torch.stack([generator(part).masks_at(*generator.size).sum(0) for part in z.split(32)]).sum(0)
     return (total / len(z)).cpu().numpy()
