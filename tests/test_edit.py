@@ -9,9 +9,9 @@ from helpers import enlivened, places, the_place
 from PIL import Image
 
 from wherewhat import cli
+from wherewhat.editing import edit as edits
 from wherewhat.editing.edit import Change, add_change, apply_changes, read_change, read_source, take_controls
 from wherewhat.editing.invert import open_photos
-from wherewhat.editing.transfer import transfer_grid
 from wherewhat.errors import UserError
 from wherewhat.run.folder import Run
 from wherewhat.viz.canvas import to_image, to_pixels, to_tiles
@@ -129,7 +129,7 @@ def test_the_change_alone_is_added_to_the_photograph():
 def test_the_grid_has_a_row_for_each_photograph_and_a_column_for_each_source():
     images = torch.linspace(-1, 1, 11).view(11, 1, 1, 1).expand(11, 3, 16, 16)
     photos, sources, grid = images[:2], images[2:5], images[5:].reshape(2, 3, 3, 16, 16)
-    picture = transfer_grid(photos, sources, grid, "hair")
+    picture = edits.transfer_grid(photos, sources, grid, "hair")
     rows = [the_place(picture, tile)[0] for tile in to_tiles(photos)]
     columns = [the_place(picture, tile)[1] for tile in to_tiles(sources)[:2]]
     for i, row in enumerate(rows):

@@ -9,8 +9,7 @@ import pytest
 from wherewhat import cli
 from wherewhat.config import DataConfig
 from wherewhat.data import open_data, region
-from wherewhat.data.synthetic import Faces
-from wherewhat.data.synthetic.write import write_folder
+from wherewhat.data.synthetic import Faces, write_folder
 from wherewhat.errors import UserError
 
 pytest.importorskip("python_avatars")

@@ -20,8 +20,8 @@ import platformdirs
 import pytest
 from PIL import Image
 
-from wherewhat.data import files, pictures, prepared
 from wherewhat.data import folder as folders
+from wherewhat.data import pictures, prepared
 from wherewhat.data.folder import open_files
 from wherewhat.data.prepared import PreparedImages
 from wherewhat.errors import UserError
@@ -538,7 +538,7 @@ def dsprites(path: Path, sizes=(1, 2, 3, 2, 2, 2), keep=slice(None), **members) 
 
 def test_dsprites_is_a_grid_of_five_factors(tmp_path, cache, monkeypatch):
     path, images, classes = dsprites(tmp_path / "dsprites.npz")
-    monkeypatch.setattr(files, "CHUNK", 64 * 64 * 5)  # several reads, the last one shorter
+    monkeypatch.setattr(folders, "CHUNK", 64 * 64 * 5)  # several reads, the last one shorter
     data = open_files(path, (64, 64), channels=1)
     assert (all_of(data) == images[:, None] * 255).all()
     assert data.factors is not None
@@ -647,7 +647,7 @@ def shapes3d(path: Path, keep=slice(None), sizes=(2, 3, 2, 2, 2, 3), **members) 
 
 def test_3d_shapes_is_a_grid_of_six_factors(tmp_path, cache, monkeypatch):
     path, images, classes = shapes3d(tmp_path / "3dshapes.h5")
-    monkeypatch.setattr(files, "CHUNK", 64 * 64 * 3 * 7)
+    monkeypatch.setattr(folders, "CHUNK", 64 * 64 * 3 * 7)
     data = open_files(path, (64, 64))
     assert (all_of(data) == images.transpose(0, 3, 1, 2)).all()
     assert data.factors is not None

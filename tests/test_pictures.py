@@ -26,8 +26,6 @@ from wherewhat.run.folder import ControlSummary, Run
 from wherewhat.viz import canvas, plots
 from wherewhat.viz import traversals as drawing
 from wherewhat.viz.canvas import LABEL_WIDTH, Canvas, save_moving, save_still, to_tiles
-from wherewhat.viz.labels import ControlLabel, control_labels
-from wherewhat.viz.masks import single_masks
 from wherewhat.viz.plots import draw_factor_map, factor_map
 from wherewhat.viz.sheets import data_sheet, image_rows
 from wherewhat.viz.traversals import draw_traversals, loop, moving_traversals, starting_point, sweep, traversals
@@ -77,7 +75,7 @@ def run(scored, tmp_path):
 
 
 BASE = torch.tensor([0.5, -0.4, 1.0, 0.2])
-PLAIN = [ControlLabel.plain(i) for i in (2, 0, 3, 1)]
+PLAIN = [drawing.ControlLabel.plain(i) for i in (2, 0, 3, 1)]
 
 
 def image_at(generator, index, value):
@@ -141,7 +139,7 @@ def test_heat_is_the_same_colour_for_the_same_value():
 
 def test_masks_of_single_images_stand_beside_them(generator):
     z = torch.stack([BASE, -2 * BASE])
-    picture = single_masks(generator, PLAIN, z)
+    picture = drawing.single_masks(generator, PLAIN, z)
     made = generator(z)
     masks = made.masks_at(16, 24).numpy()
     for i in range(2):
@@ -252,7 +250,7 @@ def control(index, **more):
 
 
 def test_labels_have_name_factor_tpl_and_place():
-    known, unknown = control_labels([control(3, factor="hue", share=0.87), control(1)])
+    known, unknown = drawing.control_labels([control(3, factor="hue", share=0.87), control(1)])
     assert (known.index, known.title) == (3, "z3  hue")
     assert known.lines == ("hue 87% · TPL 1.23 ± 0.06", "top right, 25% of the image")
     assert (unknown.index, unknown.title) == (1, "z1")
@@ -260,7 +258,8 @@ def test_labels_have_name_factor_tpl_and_place():
 
 
 def test_the_users_names_go_before_matched_factors():
-    named = control_labels([control(3, factor="hue", share=0.9), control(1), control(0)], {3: "sky", 1: "smile"})
+    controls = [control(3, factor="hue", share=0.9), control(1), control(0)]
+    named = drawing.control_labels(controls, {3: "sky", 1: "smile"})
     assert [s.title for s in named] == ["z3  sky", "z1  smile", "z0"]
 
 

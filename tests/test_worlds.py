@@ -8,8 +8,7 @@ from wherewhat.config import DataConfig
 from wherewhat.data import open_data, region
 from wherewhat.data.batches import batches, order
 from wherewhat.data.factors import Factors
-from wherewhat.data.synthetic import WORLDS, Rooms, Sprites
-from wherewhat.data.synthetic.write import write_folder
+from wherewhat.data.synthetic import WORLDS, Rooms, Sprites, write_folder
 from wherewhat.errors import UserError
 
 

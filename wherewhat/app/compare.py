@@ -6,9 +6,9 @@ from typing import Any
 
 import gradio as gr
 
-from wherewhat.app import html, widgets
+from wherewhat.app import html, panel
+from wherewhat.app.panel import IMMEDIATE, QUEUED, errors_shown, unchanged
 from wherewhat.app.scene import Look, Scene
-from wherewhat.app.widgets import IMMEDIATE, QUEUED, errors_shown, unchanged
 
 
 class Column:
@@ -21,7 +21,7 @@ class Column:
         with gr.Column(min_width=280):
             gr.HTML(html.head(scene))
             self.look, self.picture = gr.State(look), gr.HTML(elem_classes="stage beside")
-            self.chosen = gr.Dropdown(choices=widgets.choices(scene), value=control, show_label=False, container=False)
+            self.chosen = gr.Dropdown(choices=panel.choices(scene), value=control, show_label=False, container=False)
             self.value = gr.Slider(-reach, reach, value, step=0.01, show_label=False, container=False, buttons=[])
             self.sheet = gr.HTML()
         inputs = [self.value, self.chosen, self.look]
@@ -36,12 +36,10 @@ class Column:
         return [look, stage, sheet, round(self.scene.codes(look)[control], 2)]
 
     def moved(self, value: float, control: int, look: Look) -> tuple[Look, str]:
-        """The slider was moved."""
         look = look.move(control, float(value or 0))
         return look, html.stage(self.scene, look, "picture", control)
 
     def another_chosen(self, control: int, look: Look) -> Any:
-        """Another control was chosen."""
         reach = self.scene.reach(control)
         return gr.update(minimum=-reach, maximum=reach, value=round(self.scene.codes(look)[control], 2))
 
@@ -53,8 +51,8 @@ class Comparison:
         with gr.Row(elem_classes="bar"):
             new = gr.Button("Same sample", variant="primary")
             real = gr.Button("Same real image")
-            seed = widgets.seed_box()
-        drop = widgets.photo_box()
+            seed = panel.seed_box()
+        drop = panel.photo_box()
         with gr.Row():
             self.columns = [Column(scene) for scene in scenes]
         chosen = [column.chosen for column in self.columns]
@@ -72,15 +70,13 @@ class Comparison:
         return [part for column, look, control in columns for part in column.show(look, control)]
 
     def next_made(self, make: Callable[[Scene, int], Look], seed: int | None, *chosen: int) -> list[Any]:
-        """The pictures of the next seed."""
         number = int(seed or 0) + 1
         with errors_shown():
             return [*self.show(lambda scene: make(scene, number), *chosen), number]
         return unchanged(self.count + 1)
 
     def dropped(self, path: str | None, *chosen: int) -> list[Any]:
-        """A photograph was dropped."""
         with errors_shown():
             if path:
-                return [*self.show(lambda scene: widgets.open_upload(scene, path, None), *chosen), None]
+                return [*self.show(lambda scene: panel.open_upload(scene, path, None), *chosen), None]
         return [*unchanged(self.count), None]

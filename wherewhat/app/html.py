@@ -14,7 +14,6 @@ def data_uri(content: bytes, media_type: str = "image/png") -> str:
 
 
 def img(picture: Tile | Image.Image, alt: str, css_class: str = "") -> str:
-    """A picture."""
     return f'<img alt="{escape(alt)}" class="{css_class}" decoding="sync" src="{data_uri(png(picture))}">'
 
 
@@ -28,7 +27,6 @@ def head(scene: Scene) -> str:
 
 
 def facts(scene: Scene, control: int) -> str:
-    """What is known of a control."""
     d = scene.controls[control]
     match = f" · {d.factor} {d.share:.0%}" if d.factor and d.share is not None else ""
     text = f"z{control} · TPL {d.tpl:.2f} · {d.place}, {d.area:.0%} of the image{match}{' · an angle' * d.is_angle}"
@@ -53,16 +51,14 @@ def stage(scene: Scene, look: Look, view: str, control: int) -> str:
 
 
 def strip(scene: Scene, look: Look, control: int) -> str:
-    """Thumbnails of a control."""
     return img(scene.strip(look, control), "thumbnails, from the left end to the right")
 
 
 def sheet(scene: Scene, look: Look) -> str:
     """A table of the controls in use: name, mask, thumbnails."""
     names = scene.names
-    rows = [
-        (escape(names[k]), img(scene.mask(k), "mask", "mask"), img(scene.strip(look, k), "thumbnails"))
-        for k in scene.in_use
-    ]
-    cells = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<table class="rows">{cells}</table>'
+    rows = ""
+    for k in scene.in_use:
+        mask, strip = img(scene.mask(k), "mask", "mask"), img(scene.strip(look, k), "thumbnails")
+        rows += f"<tr><td>{escape(names[k])}</td><td>{mask}</td><td>{strip}</td></tr>"
+    return f'<table class="rows">{rows}</table>'

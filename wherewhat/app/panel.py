@@ -1,36 +1,66 @@
-"""The page of one run: the picture on the left; its controls as sliders, a grid and mixing with another picture on the
-right."""
+"""The page of one run.  Left: the picture.  Right: its controls as sliders, a grid, mixing with another picture."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from wherewhat.app import html, widgets
+from wherewhat.app import html
 from wherewhat.app.scene import THUMBNAILS, Look, Scene, png
-from wherewhat.app.widgets import IMMEDIATE, QUEUED, errors_shown, unchanged
+from wherewhat.errors import UserError
 
-VIEWS = [("Picture", "picture"), ("Where", "where"), ("Change", "change"), ("Start", "start")]
-"""labels and names of views"""
-DOWNLOADS = {
-    ".png": ("PNG", "image/png"),
-    ".gif": ("GIF", "image/gif"),
-    ".mp4": ("MP4", "video/mp4"),
-    ".json": ("Codes", "application/json"),
-    ".py": ("Python", "text/x-python"),
-}
-"""label and media type of each kind of file"""
+VIEWS = [(name.capitalize(), name) for name in ("picture", "where", "change", "start")]  # label, name
+DOWNLOADS = {  # kind of file → label, media type
+    ".png": ("PNG", "image/png"), ".gif": ("GIF", "image/gif"), ".mp4": ("MP4", "video/mp4"),
+    ".json": ("Codes", "application/json"), ".py": ("Python", "text/x-python"),
+}  # fmt: skip
+# JavaScript that saves a file (the browser does it: no file is left on the server), and that sends where a click was
 SAVE_FILE = "file => { const a = document.createElement('a'); a.href = file.uri; a.download = file.name; a.click(); }"
-"""JavaScript that saves a file: the browser does it, and no file is left on the server"""
 SEND_POSITION = "element.addEventListener('click', e => trigger('click', {at: e.offsetX / element.offsetWidth}))"
-"""JavaScript that sends where a click was: 0 left … 1 right"""
 TAKE_HELP = (
     "Give the picture on the left what another one has: drop that one here, or keep the present one and draw the next; "
     "then tick what to take."
 )
+QUEUED: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}  # how slow events are handled
+IMMEDIATE: dict[str, Any] = QUEUED | {"queue": False}  # while a user drags or clicks
+
+
+def seed_box() -> Any:
+    return gr.Number(0, precision=0, minimum=0, label="seed", container=False, min_width=60, elem_classes="seed")
+
+
+def photo_box() -> Any:
+    return gr.File(label="Drop a photograph, or click to choose one", height=46, elem_classes="drop")
+
+
+def choices(scene: Scene) -> list[tuple[str, int]]:
+    """The controls by name, active ones first."""
+    names = scene.names
+    return [(f"z{k} {names[k]}", k) for k in [*scene.in_use, *scene.not_in_use]]
+
+
+def open_upload(scene: Scene, path: str, before: Look | None) -> Look:
+    """The photograph that was dropped.  Raises UserError if it is not a picture."""
+    return scene.photograph(Path(path).read_bytes(), Path(path).name, before)
+
+
+def unchanged(count: int) -> list[Any]:
+    """Outputs that leave the page as it is."""
+    return [gr.skip()] * count
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """A UserError becomes a message on the page."""
+    try:
+        yield
+    except UserError as error:
+        gr.Warning(escape(str(error)))
 
 
 class Card:
@@ -67,7 +97,6 @@ class Card:
         gr.on([self.name.submit, self.name.blur], self.named, self.name, outputs, show_progress="hidden")
 
     def moved(self, value: float, look: Look, view: str) -> tuple[Any, ...]:
-        """The slider was moved."""
         look = look.move(self.control, float(value or 0))
         return look, html.stage(self.scene, look, view, self.control), self.control
 
@@ -79,11 +108,10 @@ class Card:
 
     def mask_clicked(self, look: Look, view: str) -> tuple[Any, ...]:
         """The mask was clicked: the large picture shows where the control acts."""
-        view = view if view in ("where", "change") else "where"
+        view = "change" if view == "change" else "where"
         return self.control, view, html.stage(self.scene, look, view, self.control)
 
     def named(self, name: str) -> list[Any]:
-        """A name was typed."""
         with errors_shown():
             self.scene.run.rename(self.control, name)
         return [self.scene.run.names.get(self.control, ""), *self.panel.list_updates()]
@@ -125,8 +153,8 @@ class Panel:
             self.new = gr.Button("New sample", variant="primary")
             self.real = gr.Button("Real image")
             self.reset = gr.Button("Reset")
-            self.seed = widgets.seed_box()
-        self.drop = widgets.photo_box()
+            self.seed = seed_box()
+        self.drop = photo_box()
         self.truncation = gr.Slider(0, 1.5, 1, step=0.05, label="Truncation", elem_classes="truncation")
         with gr.Row(elem_classes="bar"):
             self.saves = {kind: gr.Button(f"↓ {label}", size="sm") for kind, (label, _) in DOWNLOADS.items()}
@@ -140,11 +168,10 @@ class Panel:
                 self.cards |= {k: Card(self, k) for k in folded}
 
     def add_grid(self) -> None:
-        """Two controls at once."""
-        choices = widgets.choices(self.scene)
+        known = choices(self.scene)
         with gr.Row():
-            self.across = gr.Dropdown(label="across", value=self.order[0], choices=choices, min_width=120)
-            self.down = gr.Dropdown(label="down", value=self.scene.in_use[-1], choices=choices, min_width=120)
+            self.across = gr.Dropdown(label="across", value=self.order[0], choices=known, min_width=120)
+            self.down = gr.Dropdown(label="down", value=self.scene.in_use[-1], choices=known, min_width=120)
         with gr.Row(elem_classes="bar"):
             self.steps = gr.Radio([3, 5, 7, 9], value=5, show_label=False, container=False, elem_classes="views")
             self.draw = gr.Button("Draw", variant="primary")
@@ -154,11 +181,11 @@ class Panel:
         """Another picture, and which of its controls to take."""
         gr.Markdown(TAKE_HELP)
         with gr.Row(elem_classes=["bar", "pair"]):
-            self.giver_drop = widgets.photo_box()
+            self.giver_drop = photo_box()
             self.giver_keep = gr.Button("Take from the present picture")
         self.giver = gr.State()
         self.giver_picture = gr.HTML(elem_classes="sheet")
-        self.ticks = gr.CheckboxGroup(choices=widgets.choices(self.scene), label="Take", value=[])
+        self.ticks = gr.CheckboxGroup(choices=choices(self.scene), label="Take", value=[])
 
     def connect_picture(self, page: gr.Blocks) -> None:
         """What buttons and boxes beside the large picture do."""
@@ -183,7 +210,6 @@ class Panel:
             self.fold.collapse(lambda: False, None, self.unfolded, **IMMEDIATE)
 
     def connect_downloads(self) -> None:
-        """What the buttons below the large picture do."""
         for kind, button in self.saves.items():
             file = gr.JSON(visible=False)
             event = button.click(partial(download, self.scene, kind), self.state, file, show_progress="hidden")
@@ -208,10 +234,8 @@ class Panel:
         """After an event: thumbnails of these controls."""
 
         def drawn(look: Look, unfolded: bool) -> Any:
-            if only_unfolded and not unfolded:
-                strips = unchanged(len(controls))
-            else:
-                strips = [html.strip(self.scene, look, k) for k in controls]
+            hidden = only_unfolded and not unfolded
+            strips = unchanged(len(controls)) if hidden else [html.strip(self.scene, look, k) for k in controls]
             return strips if len(strips) > 1 else strips[0]  # Gradio takes the value itself if there is one output
 
         event.then(drawn, [self.look, self.unfolded], [self.cards[k].strip for k in controls], **QUEUED)
@@ -222,39 +246,32 @@ class Panel:
         return [look, stage, look.truncation, sorted(look.taken), *(round(codes[k], 2) for k in self.order)]
 
     def list_updates(self) -> list[Any]:
-        """The lists of controls with their present names."""
-        return [gr.update(choices=widgets.choices(self.scene))] * len(self.lists)
+        return [gr.update(choices=choices(self.scene))] * len(self.lists)
 
     def page_loaded(self) -> list[Any]:
-        """The page as it opens."""
         names = self.scene.run.names
         texts = [names.get(k, "") for k in self.order]
         return [*self.show(self.first, "picture", self.order[0]), *texts, *self.list_updates()]
 
     def made(self, make: Callable[[int, Look], Look], seed: int | None, look: Look, *rest: Any) -> list[Any]:
-        """Another picture."""
         with errors_shown():
             return [*self.show(make(int(seed or 0), look), *rest), int(seed or 0)]
         return unchanged(len(self.shown) + 1)
 
     def next_made(self, make: Callable[[int, Look], Look], seed: int | None, *rest: Any) -> list[Any]:
-        """The picture of the next seed."""
         return self.made(make, int(seed or 0) + 1, *rest)
 
     def dropped(self, path: str | None, look: Look, *rest: Any) -> list[Any]:
-        """A photograph was dropped."""
         with errors_shown():
             if path:
-                return [*self.show(widgets.open_upload(self.scene, path, look), *rest), None]
+                return [*self.show(open_upload(self.scene, path, look), *rest), None]
         return [*unchanged(len(self.shown)), None]
 
     def truncated(self, factor: float, look: Look, *rest: Any) -> list[Any]:
-        """The truncation was changed."""
         look, stage, _truncation, _ticks, *values = self.show(look.truncate(float(factor or 0)), *rest)
         return [look, stage, *values]
 
     def grid_drawn(self, look: Look, across: int, down: int, steps: int) -> str:
-        """The grid of two controls."""
         return html.img(self.scene.grid(look, across, down, int(steps)), "Grid of two sliders")
 
     def giver_kept(self, look: Look) -> tuple[Look, str]:
@@ -263,14 +280,12 @@ class Panel:
         return look, f"Taking from {escape(look.origin)}{shown}"
 
     def giver_dropped(self, path: str | None) -> list[Any]:
-        """A photograph to take from was dropped."""
         with errors_shown():
             if path:
-                return [*self.giver_kept(widgets.open_upload(self.scene, path, None)), None]
+                return [*self.giver_kept(open_upload(self.scene, path, None)), None]
         return [*unchanged(2), None]
 
     def ticked(self, ticks: list[int], look: Look, giver: Look | None, *rest: Any) -> list[Any]:
-        """The controls to take were changed."""
         if giver is None:
             gr.Warning("First say from which picture: drop one, or keep the present one.")
             return self.show(look, *rest)

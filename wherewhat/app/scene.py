@@ -21,7 +21,6 @@ from torch import Tensor
 
 from wherewhat.data import open_data
 from wherewhat.data.pictures import open_picture
-from wherewhat.editing.edit import angles_of
 from wherewhat.editing.invert import invert
 from wherewhat.errors import UserError
 from wherewhat.metrics.distance import Distance, Pixels, load_distance
@@ -32,21 +31,20 @@ from wherewhat.run import names
 from wherewhat.run.folder import Run
 from wherewhat.viz import canvas
 from wherewhat.viz.canvas import GAP, Canvas
-from wherewhat.viz.masks import masks_of_run
-from wherewhat.viz.traversals import TRAVERSAL_REACH, loop, sweep
+from wherewhat.viz.traversals import TRAVERSAL_REACH, loop, masks_of_run, sweep
 
 Tile = UInt8[np.ndarray, "h w 3"]
 PAGE_REACH = 3.0  # on the page controls go from −3 to +3, and angles once around
 THUMBNAILS = 7  # pictures of a strip
+# approximate pixels of the longer side: of pictures with a mask or a change drawn on them, of thumbnails, of loops
 OVERLAY_SIDE, THUMBNAIL_SIDE, LOOP_SIDE = 384, 64, 256
-"""approximate pixels of the longer side: of pictures with a mask or a change drawn on them, of thumbnails, of loops"""
 PHOTO_STEPS = 40  # steps of descent on the codes of a photograph
 MAX_PHOTO_PIXELS = 64_000_000  # the largest photograph that is decoded
 
 
 @dataclass(frozen=True)
 class Look:
-    """One picture on the page: the codes it started with, and what was done to them."""
+    """One picture on the page: its first codes, and what was done to them.  Its methods return a changed copy."""
 
     drawn: tuple[float, ...]  # the codes it started with
     origin: str  # where these codes came from, for people
@@ -57,26 +55,22 @@ class Look:
     truncation: float = 1.0  # factor of the codes that were not moved: smaller values make images more ordinary
 
     def move(self, control: int, value: float) -> "Look":
-        """The same with one control set."""
         return replace(self, moved={**self.moved, control: round(float(value), 4)}, taken=self.taken - {control})
 
     def lock(self, control: int, on: bool) -> "Look":
-        """The same with a control locked or not."""
         return replace(self, locked=self.locked | {control} if on else self.locked - {control})
 
     def take(self, codes: Sequence[float], chosen: Iterable[int]) -> "Look":
-        """The same with exactly the chosen controls set to the codes of another picture; those that were taken before
-        and are not chosen now return to their own codes."""
+        """Exactly the chosen controls get the codes of another picture; others taken before return to their own."""
         chosen = frozenset(chosen)
         kept = {k: v for k, v in self.moved.items() if k not in self.taken}
         return replace(self, moved=kept | {k: codes[k] for k in chosen}, taken=chosen)
 
     def truncate(self, factor: float) -> "Look":
-        """The same with another truncation."""
         return replace(self, truncation=factor)
 
     def reset(self) -> "Look":
-        """The same without changes; locks stay."""
+        """Without changes; locks stay."""
         return replace(self, moved={}, taken=frozenset(), truncation=1.0)
 
 
@@ -93,7 +87,7 @@ class Scene:
         self.controls = {control.index: control for control in table}
         self.in_use = [control.index for control in table if control.in_use] or list(self.controls)
         self.not_in_use = [k for k in self.controls if k not in self.in_use]
-        self.angles = angles_of(self.generator)
+        self.angles = self.generator.angles
         self.suggested = names.suggested(table)
 
     @cached_property
@@ -103,8 +97,7 @@ class Scene:
 
     @cached_property
     def distance(self) -> Distance:
-        """The distance that inversion minimises: LPIPS-alex; pixels if its weights are not on this machine or images
-        are too small for it."""
+        """For inversion: LPIPS-alex; pixels if its weights are not on this machine or images are too small for it."""
         if min(self.generator.size) >= smallest("alex"):
             with suppress(UserError):
                 return load_distance("alex", self.device)
@@ -120,8 +113,7 @@ class Scene:
         return ANGLE_RANGE if control in self.angles else PAGE_REACH
 
     def first(self) -> Look:
-        """What the page opens with: always the same training image, or a draw from the prior if the data are not
-        there."""
+        """What the page opens with: always the same training image; a sample if the data are not there."""
         with suppress(UserError):
             return self.training_image(0)
         return self.sample(0)
@@ -156,14 +148,13 @@ class Scene:
         drawn = tuple(round(float(v), 4) for v in codes)  # few digits: the codes given out are exactly those shown
         if before is None:
             return Look(drawn, origin, photo)
-        now = self.codes(before)
-        kept = {k: now[k] for k in before.locked}
+        kept = {k: v for k, v in enumerate(self.codes(before)) if k in before.locked}
         return Look(drawn, origin, photo, kept, before.locked, frozenset(), before.truncation)
 
     def codes(self, look: Look) -> tuple[float, ...]:
         """What the generator is given.  Angles are not truncated: they have no middle."""
-        factors = [1.0 if k in self.angles else look.truncation for k in range(len(look.drawn))]
-        truncated = (round(v * f, 4) for v, f in zip(look.drawn, factors, strict=True))
+        drawn = enumerate(look.drawn)
+        truncated = (round(v * (1.0 if k in self.angles else look.truncation), 4) for k, v in drawn)
         return tuple(look.moved.get(k, v) for k, v in enumerate(truncated))
 
     def _tensor(self, look: Look) -> Float[Tensor, " z"]:
@@ -182,14 +173,11 @@ class Scene:
         """picture: as it is.  start: before anything was done to it.  where: faded outside the mask of a control, with
         an outline at half the mask's peak.  change: how much each pixel changes while the control goes from −2 to +2,
         from 0 (black) to 1 (pale yellow), which is the whole range of the pixel."""
-        if view == "where" and control is not None:
-            return self._where(look, control)
-        if view == "change" and control is not None:
-            return self._change(look, control)
+        if view in ("where", "change") and control is not None:
+            return (self._where if view == "where" else self._change)(look, control)
         return canvas.to_tiles(self.image(look.reset() if view == "start" else look), max(self.generator.size))[0]
 
     def original(self, look: Look) -> Tile:
-        """The image that was encoded."""
         assert look.photo is not None
         return canvas.to_tiles(to_float(torch.from_numpy(look.photo)[None]), max(self.generator.size))[0]
 
@@ -250,17 +238,11 @@ class Scene:
     def codes_json(self, look: Look) -> str:
         """The codes, also by name, and where they came from, as JSON."""
         codes = self.codes(look)
-        about = {
-            "run": self.title,
-            "images_seen": self.run.images_seen,
-            "from": look.origin,
-            "codes": codes,
-            "named": {f"z{k} {name}": codes[k] for k, name in self.names.items()},
-        }
+        about = {"run": self.title, "images_seen": self.run.images_seen, "from": look.origin, "codes": codes}
+        about["named"] = {f"z{k} {name}": codes[k] for k, name in self.names.items()}
         return json.dumps(about, indent=1, ensure_ascii=False) + "\n"
 
     def python_code(self, look: Look) -> str:
-        """A Python program that makes the picture."""
         return (
             "import torch\nimport wherewhat\nfrom PIL import Image\nfrom wherewhat.viz.canvas import to_tiles\n\n"
             f"run = wherewhat.open_run({self.title!r})\n"
@@ -271,7 +253,6 @@ class Scene:
 
 
 def png(picture: Tile | Image.Image) -> bytes:
-    """The picture as the content of a PNG file."""
     file = io.BytesIO()
     (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(file, "PNG", compress_level=1)
     return file.getvalue()

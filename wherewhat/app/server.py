@@ -1,10 +1,7 @@
-"""The server of the web page: who may open it, what a browser may load for it.
-
-Gradio is loaded when a page is built, so that `wherewhat.app.server` can be imported without it.
-"""
+"""The server of the web page: who may open it, what a browser may load.  Gradio is loaded with the first page."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hmac import compare_digest
 from pathlib import Path
 from typing import Any
@@ -14,35 +11,34 @@ from wherewhat.errors import UserError
 
 MAX_UPLOAD = "20mb"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-HEADERS = {
+HEADERS = {  # of every answer: the browser loads nothing from other servers, and no other page can frame this one
     "content-security-policy": (
         "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; base-uri 'self'; "
         "frame-ancestors 'none'; form-action 'self'"
     ),
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-}
-"""of every answer: the browser loads nothing from other servers, and no other page can frame this one"""
+    "x-content-type-options": "nosniff", "referrer-policy": "same-origin",
+}  # fmt: skip
 
 
 def serve(
     scenes: Sequence[Scene], uploads: Path, host: str = "127.0.0.1", port: int | None = None,
     password: str | None = None,
 ) -> Any:  # fmt: skip
-    """Open the page and return at once: .local_url, .block_thread(), .close().
-
-    uploads: an empty folder, where Gradio keeps files that are dropped on the page, for an hour at most.  Raises
-    UserError if Gradio is not installed, if other machines could open the page without a password, or if the port is
-    taken.
-    """
+    """Open the page and return at once: .local_url, .block_thread(), .close().  uploads: an empty folder for files that
+    are dropped on the page, for an hour at most.  Raises UserError if Gradio is missing, if other machines could open
+    the page without a password, or if the port is taken."""
     if host not in LOOPBACK and not password:
         raise UserError(f"--host {host} lets other machines open the page: give it a --password too")
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(uploads)}
     page = build(scenes)
+
+    def check(_user: str, given: str) -> bool:
+        return compare_digest(given.encode(), str(password).encode())
+
     try:
         page.launch(
             server_name=host, server_port=port, share=False, quiet=True,
-            auth=_password_check(password) if password else None, prevent_thread_lock=True,
+            auth=check if password else None, prevent_thread_lock=True,
             auth_message="Any user name, and the password this page was started with.",
             max_file_size=MAX_UPLOAD, footer_links=[], run_history=False, ssr_mode=False, mcp_server=False,
             theme=_theme(), css=(Path(__file__).parent / "app.css").read_text("utf-8"),
@@ -53,49 +49,38 @@ def serve(
     return page
 
 
-def _password_check(password: str) -> Callable[[str, str], bool]:
-    return lambda _user, given: compare_digest(given.encode(), password.encode())
-
-
 def _middleware(host: str) -> list[Any]:
-    """HEADERS with every answer; if only this machine may open the page, only requests that name it are answered
-    (against DNS rebinding)."""
+    """HEADERS with every answer; a page for this machine answers only requests that name it (DNS rebinding)."""
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     names = [*LOOPBACK, "[::1]"] if host in LOOPBACK else ["*"]
-    return [Middleware(TrustedHostMiddleware, allowed_hosts=names), Middleware(_Headers)]
+    return [Middleware(TrustedHostMiddleware, allowed_hosts=names), Middleware(_with_headers)]
 
 
-class _Headers:
-    """Adds HEADERS to every answer."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def send_with_headers(message: Any) -> None:
+def _with_headers(app: Any) -> Any:
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        async def send_more(message: Any) -> None:
             if message["type"] == "http.response.start":
                 more = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
                 message["headers"] = [*message["headers"], *more]
             await send(message)
 
-        await self.app(scope, receive, send_with_headers)
+        await app(scope, receive, send_more)
+
+    return answer
 
 
 def _theme() -> Any:
     import gradio as gr
 
+    sizes = {"primary_hue": "indigo", "neutral_hue": "slate", "radius_size": "md", "spacing_size": "sm"}
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
-    return gr.themes.Default(
-        primary_hue="indigo", neutral_hue="slate", radius_size="md", spacing_size="sm", font=fonts,
-        font_mono=["ui-monospace", "Menlo", "monospace"],
-    )  # fmt: skip
+    return gr.themes.Default(**sizes, font=fonts, font_mono=["ui-monospace", "Menlo", "monospace"])
 
 
 def build(scenes: Sequence[Scene]) -> Any:
-    """The page: a tab for each run and one that compares them; without tabs if there is one run.  Raises UserError if
-    Gradio is not installed."""
+    """The page: a tab for each run and one that compares them; no tabs for one run.  UserError without Gradio."""
     try:
         import gradio as gr
     except ImportError:
@@ -107,11 +92,11 @@ def build(scenes: Sequence[Scene]) -> Any:
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         if len(scenes) == 1:
             Panel(page, scenes[0])
-        else:
-            with gr.Tabs():
-                for scene in scenes:
-                    with gr.Tab(scene.title):
-                        Panel(page, scene)
-                with gr.Tab("Side by side"):
-                    Comparison(page, scenes)
+            return page
+        with gr.Tabs():
+            for scene in scenes:
+                with gr.Tab(scene.title):
+                    Panel(page, scene)
+            with gr.Tab("Side by side"):
+                Comparison(page, scenes)
     return page

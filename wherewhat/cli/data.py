@@ -66,8 +66,7 @@ def data_make(
         side: pixels of a side
         seed: of the factors drawn
     """
-    from wherewhat.data.synthetic import WORLDS
-    from wherewhat.data.synthetic.write import write_folder
+    from wherewhat.data.synthetic import WORLDS, write_folder
 
     at_least(1, count=count, side=side)
     at_least(0, seed=seed)

@@ -114,7 +114,7 @@ def edit(
     for picture, controls in sources:
         source = _inverted(opened, [picture], steps, 0, distance, device).codes[0]
         codes = edits.take_controls(codes, source, controls)
-    codes = edits.apply_changes(codes, changes, edits.angles_of(found.generator))
+    codes = edits.apply_changes(codes, changes, found.generator.angles)
     edited = found.generator(codes, found.noise).image.clamp(-1, 1)
     columns = [("photograph", open_photos(opened, photos)), ("reconstruction", found.image), ("edit", edited)]
     if onto_photo:
@@ -149,9 +149,9 @@ def transfer(
         distance: what is minimised beside the difference of pixels: alex, vgg, pixels, or the path of LPIPS weights
         device: where to compute
     """
+    from wherewhat.editing.edit import transfer as make
+    from wherewhat.editing.edit import transfer_grid
     from wherewhat.editing.invert import open_photos
-    from wherewhat.editing.transfer import transfer as make
-    from wherewhat.editing.transfer import transfer_grid
     from wherewhat.run.names import find_controls, shown
     from wherewhat.viz.canvas import check_kind, save_still
 

@@ -23,7 +23,6 @@ class _Channels:
         return len(self._inner)
 
     def images(self, index: Integer[np.ndarray, " n"]) -> UInt8[np.ndarray, "n c h w"]:
-        """These images."""
         images = self._inner.images(index)
         if self.channels == 1:
             luma = np.tensordot(images.astype(np.float32), np.array([0.299, 0.587, 0.114], np.float32), ((1,), (0,)))
@@ -51,8 +50,7 @@ def open_data(config: DataConfig) -> Images:
 
 
 def region(data: Images, index: int, factor: int) -> Bool[np.ndarray, "h w"]:
-    """The exact place a factor acts in an image: pixels in which it differs from any image that has another value of
-    this factor alone.  Raises ValueError unless the images are a full grid of factors."""
+    """Pixels that differ in any image with another value of this factor alone.  ValueError without a full grid."""
     if data.factors is None:
         raise ValueError("images without factors have no regions")
     values = np.repeat(data.factors.values(np.array([index])), data.factors.sizes[factor], 0)

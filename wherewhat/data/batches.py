@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -27,8 +28,7 @@ class Images(Protocol):
 
 
 def order(count: int, seed: int, first: int, number: int) -> Integer[np.ndarray, " number"]:
-    """Which images stand at places first … first + number − 1 of the endless sequence: all `count` images in a new
-    order each time through, decided by the seed alone."""
+    """Images at places first … first + number − 1 of the endless sequence: all, in a new order each time."""
     places = np.arange(first, first + number)
     index = np.empty(number, np.int64)
     for epoch in np.unique(places // count):
@@ -44,25 +44,16 @@ def draw_index(data: Images, count: int, seed: int = 0) -> Integer[np.ndarray, "
     return np.arange(len(data))
 
 
-_last: dict[tuple[int, int, int], Integer[np.ndarray, " n"]] = {}
-
-
+@lru_cache(maxsize=2)  # a batch can straddle two epochs, never three unless it is larger than the data
 def _permutation(count: int, seed: int, epoch: int) -> Integer[np.ndarray, " n"]:
-    key = (count, seed, epoch)
-    if key not in _last:
-        while len(_last) > 1:  # a batch can straddle two epochs, never three unless it is larger than the data
-            del _last[next(iter(_last))]
-        _last[key] = np.random.default_rng([seed, epoch]).permutation(count)
-    return _last[key]
+    return np.random.default_rng([seed, epoch]).permutation(count)
 
 
 def batches(
     data: Images, batch: int, seed: int, start: int = 0, rank: int = 0, world_size: int = 1, hflip: bool = False
 ) -> Iterator[UInt8[np.ndarray, "b c h w"]]:
-    """This process's share (images rank·batch/world_size …) of each batch, from the one after `start` images seen.
-
-    The sequence over all processes does not depend on their number.  The next batch is made while this one is used.
-    """
+    """This process's share (images rank·batch/world_size …) of each batch after `start` images seen; all shares
+    together do not depend on the number of processes.  The next batch is made while this one is used."""
     share = batch // world_size
 
     def make(seen: int) -> UInt8[np.ndarray, "b c h w"]:

@@ -10,8 +10,7 @@ from jaxtyping import Integer
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """The ground truth of a data set: either its images are the full grid of factor values in row-major order
-    (the last factor changes fastest), or `table` gives the values of each image."""
+    """Ground truth: the images are the full grid of values (the last factor changes fastest), or `table` has them."""
 
     names: tuple[str, ...]
     sizes: tuple[int, ...]  # how many values each factor has

@@ -1,6 +1,7 @@
-"""Images on disk: a folder or a .zip of any images, or a published file; prepared once, then read from the cache.
+"""Images on disk: a folder or a .zip of any images, or a published file: dSprites' .npz, 3D Shapes' .h5.
 
-Sizes are height x width everywhere, in messages as in code.
+Prepared once, then read from the cache.  Published files are read from front to back: they can be far larger than
+memory.  n images, c channels, h w space; sizes are height x width, in messages as in code.
 """
 
 import csv
@@ -10,25 +11,30 @@ import stat
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Shaped, UInt8
+from numpy.lib import format as npy
+from PIL import Image
 
 from wherewhat.data.factors import Factors, classify
-from wherewhat.data.files import h5, npz
 from wherewhat.data.pictures import Fit, Form, TooSmallError, decode, reason
-from wherewhat.data.prepared import Batch, PreparedImages, Source, few, prepared, readable
+from wherewhat.data.prepared import Batch, PreparedImages, Source, few, prepared, readable, would_work
 from wherewhat.errors import UserError, did_you_mean
 
-EXTENSIONS = (
+EXTENSIONS = (  # of the files taken for images, in any case
     *(".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pfm"),
     *(".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
 )
-"""of the files taken for images, in any case"""
 ARCHIVES = (".zip", ".npz", ".h5", ".hdf5")
 MEMBER_LIMIT = 2**29  # bytes that a file inside a .zip may have: it is unpacked in memory
+DSPRITES = ("color", "shape", "scale", "orientation", "x", "y")
+SHAPES3D = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
+CHUNK = 2**22  # bytes of an array that are read at once
 
 
 def open_files(
@@ -36,9 +42,8 @@ def open_files(
 ) -> PreparedImages:
     """The images at `path`, each `size` (height, width) and 1, 3 or 4 channels; prepared now unless the cache has them.
 
-    fit: crop the centre to the aspect ratio of `size`, or pad to it (black; transparent with 4 channels).
-    cache: a folder; by default "data" in $WHEREWHAT_CACHE or else in the user's cache folder.
-    Raises UserError if there is nothing to read, nothing left of it, or no place to keep it.
+    fit: crop the centre to the aspect ratio of `size`, or pad to it (black; transparent with 4 channels).  cache: a
+    folder.  Raises UserError if there is nothing to read, nothing left of it, or no place to keep it.
     """
     form = Form(*size, channels, fit)
     path = _existing(path)
@@ -75,13 +80,11 @@ def _siblings(path: Path) -> str:
     except OSError:
         names = []
     hint = did_you_mean(word, names) if names else ""
-    short = len(names) <= 10 or "did you mean" in hint
-    return f": {parent} holds no {word}{hint if short else ''}"
+    return f": {parent} holds no {word}{hint if len(names) <= 10 or 'did you mean' in hint else ''}"
 
 
 def _listing(path: Path) -> list[tuple[str, int, int]]:
-    """The images of a folder, in the order of their relative names, or the one file: name, bytes, time of change in ns.
-    Raises UserError if there are none."""
+    """Name, bytes, time of change in ns: of the images of a folder, by name, or of the one file; UserError if none."""
     if not path.is_dir():
         return [(path.name, *_stamp(path))]
     listing = [(name, *_stamp(path / name)) for name in sorted(_walk(path))]
@@ -95,21 +98,19 @@ def _listing(path: Path) -> list[tuple[str, int, int]]:
 def _stamp(file: Path) -> tuple[int, int]:
     """Bytes and time of change in ns; -1 for a file that cannot be looked at, which will be skipped with the reason."""
     try:
-        status = os.stat(file)
+        return (status := os.stat(file)).st_size, status.st_mtime_ns
     except OSError:
         return -1, -1
-    return status.st_size, status.st_mtime_ns
 
 
 def _walk(path: Path) -> Iterator[str]:
     """Relative names, with /, of the images in a folder and below it; links are followed, each folder once."""
-    seen = set()
+    seen: set[tuple[int, int]] = set()
 
     def fresh(folder: str) -> bool:
-        status = os.stat(folder)
-        known = (status.st_dev, status.st_ino) in seen
+        before, status = len(seen), os.stat(folder)
         seen.add((status.st_dev, status.st_ino))
-        return not known
+        return len(seen) > before
 
     def unreadable(error: OSError) -> None:
         raise UserError(f"the folder {error.filename} cannot be listed: {error.strerror}")
@@ -130,7 +131,7 @@ def _is_image(name: str) -> bool:
 def _source(path: Path, names: list[str], form: Form) -> AbstractContextManager[Source]:
     if path.is_dir():
         return _folder(path, names, form)
-    return {".zip": _zip, ".npz": npz, ".h5": h5, ".hdf5": h5}[path.suffix.lower()](path, form)
+    return {".zip": _zip, ".npz": _npz, ".h5": _h5, ".hdf5": _h5}[path.suffix.lower()](path, form)
 
 
 @contextmanager
@@ -176,8 +177,7 @@ def _picture(opened: Callable[[str], io.BytesIO | io.BufferedReader], name: str,
 
 
 def _factors(table: Path, names: tuple[str, ...]) -> Factors:
-    """The factors of a folder's images: a table whose first column is the file and every other a factor.  Each distinct
-    word of a column is a class, in alphabetical order.  Raises UserError if it does not have a row for every image."""
+    """Factors from a table: the file, then the factors, whose words are classes.  UserError if a file has no row."""
     try:
         with table.open(newline="", encoding="utf-8") as file:
             head, *rows = csv.reader(file)
@@ -186,7 +186,135 @@ def _factors(table: Path, names: tuple[str, ...]) -> Factors:
     known = {row[0]: row[1:] for row in rows if len(row) == len(head)}
     missing = [name for name in names if name not in known]
     if missing or len(head) < 2:
-        raise UserError(
-            f"{table} has no whole row for {few(missing)}: its columns should be the file, then the factors"
-        )
+        rule = "its columns should be the file, then the factors"
+        raise UserError(f"{table} has no whole row for {few(missing)}: {rule}")
     return classify(tuple(head[1:]), zip(*(known[name] for name in names), strict=True))
+
+
+@dataclass(frozen=True)
+class _Rows:  # an array in a file
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    read: Callable[[int, int], Shaped[np.ndarray, "n *rest"]]  # start, stop → rows; start: where the last one stopped
+
+    def __len__(self) -> int:
+        return self.shape[0] if self.shape else 0
+
+
+@contextmanager
+def _npz(path: Path, form: Form) -> Iterator[Source]:
+    """A .npz as dSprites publishes it, or with an array of images alone.  Raises UserError for anything else."""
+    with readable(path):
+        archive = zipfile.ZipFile(path)
+    with archive:
+        members = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
+        if {"imgs", "latents_classes"} <= members:
+            with _member(path, archive, "latents_classes") as classes, readable(path):
+                table = classes.read(0, len(classes))
+            with _member(path, archive, "imgs") as images:
+                factors = _columns(path, "latents_classes", DSPRITES, table, len(images))
+                white = replace(images, read=lambda start, stop: _white(images.read(start, stop)))
+                yield _array(path, white, form, factors)
+        elif "images" in members:
+            with _member(path, archive, "images") as images:
+                yield _array(path, images, form)
+        else:
+            raise UserError(
+                f"{path} holds {few(sorted(members))}; it should hold imgs and latents_classes as dSprites does, "
+                "or images: (n, h, w) or (n, h, w, c), uint8"
+            )
+
+
+@contextmanager
+def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Iterator[_Rows]:
+    """An array of a .npz.  Raises UserError for what is broken, and for pickles."""
+    with readable(path):
+        stream = archive.open(f"{name}.npy")
+    with stream:
+        with readable(path):
+            version = npy.read_magic(stream)
+            read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            shape, by_columns, dtype = read_header(stream)
+            if by_columns or dtype.hasobject:
+                raise ValueError(f"{name} is {'in Fortran order' if by_columns else 'pickled'}, not a C-ordered array")
+
+        def read(start: int, stop: int) -> Shaped[np.ndarray, "n *rest"]:  # ValueError if the file ends before
+            part = (stop - start, *shape[1:])
+            return np.frombuffer(stream.read(prod(part) * dtype.itemsize), dtype).reshape(part)
+
+        yield _Rows(shape, dtype, read)
+
+
+def _white(block: UInt8[np.ndarray, "n h w"]) -> UInt8[np.ndarray, "n h w"]:
+    """dSprites' 1 as 255."""
+    if block.max() > 1:
+        raise ValueError(f"imgs holds {block.max()}, and in dSprites all are 0 or 1; name other arrays images")
+    return block * np.uint8(255)
+
+
+@contextmanager
+def _h5(path: Path, form: Form) -> Iterator[Source]:
+    """A .h5 as 3D Shapes is published.  Raises UserError for anything else."""
+    import h5py
+
+    with readable(path):
+        file = h5py.File(path, "r")
+    with file:
+        images, labels = file.get("images"), file.get("labels")
+        if not isinstance(images, h5py.Dataset) or not isinstance(labels, h5py.Dataset):
+            raise UserError(
+                f"{path} holds {few(sorted(file))}; it should hold images: (n, h, w, 3), uint8, and labels: "
+                f"(n, {len(SHAPES3D)}) as 3D Shapes does"
+            )
+        rows = _Rows(tuple(images.shape), images.dtype, lambda start, stop: images[start:stop])
+        with readable(path):
+            table = np.asarray(labels[()])
+        yield _array(path, rows, form, _columns(path, "labels", SHAPES3D, table, len(rows)))
+
+
+def _columns(path: Path, member: str, names: tuple[str, ...], values: np.ndarray, count: int) -> Factors | None:
+    """Each distinct value of a column is a class, in ascending order; a column that never varies is no factor."""
+    if values.shape != (count, len(names)) or values.dtype.kind not in "uif":
+        raise UserError(
+            f"{path}: {member} is {values.shape} {values.dtype}; for its {count} images it should be numbers of shape "
+            f"({count}, {len(names)}): {', '.join(names)}"
+        )
+    varied = [i for i, column in enumerate(values.T) if len(np.unique(column)) > 1]
+    if not varied:
+        return None
+    found = classify(tuple(names[i] for i in varied), values.T[varied])
+    grid = replace(found, table=None)
+    full = len(grid) == count and bool((grid.values(np.arange(count)) == found.table).all())
+    return grid if full else found
+
+
+def _array(path: Path, rows: _Rows, form: Form, factors: Factors | None = None) -> Source:
+    shape = rows.shape
+    if len(shape) not in (3, 4) or shape[3:] not in ((), (1,), (3,), (4,)) or 0 in shape or rows.dtype != np.uint8:
+        raise UserError(
+            f"{path}: its images are {shape} {rows.dtype}; "
+            "they should be (n, h, w) or (n, h, w, c), uint8, with 1, 3 or 4 channels c"
+        )
+    try:
+        form.check(shape[2], shape[1])
+    except TooSmallError as error:
+        raise UserError(f"{path}: {error}. {would_work([error.works])}") from None
+    step = max(1, CHUNK // prod(shape[1:]))
+
+    def jobs() -> Iterator[Callable[[], Batch]]:
+        for start in range(0, shape[0], step):
+            with readable(path):
+                block = rows.read(start, min(start + step, shape[0]))
+            yield partial(_batch, block, form)
+
+    return Source(shape[0], jobs(), factors)
+
+
+def _batch(block: UInt8[np.ndarray, "n h w *c"], form: Form) -> Batch:
+    """Some images of an array.  Those that have the right size already are prepared at once, one below the other."""
+    block = block[..., 0] if block.shape[3:] == (1,) else block
+    count, height, width, *channels = block.shape
+    if (height, width) == (form.height, form.width):
+        column = Image.fromarray(block.reshape(count * height, width, *channels))
+        return Batch(form.pixels(form.with_channels(column), count))
+    return Batch(np.concatenate([form.pixels(form.fitted(Image.fromarray(image))) for image in block]))

@@ -1,9 +1,10 @@
-"""One picture as an array: decoded, upright, cropped or padded, shrunk without aliasing.  c channels, h w space.
+"""One picture as an array: decoded, upright, cropped or padded, shrunk without aliasing.
 
-Sizes are height x width everywhere, in messages as in code.
+c channels, h w space; sizes are height x width everywhere, in messages as in code.
 """
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,21 +16,13 @@ from PIL import Image, UnidentifiedImageError
 
 from wherewhat.errors import UserError
 
+# decoders that may be used: none that runs another program (EPS), none that guesses without a signature (TGA)
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""decoders that may be used: none that runs another program (EPS), none that guesses without a signature (TGA)"""
-
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""the turn that makes an image of each EXIF orientation upright"""
-
-
+T = Image.Transpose
+TURNS = {  # EXIF orientation → the turn that makes the image upright
+    2: T.FLIP_LEFT_RIGHT, 3: T.ROTATE_180, 4: T.FLIP_TOP_BOTTOM, 5: T.TRANSPOSE,
+    6: T.ROTATE_270, 7: T.TRANSVERSE, 8: T.ROTATE_90,
+}  # fmt: skip
 Fit = Literal["crop", "pad"]
 
 
@@ -79,16 +72,14 @@ class Form:
             raise TooSmallError(f"{height}x{width} is smaller than {self}", works)
 
     def fitted(self, image: Image.Image) -> Image.Image:
-        """Cropped or padded, and shrunk without aliasing, with these channels; image: mode L, RGB or RGBA.
-        Raises TooSmallError."""
+        """Cropped or padded, shrunk, with these channels; image: mode L, RGB or RGBA.  Raises TooSmallError."""
         self.check(*image.size)
         shrink = self.shrink(*image.size)
         if self.fit == "crop":
             width, height = round(self.width * shrink), round(self.height * shrink)
             left, top = (image.width - width) // 2, (image.height - height) // 2
-            return self.with_channels(
-                _resize(image, (self.width, self.height), (left, top, left + width, top + height))
-            )
+            box = (left, top, left + width, top + height)
+            return self.with_channels(_resize(image, (self.width, self.height), box))
         inside = max(1, round(image.width / shrink)), max(1, round(image.height / shrink))
         small = self.with_channels(_resize(image, inside, (0, 0, *image.size)))
         canvas = Image.new(small.mode, (self.width, self.height))  # zeros: black, and transparent if that exists
@@ -115,13 +106,14 @@ def _resize(image: Image.Image, size: tuple[int, int], box: tuple[int, int, int,
 
 
 def decode(file: io.BytesIO | io.BufferedReader, form: Form) -> Image.Image:
-    """The first frame, upright, in mode L, RGB or RGBA; a large JPEG at a fraction of its size, twice the form or more.
-    Raises whatever the decoders raise."""
+    """The first frame, upright, in mode L, RGB or RGBA; a large JPEG at a fraction of its size.  Raises anything."""
     with Image.open(file, formats=_formats()) as image:
         shrink = min(form.shrink(*image.size), form.shrink(*image.size[::-1]))  # either way up
         image.draft(None, (max(1, int(2 * image.width / shrink)), max(1, int(2 * image.height / shrink))))
         image.load()
-        turn = TURNS.get(_orientation(image))
+        turn = None
+        with suppress(Exception):  # decoders refuse metadata in many ways, and the pixels may still be good
+            turn = TURNS.get(int(image.getexif().get(0x0112, 1)))
         return _plain(image) if turn is None else _plain(image).transpose(turn)
 
 
@@ -129,14 +121,6 @@ def _formats() -> list[str]:
     """Those of FORMATS that this Pillow was built with."""
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF's number, 1 … 8; 1 (upright) for EXIF that is broken or not there."""
-    try:
-        return int(image.getexif().get(0x0112, 1))
-    except Exception:  # decoders refuse metadata in many ways, and the pixels may still be good
-        return 1
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -169,11 +153,8 @@ def open_picture(
     source: Path | bytes, height: int, width: int, channels: int, fit: Fit = "crop", name: str = "",
     most: int | None = None,
 ) -> UInt8[np.ndarray, "c h w"]:  # fmt: skip
-    """One picture, a file or its bytes, prepared as a data set's images are; a smaller one is enlarged first.
-
-    name: what messages call it; the path if not given.  Raises UserError if it is no image, is broken, or has so many
-    pixels that decoding it could exhaust memory: more than `most`, or Pillow's limit, about 179 million.
-    """
+    """One picture, a file or its bytes, prepared as a data set's images are; a smaller one is enlarged first.  Raises
+    UserError, with the name, for no image, a broken one, or more pixels than `most` or Pillow's limit, 179 million."""
     name = name or (str(source) if isinstance(source, Path) else "the picture")
     form = Form(height, width, channels, fit)
     try:

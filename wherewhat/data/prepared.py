@@ -58,7 +58,6 @@ class PreparedImages:
     array: UInt8[np.ndarray, "n c h w"]  # memory-mapped, read-only
 
     def __len__(self) -> int:
-        """Number of images."""
         return len(self.array)
 
     def images(self, index: Integer[np.ndarray, " n"]) -> UInt8[np.ndarray, "n c h w"]:
@@ -70,18 +69,14 @@ class PreparedImages:
         return _reopen, (self.folder,)
 
 
-class Batch(NamedTuple):
-    """Some prepared images, and what became of the files they came from."""
-
+class Batch(NamedTuple):  # some prepared images, and what became of the files they came from
     images: UInt8[np.ndarray, "n c h w"]
     names: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     works: tuple[tuple[int, int], ...] = ()  # largest size (height, width) that each too small file is enough for
 
 
-class Source(NamedTuple):
-    """A data set that is open for reading."""
-
+class Source(NamedTuple):  # a data set that is open for reading
     total: int  # images, skipped ones included
     jobs: Iterator[Callable[[], Batch]]  # to be called in any thread; what they return belongs in this order
     factors: Factors | None = None
@@ -91,11 +86,8 @@ def prepared(
     path: Path, listing: list[tuple[str, int, int]], form: Form, cache: Path | None,
     opened: Callable[[], AbstractContextManager[Source]],
 ) -> PreparedImages:  # fmt: skip
-    """The images at an absolute path; prepared now, from what `opened` gives, unless the cache has them.
-
-    listing: what they depend on: name, bytes and time of change of every file.  cache: "data" in the user's cache
-    folder if not given.  Raises UserError if no image can be used, or there is no place to keep them.
-    """
+    """The images at an absolute path; prepared now, from what `opened` gives, unless the cache has them.  listing: what
+    they depend on: name, bytes and time of change of every file.  Raises UserError as open_files."""
     cache = cache_folder("data") if cache is None else cache
     folder = Path(os.path.abspath(os.path.expanduser(cache))) / _key(path, listing, form)
     files = _load(folder)
@@ -116,7 +108,6 @@ def _key(path: Path, listing: list[tuple[str, int, int]], form: Form) -> str:
 
 
 def _name(path: Path) -> str:
-    """The name of the data set, for people."""
     return (path.name if path.is_dir() else path.stem) or "images"
 
 
@@ -140,8 +131,7 @@ def _load(folder: Path) -> PreparedImages | None:
 
 def _reopen(folder: Path) -> PreparedImages:
     """What a cache folder holds, which has to be there."""
-    files = _load(folder)
-    if files is None:
+    if (files := _load(folder)) is None:
         raise UserError(f"{folder} has been damaged or removed; open the images again to prepare them anew")
     return files
 
@@ -190,14 +180,11 @@ def _sweep(cache: Path) -> None:
 
 
 def _fill(part: Path, path: Path, source: Source, form: Form) -> dict:
-    """Write images.npy; the count, names and skipped files of it.  Raises UserError if no image is left.
-
-    By plain writes: on a full disk they raise OSError, where a memory map would have the process killed.
-    """
+    """Write images.npy; its count, names and skipped files.  Raises UserError if no image is left, and OSError on a
+    full disk, where a memory map would have the process killed."""
     if shutil.disk_usage(part).free < source.total * form.bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    count, works = 0, list[tuple[int, int]]()
-    names, skipped = list[str](), list[tuple[str, str]]()
+    count, works, names, skipped = 0, list[tuple[int, int]](), list[str](), list[tuple[str, str]]()
     with open(part / "images.npy", "wb") as file, closing(_batches(source, path.name)) as batches:
         _header(file, 0, form)
         for batch in batches:
@@ -211,7 +198,6 @@ def _fill(part: Path, path: Path, source: Source, form: Form) -> dict:
             raise UserError(f"no image of {path} can be used: {_reasons(skipped)}.{size}")
         file.seek(0)
         _header(file, count, form)
-    sync(part / "images.npy")
     return {"count": count, "skipped": skipped, "names": names}
 
 
@@ -222,13 +208,13 @@ def _header(file: io.BufferedWriter, count: int, form: Form) -> None:
 
 
 def _describe(part: Path, index: dict, factors: Factors | None) -> None:
-    """Write index.json, and table.npy if the factors have a table."""
+    """Write index.json, and table.npy if the factors have a table; all files of the folder are then on the disk."""
     stored = factors and {"names": factors.names, "sizes": factors.sizes, "grid": factors.is_grid}
     (part / "index.json").write_text(json.dumps(index | {"factors": stored}, indent=1), "utf-8")
-    sync(part / "index.json")
     if factors is not None and factors.table is not None:
         np.save(part / "table.npy", factors.table)
-        sync(part / "table.npy")
+    for file in part.iterdir():
+        sync(file)
 
 
 def _publish(part: Path, folder: Path) -> None:

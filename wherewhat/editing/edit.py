@@ -1,4 +1,7 @@
-"""Edits of codes, and photographs with an edit applied.  b photographs, z codes, c channels, h w space."""
+"""Edits of codes, photographs with an edit applied or with attributes of others.
+
+b photographs, s sources, z codes, c channels, h w space.
+"""
 
 import re
 from collections.abc import Sequence
@@ -12,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from wherewhat.data.pictures import Form, decode, open_picture
+from wherewhat.editing.invert import Inversion
 from wherewhat.errors import UserError
 from wherewhat.nn.controls import ANGLE_RANGE
-from wherewhat.nn.generator import Generator
 from wherewhat.nn.ops import to_float
 from wherewhat.run.folder import Run
 from wherewhat.run.names import find_control, find_controls
@@ -23,8 +26,6 @@ from wherewhat.viz.canvas import GAP, LABEL_WIDTH, Canvas
 
 
 class Change(NamedTuple):
-    """A change of one control."""
-
     control: int
     value: float
     relative: bool  # whether the value is added to the code; else it replaces the code
@@ -46,11 +47,6 @@ def read_source(run: Run, text: str) -> tuple[Path, list[int]]:
     if not picture or not names:
         raise UserError(f"--from {text}: write PICTURE:NAME, or PICTURE:NAME,NAME for several controls")
     return Path(picture).expanduser(), find_controls(run, names)
-
-
-def angles_of(generator: Generator) -> tuple[int, ...]:
-    """The controls that are angles."""
-    return generator.angles
 
 
 def apply_changes(
@@ -78,8 +74,7 @@ def take_controls(
 def add_change(
     photos: Float[Tensor, "b c h w"], before: Float[Tensor, "b c h2 w2"], after: Float[Tensor, "b c h2 w2"]
 ) -> Float[Tensor, "b c h w"]:
-    """photographs + (after − before), clipped to [−1, 1]: what the generator cannot draw stays as it was photographed.
-    The change is enlarged to the size of the photographs."""
+    """photographs + (after − before, enlarged), in [−1, 1]: what the generator cannot draw stays as photographed."""
     change = functional.interpolate(after - before, photos.shape[2:], mode="bicubic", align_corners=False)
     return (photos + change).clamp(-1, 1)
 
@@ -106,9 +101,30 @@ def comparison_sheet(
         sheet.fitted(LABEL_WIDTH + k * (w + GAP), 5, title, w, 12)
     for i, name in enumerate(names):
         y = 24 + i * row
-        sheet.fitted(8, y + 2, name, LABEL_WIDTH - 16, 14, bold=True)
-        for j, line in enumerate(lines[i]):
-            sheet.fitted(8, y + 22 + 17 * j, line, LABEL_WIDTH - 16, 12)
-        for k, tile in enumerate(tiles):
-            sheet.tile(LABEL_WIDTH + k * (w + GAP), y, tile[i])
+        sheet.words(y, name, lines[i], 14)
+        sheet.tiles(LABEL_WIDTH, y, [tile[i] for tile in tiles])
+    return sheet.image
+
+
+@torch.no_grad()
+def transfer(found: Inversion, sources: Float[Tensor, "s z"], controls: Sequence[int]) -> Float[Tensor, "b s c h w"]:
+    """Each photograph that was inverted, with these controls set to each source's codes; in [−1, 1], not clipped."""
+    made = [found.generator(take_controls(found.codes, codes, controls), found.noise).image for codes in sources]
+    return torch.stack(made, 1)
+
+
+def transfer_grid(
+    photos: Float[Tensor, "b c h w"], sources: Float[Tensor, "s c h w"], grid: Float[Tensor, "b s c h w"], title: str
+) -> Image.Image:
+    """Photographs down the left, sources along the top, and each photograph with each source's attributes."""
+    left, top = canvas.to_tiles(photos), canvas.to_tiles(sources)
+    h, w = left.shape[1:3]
+    cell, head = w + GAP, 26
+    sheet = Canvas(3 * GAP + (len(top) + 1) * cell, head + 2 * GAP + (len(left) + 1) * (h + GAP))
+    sheet.fitted(GAP, 5, title, sheet.image.width - 2 * GAP, 13)
+    sheet.tiles(3 * GAP + cell, head, top)
+    for i, tile in enumerate(left):
+        y = head + 2 * GAP + (i + 1) * (h + GAP)
+        sheet.tile(GAP, y, tile)
+        sheet.tiles(3 * GAP + cell, y, canvas.to_tiles(grid[i]))
     return sheet.image

@@ -13,7 +13,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wherewhat.atomic import explained, write_with
-from wherewhat.editing.edit import angles_of
 from wherewhat.errors import UserError
 from wherewhat.nn.controls import to_polar
 from wherewhat.nn.encoder import Encoder
@@ -26,9 +25,7 @@ BATCHES = (1, 2, 5)  # sizes of batches on which a file is compared with PyTorch
 TOLERANCE = 1e-3  # a file that differs by more is not written
 
 
-class Exported(NamedTuple):
-    """A file, and how much its outputs differ from PyTorch's."""
-
+class Exported(NamedTuple):  # a file, and how much its outputs differ from PyTorch's
     path: Path
     difference: float  # largest absolute difference; images are in [−1, 1], masks in [0, 1]
 
@@ -46,8 +43,7 @@ class CodesToImage(nn.Module):
 
 
 class ImageToCodes(nn.Module):
-    """Image in [−1, 1] → codes.  The latents are multiplied by the inverse of the mixing matrix, because ONNX has no
-    operator that solves linear equations."""
+    """Image in [−1, 1] → codes, by the inverse of the mixing matrix: ONNX does not solve linear equations."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -65,9 +61,8 @@ class ImageToCodes(nn.Module):
 
 
 def export(run: Run, folder: Path) -> list[Exported]:
-    """Write generator.onnx (codes → image, masks) and encoder.onnx (image → codes), for batches of any size, and
-    compare them with PyTorch.  Raises UserError if a package is missing, if a file differs by more than TOLERANCE, or
-    if the folder cannot be written."""
+    """Write generator.onnx (codes → image, masks) and encoder.onnx (image → codes), for batches of any size.  Raises
+    UserError if a package is missing, if a file differs from PyTorch by more than TOLERANCE or cannot be written."""
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
@@ -77,25 +72,21 @@ def export(run: Run, folder: Path) -> list[Exported]:
     codes = torch.from_numpy(run.draw(sum(BATCHES), 0))
     with torch.no_grad():
         images = run.generator.cpu()(codes).image.clamp(-1, 1)
-    about = describe(run)
-    to_image, to_codes = CodesToImage(run.generator), ImageToCodes(run.encoder.cpu())
-    return [
-        write(folder / "generator.onnx", to_image, codes, "codes", ("image", "masks"), about),
-        write(folder / "encoder.onnx", to_codes, images, "image", ("codes",), about),
-    ]
+    about, to_image, to_codes = describe(run), CodesToImage(run.generator), ImageToCodes(run.encoder.cpu())
+    generator = write(folder / "generator.onnx", to_image, codes, "codes", ("image", "masks"), about)
+    return [generator, write(folder / "encoder.onnx", to_codes, images, "image", ("codes",), about)]
 
 
 def describe(run: Run) -> dict[str, str]:
     """The metadata of both files."""
     return {
-        "run": run.path.name,
-        "images_seen": str(run.images_seen),
+        "run": run.path.name, "images_seen": str(run.images_seen),
         "controls": json.dumps(list(shown(run).values()), ensure_ascii=False),
-        "angles": json.dumps(list(angles_of(run.generator))),
+        "angles": json.dumps(list(run.generator.angles)),
         "codes_range": "about -2 to 2; angles: -2 and 2 look the same",
         "image_range": "-1 to 1, channels first",
         "masks": "0 to 1, one for each control, at the resolution of the image",
-    }
+    }  # fmt: skip
 
 
 def write(

@@ -29,17 +29,13 @@ TUNING_LR = 0.0005  # learning rate of the first step when the generator is tune
 Errors = Callable[[Tensor], Float[Tensor, " b"]]  # images made → how much each differs from its photograph
 
 
-class Scores(NamedTuple):
-    """How near each image is to its photograph."""
-
+class Scores(NamedTuple):  # how near each image is to its photograph
     psnr: Float[Tensor, " b"]  # dB; more is better
     ssim: Float[Tensor, " b"]  # 1 for equal images
     distance: Float[Tensor, " b"]  # LPIPS, or pixels if that was asked for; less is better
 
 
-class Inversion(NamedTuple):
-    """What makes images like the photographs: generator(codes, noise).image."""
-
+class Inversion(NamedTuple):  # what makes images like the photographs: generator(codes, noise).image
     codes: Float[Tensor, "b z"]
     noise: tuple[Tensor, ...]  # empty if the generator has none, or if its fixed noise was kept
     image: Float[Tensor, "b c h w"]  # in [−1, 1]
@@ -62,16 +58,14 @@ def invert(
     run: Run, images: Float[Tensor, "b c h w"], steps: int = 100, lr: float = 0.05, tune: int = 0,
     distance: Distance | None = None, device: str = "cpu", with_noise: bool = True, progress: Progress = silent,
 ) -> Inversion:  # fmt: skip
-    """The codes of photographs in [−1, 1].
+    """The codes of photographs in [−1, 1]; never worse than the encoder's by distance + PIXEL_WEIGHT · squared error.
 
-    steps: of descent on the codes and noise of each photograph, which does not depend on the others; 0 keeps the
-        encoder's codes
-    lr: learning rate of the first step; it falls to 0 along a half cosine
-    tune: steps of descent on one copy of the generator, for all photographs together: it learns their details, and
-        after few steps its controls still do what they did
+    steps: of descent on codes and noise of each photograph by itself, at a rate that falls from lr to 0 along a half
+        cosine; 0 keeps the encoder's codes
+    tune: steps of descent on one copy of the generator for all photographs: it learns their details, and after few
+        steps its controls still do what they did
     distance: LPIPS-alex if not given
-    with_noise: descend on the generator's noise too; else it keeps its fixed noise, and codes alone determine the image
-    The result is never worse than the encoder's codes by distance + PIXEL_WEIGHT · mean squared difference.
+    with_noise: descend on the generator's noise too; else it is fixed, and codes alone determine the image
     """
     perceptual = distance or load_distance("alex", device)
     generator, photos = run.generator.to(device), images.to(device)
@@ -102,11 +96,9 @@ def _cosine(steps: int, lr: float, what: str, progress: Progress) -> Iterable[fl
 
 
 def _descend(
-    generator: Generator, codes: Float[Tensor, "b z"], noise: tuple[Tensor, ...], errors: Errors,
-    lrs: Iterable[float],
-) -> tuple[Float[Tensor, "b z"], tuple[Tensor, ...]]:  # fmt: skip
-    """The best codes and noise of all steps, for each image by itself.  It descends on latents, not on controls: an
-    angle ends at ±2, and descent on it could not pass there."""
+    generator: Generator, codes: Float[Tensor, "b z"], noise: tuple[Tensor, ...], errors: Errors, lrs: Iterable[float]
+) -> tuple[Float[Tensor, "b z"], tuple[Tensor, ...]]:
+    """The best codes and noise of all steps, for each image.  On latents: descent on an angle could not pass ±2."""
     controls = generator.controls
     of_latents = copy.copy(generator)
     of_latents.controls = None
@@ -127,9 +119,8 @@ def _descend(
 
 
 def _tune(
-    generator: Generator, codes: Float[Tensor, "b z"], noise: tuple[Tensor, ...], errors: Errors,
-    lrs: Iterable[float],
-) -> Generator:  # fmt: skip
+    generator: Generator, codes: Float[Tensor, "b z"], noise: tuple[Tensor, ...], errors: Errors, lrs: Iterable[float]
+) -> Generator:
     """A copy of the generator with the best weights of all steps."""
     tuned, best, least = copy.deepcopy(generator).requires_grad_(True), generator, torch.inf
     optimizer = torch.optim.Adam(tuned.parameters())
@@ -144,6 +135,5 @@ def _tune(
 def _step(optimizer: torch.optim.Adam, error: Float[Tensor, ""], lr: float) -> None:
     optimizer.zero_grad()
     error.backward()
-    for group in optimizer.param_groups:
-        group["lr"] = lr
+    optimizer.param_groups[0]["lr"] = lr
     optimizer.step()

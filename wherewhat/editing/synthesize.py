@@ -32,9 +32,7 @@ BATCH = 64  # images generated at once
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to generate."""
-
+class Plan:  # what to generate
     vary: tuple[int, ...]  # controls that are drawn and labelled
     count: int  # number of images
     seed: int = 0
@@ -42,7 +40,6 @@ class Plan:
     base: Float[np.ndarray, " z"] | None = None  # codes of all other controls; None: drawn too, without labels
 
     def codes(self, run: Run) -> Float[np.ndarray, "n z"]:
-        """The codes of all images."""
         drawn = run.draw(self.count, [self.seed, 3]) * np.float32(self.spread)
         if self.base is not None:
             held = np.setdiff1d(np.arange(drawn.shape[1]), self.vary)
@@ -51,8 +48,7 @@ class Plan:
 
 
 def synthesize(run: Run, plan: Plan, folder: Path, device: str = "cpu", progress: Progress = silent) -> Path:
-    """Write the data set, completely or not at all; the same plan gives the same bytes.  Raises UserError if the folder
-    is not empty or cannot be written."""
+    """Write the data set, whole or not at all; the same plan gives the same bytes.  UserError for a full folder."""
     folder = folder.expanduser().absolute()
     partial = temporary(folder)
     codes, names = plan.codes(run), column_names(run, plan.vary)
@@ -115,19 +111,13 @@ def _write_csv(path: Path, columns: dict[str, list]) -> None:
 def card(run: Run, plan: Plan, names: Sequence[str]) -> dict:
     """How the data set was made and what its labels mean."""
     return {
-        "wherewhat": version("wherewhat"),
-        "run": str(run.path),
-        "recipe": run.config.recipe,
-        "images_seen": run.images_seen,
-        "commit": run.about.get("commit"),
-        "count": plan.count,
-        "seed": plan.seed,
-        "prior": run.config.prior,
-        "spread": plan.spread,
+        "wherewhat": version("wherewhat"), "run": str(run.path), "recipe": run.config.recipe,
+        "images_seen": run.images_seen, "commit": run.about.get("commit"), "count": plan.count, "seed": plan.seed,
+        "prior": run.config.prior, "spread": plan.spread,
         "varied": dict(zip(names, plan.vary, strict=True)),
         "others": "drawn from the prior, not labelled" if plan.base is None else plan.base.tolist(),
         "labels": "1, or above: the code is greater than 0, the middle of the prior",
-    }
+    }  # fmt: skip
 
 
 def column_names(run: Run, controls: Sequence[int]) -> list[str]:

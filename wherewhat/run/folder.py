@@ -34,18 +34,13 @@ if TYPE_CHECKING:
     from wherewhat.priors import Prior
 
 MAY_CHANGE = ("total_images:", "log_every:", "preview_every:", "checkpoint_every:")  # settings a resumed run may change
-RENAMED = {
+RENAMED = {  # columns of train.jsonl in format 1 → names now
     "images": "images_seen", "divergence": "kl", "perceptual": "lpips", "discriminator": "d_loss",
     "generator": "g_loss", "information": "infogan",
 }  # fmt: skip
-"""columns of train.jsonl in format 1 → names now"""
-RENAMED_DETAILS = {
-    "dimensions": {"latent": "index", "turns": "is_angle"}, "where": {"latent": "control"},
-}  # fmt: skip
-"""metrics in format 1 → keys of their details → names now"""
-
-
-VISIBLE_SHARE = 1e-3  # a control that visibly changes this share of the image is in use: four pixels of 64 × 64
+# metrics in format 1 → keys of their details → names now
+RENAMED_DETAILS = {"dimensions": {"latent": "index", "turns": "is_angle"}, "where": {"latent": "control"}}
+VISIBLE_SHARE = 3e-3  # a control that visibly changes this share of the image is in use: twelve pixels of 64 × 64
 
 
 @dataclass(frozen=True)
@@ -83,8 +78,7 @@ class ControlSummary:
 
 
 class Run:
-    """A run folder.  Networks are loaded when they are first used, with the averaged weights of the last checkpoint or
-    of the chosen one."""
+    """A run folder.  Networks load at first use, with the averaged weights of the last or the chosen checkpoint."""
 
     def __init__(self, path: Path, config: Config, checkpoint: str | None = None) -> None:
         """checkpoint: the name of its folder; the last one if not given."""
@@ -93,13 +87,15 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
-        """An existing run.  "pretrained:rooms" is one that comes with the package, copied to the user's cache so that
-        scores and pictures can be added to it; "runs/demo@000320k" is one with the weights of an earlier checkpoint.
-        Raises UserError if there is no such run or checkpoint."""
-        whole, _, checkpoint = str(path).rpartition("@")
+        """An existing run; "pretrained:rooms": one of the package, as a copy in the user's cache, to which scores and
+        pictures can be added; "runs/demo@000320k": with the weights of that checkpoint.  UserError if there is none."""
+        name, (whole, _, checkpoint) = str(path), str(path).rpartition("@")
         if whole and not Path(path).expanduser().exists():
-            return cls._at(cls.open(whole), checkpoint)
-        name = str(path)
+            run = cls.open(whole)
+            known = [folder.name for folder in run.checkpoints()]
+            if checkpoint not in known:
+                raise UserError(f"{run.path} has no checkpoint {checkpoint}{did_you_mean(checkpoint, known)}")
+            return cls(run.path, run.config, checkpoint)
         is_shipped = name.startswith(shipped.PREFIX)
         path = shipped.unpacked(name[len(shipped.PREFIX) :]) if is_shipped else Path(path).expanduser()
         file = path / "config.json"
@@ -108,16 +104,8 @@ class Run:
         return cls(path, from_json(read_text(file), str(file)))
 
     @classmethod
-    def _at(cls, run: "Run", checkpoint: str) -> "Run":
-        known = [folder.name for folder in run.checkpoints()]
-        if checkpoint not in known:
-            raise UserError(f"{run.path} has no checkpoint {checkpoint}{did_you_mean(checkpoint, known)}")
-        return cls(run.path, run.config, checkpoint)
-
-    @classmethod
     def create(cls, path: str | Path, config: Config) -> "Run":
-        """A new run, or the existing one if it is to be resumed.  Raises UserError if the folder holds a run with other
-        settings, or something else, and if it cannot be written."""
+        """A new run, or the existing one to resume.  UserError if the folder holds anything else or is not writable."""
         path = Path(path).expanduser()
         run = cls(path, config)
         if (path / "config.json").exists():
@@ -137,8 +125,7 @@ class Run:
         return run
 
     def rows(self, table: str) -> list[dict[str, Any]]:
-        """All rows of train.jsonl or metrics.jsonl (table: train or metrics), but for a line that a crash cut short.
-        The file is parsed again only if it has changed; the rows are shared, so do not change them."""
+        """All whole rows of a table: train.jsonl or metrics.jsonl.  They are shared: do not change them."""
         file = self.path / f"{table}.jsonl"
         if not file.exists():
             return []
@@ -182,19 +169,17 @@ class Run:
     @property
     def about(self) -> dict[str, Any]:
         """about.json; empty if it was never written or is damaged."""
-        file = self.path / "about.json"
+        about: dict[str, Any] = {}
         with suppress(ValueError):
-            about: dict[str, Any] = json.loads(read_text(file)) if file.exists() else {}
-            return about
-        return {}
+            about = json.loads(read_text(file)) if (file := self.path / "about.json").exists() else {}
+        return about
 
     def checkpoints(self) -> list[Path]:
         """Folders of complete checkpoints, oldest first."""
         return sorted(p for p in (self.path / "checkpoints").glob("*k") if p.is_dir() and not p.name.startswith("."))
 
     def save(self, images_seen: int, generator: "Generator", encoder: "Encoder", resume: dict[str, Any]) -> Path:
-        """Write a checkpoint, completely or not at all.  Only the two newest keep what resuming needs.  Raises
-        UserError if it cannot be written."""
+        """Write a checkpoint, whole or not at all; the two newest keep what resuming needs.  Raises UserError."""
         import torch
         from safetensors.torch import save_file
 
@@ -218,30 +203,37 @@ class Run:
                 shutil.rmtree(left_over, ignore_errors=True)
             for old in self.checkpoints()[:-2]:
                 (old / "resume.pt").unlink(missing_ok=True)
-        self.__dict__.pop("generator", None)
-        self.__dict__.pop("encoder", None)
+        for name in ("generator", "encoder"):
+            self.__dict__.pop(name, None)
         return final
 
     def resume_point(self) -> dict[str, Any] | None:
         """What `save` was last given as `resume`; None if nothing was saved.  Raises UserError if it is damaged."""
         import torch
 
-        if not self.checkpoints():
+        if not (saved := self.checkpoints()):
             return None
-        folder = self.checkpoints()[-1]
-        file = folder / "resume.pt"
+        file = saved[-1] / "resume.pt"
         try:
             point: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
             return point if isinstance(point.get("images_seen", point.get("images")), int) else None
         except Exception as error:
-            before = self.checkpoints()[-2:-1]
-            way = f"to go on from {before[0].name}" if before else "to start over"
-            raise UserError(f"{file} cannot be read ({first_line(error)}): remove the folder {folder} {way}") from None
+            way = f"to go on from {saved[-2].name}" if saved[1:] else "to start over"
+            raise UserError(
+                f"{file} cannot be read ({first_line(error)}): remove the folder {saved[-1]} {way}"
+            ) from None
 
     @property
     def images_seen(self) -> int:
         """Images that the training had seen at the last checkpoint."""
-        return self._checkpoint_images(self._last_checkpoint())
+        from safetensors import safe_open
+
+        file = self._last_checkpoint() / "generator.safetensors"
+        try:
+            with safe_open(file, "pt") as opened:
+                return int(opened.metadata()["images"])
+        except Exception as error:
+            raise UserError(f"{file} cannot be read ({first_line(error)}): it is damaged") from None
 
     @cached_property
     def generator(self) -> "Generator":
@@ -296,16 +288,6 @@ class Run:
             raise UserError(f"{self.path} has no checkpoint yet: train it first, or wait for the first save")
         return self.path / "checkpoints" / self.checkpoint if self.checkpoint else found[-1]
 
-    def _checkpoint_images(self, folder: Path) -> int:
-        from safetensors import safe_open
-
-        file = folder / "generator.safetensors"
-        try:
-            with safe_open(file, "pt") as opened:
-                return int(opened.metadata()["images"])
-        except Exception as error:
-            raise UserError(f"{file} cannot be read ({first_line(error)}): it is damaged") from None
-
     @property
     def names(self) -> dict[int, str]:
         """The names that the user gave to controls.  Raises UserError if names.json is damaged."""
@@ -318,8 +300,7 @@ class Run:
             raise UserError(f'{file} cannot be read: it must look like {{"3": "wall colour", "7": "smile"}}') from None
 
     def rename(self, index: int, name: str) -> None:
-        """Name a control, in names.json; an empty name removes the one it had.  Raises UserError for a control that
-        does not exist, and for a name longer than 60 letters or of several lines."""
+        """Name a control; an empty name removes the one it had.  UserError for no such control or such a name."""
         name = name.strip()
         if not 0 <= index < self.config.latents:
             raise UserError(f"there is no control z{index}: they go from z0 to z{self.config.latents - 1}")
@@ -338,8 +319,7 @@ class Run:
         return PRIORS[self.config.prior]
 
     def draw(self, count: int, seed: int | Sequence[int]) -> "Float[np.ndarray, 'n z']":
-        """Input of the generator for `count` random images: samples of the prior; angles are uniform on −2 … 2, so that
-        they go all the way round."""
+        """Codes of `count` random images: samples of the prior; angles are uniform on −2 … 2, all the way round."""
         drawn = self.prior.draw(count, self.config.latents, seed)
         controls = self.generator.controls
         angles = {pair.angle for pair in controls.polar_pairs} if controls else set()
@@ -386,8 +366,7 @@ class Run:
 
 
 def open_run(path: str | Path) -> Run:
-    """An existing run: .generator(z) -> (image, masks), .encoder(images) -> codes, .config.  "pretrained:rooms" is one
-    that comes with the package.  Raises UserError if there is no such run."""
+    """An existing run, as by Run.open: .generator(z) -> (image, masks), .encoder(images) -> codes, .config."""
     return Run.open(path)
 
 

@@ -26,16 +26,14 @@ def shown(run: Run) -> dict[int, str]:
 
 
 def find_control(run: Run, word: str) -> int:
-    """The control that a user means by 3, z3, its name or its suggested name, in that order.  Raises UserError,
-    with the nearest name, if there is none."""
+    """The control meant by 3, z3, its name or its suggested name, in that order.  UserError if there is none."""
     word, last = word.strip(), run.config.latents - 1
     number = word.lower().removeprefix("z")
     if number.isdecimal() and int(number) <= last:
         return int(number)
     known = [*run.names.items(), *suggested(run.control_table or []).items()]
-    for control, name in known:
-        if name.lower() == word.lower():
-            return control
+    if (found := next((k for k, name in known if name.lower() == word.lower()), None)) is not None:
+        return found
     near = did_you_mean(word, [name for _, name in known])
     raise UserError(f"{run.path} has no control {word}{near}; numbers: z0 to z{last}")
 

@@ -11,13 +11,11 @@ from typing import Any
 
 
 def provenance() -> dict[str, Any]:
-    """What about.json says of how a run was made."""
     machine = {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()}
     return {"command": sys.argv, "commit": commit(), "versions": versions(), "machine": machine}
 
 
 def processor() -> str:
-    """The name of the processor, as the system gives it."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -26,14 +26,12 @@ def names() -> list[str]:
 
 
 def unpacked(name: str) -> Path:
-    """The path of a copy in the user's cache, made once for each version of the run, so that scores and pictures can be
-    added to it.  Raises UserError for an unknown name and for a cache that cannot be written."""
+    """A copy in the user's cache, one for each version of the run.  Raises UserError."""
     if name not in names():
         raise UserError(f"there is no {PREFIX}{name}{did_you_mean(name, names())}")
-    digest = hashlib.sha256()
-    for file in sorted(p for p in (SHIPPED / name).rglob("*") if p.is_file()):
-        digest.update(file.read_bytes())
-    copy = cache("pretrained") / f"{name}-{digest.hexdigest()[:8]}"
+    files = sorted(p for p in (SHIPPED / name).rglob("*") if p.is_file())
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    copy = cache("pretrained") / f"{name}-{digest[:8]}"
     if not copy.exists():
         partial = temporary(copy)
         with explained(copy, cleanup=partial):

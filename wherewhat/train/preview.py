@@ -20,8 +20,7 @@ from wherewhat.nn.encoder import Encoder
 from wherewhat.nn.generator import Generator, mean_masks
 from wherewhat.nn.ops import to_float
 from wherewhat.run.folder import Run
-from wherewhat.viz import canvas, labels, sheets, traversals
-from wherewhat.viz.masks import single_masks
+from wherewhat.viz import canvas, sheets, traversals
 
 COLUMNS = 10
 """images a row of samples"""
@@ -44,7 +43,7 @@ def preview(run: Run, generator: Generator, encoder: Encoder, data: Images, imag
     z = torch.from_numpy(run.prior.draw(64, run.config.latents, 0)).to(device)  # the same each time, to compare
     real = to_float(torch.from_numpy(data.images(order(len(data), 0, 0, COLUMNS))).to(device))
     pictures = {"samples": sheets.image_rows(sample_rows(generator, encoder, real, z))}
-    shown = [labels.ControlLabel.plain(i) for i in range(run.config.latents)]
+    shown = [traversals.ControlLabel.plain(i) for i in range(run.config.latents)]
     scores: dict[str, float] = {}
     distance = quick_distance(str(device), min(generator.size))
     if distance is not None:
@@ -54,13 +53,13 @@ def preview(run: Run, generator: Generator, encoder: Encoder, data: Images, imag
         for row in tpl_rows(result, "small", table):
             run.log_metric({"images": images_seen, **row})
         scores = {"tpl": result.score, "active": float(result.active.sum())}
-        shown = labels.control_labels(table, run.names)
+        shown = traversals.control_labels(table, run.names)
     masks = mean_masks(generator, z)
     note = f"{run.config.recipe}, {images_seen:,} images seen"
     with torch.no_grad():
         base = encoder(real)[0] if family_of(run.config).encodes_images else z[0]
     pictures["traversals"] = traversals.traversals(generator, shown, base, masks, footnote=note)
-    pictures["masks"] = single_masks(generator, shown, z[:6])
+    pictures["masks"] = traversals.single_masks(generator, shown, z[:6])
     saved = {n: canvas.save_still(p, run.picture(f"{stem}-{n}.png")) for n, p in pictures.items()}
     return Preview(images_seen, saved, scores)
 

@@ -1,8 +1,9 @@
 """Tiles, text and files: what all pictures here are made with.  A tile is an array of bytes, h w 3."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -14,6 +15,7 @@ from wherewhat.errors import UserError
 from wherewhat.nn.ops import to_uint8
 
 PAPER, INK, QUIET = (255, 255, 255), (20, 20, 24), (110, 110, 118)
+Number, Colour = int | float, tuple[int, ...]
 GAP = 4  # pixels between tiles
 LABEL_WIDTH = 216  # pixels of the column of text beside rows of tiles
 KINDS = (".png", ".gif", ".mp4")  # endings of the names of pictures
@@ -30,8 +32,8 @@ def to_image(pixels: UInt8[np.ndarray, "h w c"]) -> Image.Image:
 
 
 def to_tiles(images: Float[Tensor, "b c h w"], side: int = 96) -> UInt8[np.ndarray, "b h2 w2 3"]:
-    """Images in [−1, 1] as tiles.  Small ones are enlarged by the whole number that brings their longer side nearest to
-    `side`; those with a longer side above 2 · side are shrunk to that.  Transparent pixels become white."""
+    """Images in [−1, 1] as tiles on white: small ones are enlarged a whole number of times, to a longer side near
+    `side`; those above 2 · side are shrunk to that."""
     pixels = to_pixels(images)
     if pixels.shape[3] == 1:
         pixels = pixels.repeat(3, 3)
@@ -49,15 +51,11 @@ def to_tiles(images: Float[Tensor, "b c h w"], side: int = 96) -> UInt8[np.ndarr
 
 
 def heat(values: Float[np.ndarray, "h w"], size: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """A map of values in [0, 1] as a tile of that size (rows, columns), always on the same scale: 0 black, 1 pale
-    yellow."""
+    """A map of values as a tile of that size (rows, columns), always on the same scale: 0 black, 1 pale yellow."""
     from matplotlib import colormaps
 
     smooth = Image.fromarray(np.clip(values, 0, 1).astype(np.float32)).resize(size[::-1], Image.Resampling.BILINEAR)
-    rgb: UInt8[np.ndarray, "h2 w2 3"] = (
-        (colormaps["inferno"](np.asarray(smooth))[..., :3] * 255).round().astype(np.uint8)
-    )
-    return rgb
+    return np.asarray((colormaps["inferno"](np.asarray(smooth))[..., :3] * 255).round().astype(np.uint8))
 
 
 @lru_cache(maxsize=8)
@@ -73,24 +71,38 @@ class Canvas:
     """A white sheet on which tiles and text are put at pixel positions."""
 
     def __init__(self, width: int, height: int) -> None:
-        # even sides: what video codecs want
-        self.image = Image.new("RGB", (width + width % 2, height + height % 2), PAPER)
+        self.image = Image.new("RGB", (width + width % 2, height + height % 2), PAPER)  # even sides, for videos
         self.draw = ImageDraw.Draw(self.image)
+
+    def tiles(self, x: int, y: int, tiles: Iterable[UInt8[np.ndarray, "h w 3"]]) -> None:
+        """Put tiles of one size side by side, GAP apart."""
+        for k, tile in enumerate(tiles):
+            self.tile(x + k * (tile.shape[1] + GAP), y, tile)
+
+    def words(self, y: int, title: str, lines: Sequence[str], size: int) -> None:
+        """Write a bold title and lines below it into the column of text at the left."""
+        self.fitted(8, y + 2, title, LABEL_WIDTH - 16, size, bold=True)
+        for j, line in enumerate(lines):
+            self.fitted(8, y + 22 + 17 * j, line, LABEL_WIDTH - 16, 12)
 
     def tile(self, x: int, y: int, tile: UInt8[np.ndarray, "h w 3"]) -> None:
         """Put a tile with its upper left corner here."""
         self.image.paste(Image.fromarray(tile), (x, y))
 
     def text(
-        self, x: int | float, y: int | float, words: str, size: int = 13, bold: bool = False,
-        fill: tuple[int, ...] = INK, anchor: str = "la",
-    ) -> None:  # fmt: skip
+        self,
+        x: Number,
+        y: Number,
+        words: str,
+        size: int = 13,
+        bold: bool = False,
+        fill: Colour = INK,
+        anchor: str = "la",
+    ) -> None:
         """Write; anchor as in Pillow."""
         self.draw.text((x, y), words, fill, font(size, bold), anchor)
 
-    def fitted(
-        self, x: int | float, y: int | float, words: str, width: int, size: int = 13, bold: bool = False
-    ) -> None:
+    def fitted(self, x: Number, y: Number, words: str, width: int, size: int = 13, bold: bool = False) -> None:
         """Write in the largest size up to `size` that fits the width; below 9 the end is cut."""
         while size > 9 and font(size, bold).getlength(words) > width:
             size -= 1
@@ -105,12 +117,11 @@ def save_still(picture: Image.Image, path: Path) -> Path:
 
 
 def save_moving(frames: Sequence[Image.Image], path: Path, seconds: float = 4.0) -> Path:
-    """Save frames as .gif or .mp4, or the first one as .png, whole or not at all.  Raises UserError for another ending,
-    and if the file cannot be written."""
-    save = {".png": _save_png, ".gif": _save_gif, ".mp4": _save_mp4}[check_kind(path)]
+    """Save frames as .gif or .mp4, or the first one as .png, whole or not at all.  Raises UserError as save_still."""
+    kind = check_kind(path)
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_with(path, lambda partial: save(frames, partial, seconds))
+        write_with(path, lambda partial: _save(frames, partial, kind, seconds))
     return path
 
 
@@ -122,18 +133,15 @@ def check_kind(path: Path) -> str:
     return kind
 
 
-def _save_png(frames: Sequence[Image.Image], path: Path, _seconds: float) -> None:
-    frames[0].save(path)
+def _save(frames: Sequence[Image.Image], path: Path, kind: str, seconds: float) -> None:
+    if kind == ".png":
+        frames[0].save(path)
+    elif kind == ".gif":
+        few = [f.quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) for f in frames]
+        duration = round(1000 * seconds / len(few))
+        few[0].save(path, save_all=True, append_images=few[1:], duration=duration, loop=0, optimize=False)
+    else:
+        import imageio.v2 as imageio
 
-
-def _save_gif(frames: Sequence[Image.Image], path: Path, seconds: float) -> None:
-    few = [f.quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) for f in frames]
-    duration = round(1000 * seconds / len(few))
-    few[0].save(path, save_all=True, append_images=few[1:], duration=duration, loop=0, optimize=False)
-
-
-def _save_mp4(frames: Sequence[Image.Image], path: Path, seconds: float) -> None:
-    import imageio.v2 as imageio
-
-    fps = max(1, round(len(frames) / seconds))
-    imageio.mimwrite(path, [np.asarray(f) for f in frames], fps=fps, codec="libx264", quality=8, macro_block_size=2)  # type: ignore[call-arg]
+        how: dict[str, Any] = {"codec": "libx264", "quality": 8, "macro_block_size": 2}
+        imageio.mimwrite(path, [np.asarray(f) for f in frames], fps=max(1, round(len(frames) / seconds)), **how)

@@ -21,8 +21,7 @@ Pair = tuple[int, int]  # two controls
 
 
 def draw_factor_map(run: Run, row: dict[str, Any]) -> Path:
-    """Save DCI's importance of each active code for each factor, as shares of the importance of all codes, from the row
-    of DCI: factors.png among the run's pictures."""
+    """Save the importance shares of codes in use, from a row of DCI, as factors.png among the run's pictures."""
     shares = importance_shares(row)
     active = [d.index for d in run.control_table or [] if d.in_use] or list(range(len(shares)))
     title = f"importance of each code (row) for each factor (DCI, {row['options']['protocol']})"
@@ -48,9 +47,8 @@ def factor_map(
     axes.set_xticks(range(len(factors)), factors, rotation=25, ha="right")
     axes.set_yticks(range(len(codes)), [f"z{k}" for k in codes])
     axes.set_title(title, fontsize=10)
-    for i, j in np.ndindex(shown.shape):
-        colour = "white" if shown[i, j] > 0.6 else "black"
-        axes.text(j, i, f"{shown[i, j]:.2f}", ha="center", va="center", color=colour, fontsize=8)
+    for (i, j), share in np.ndenumerate(shown):
+        axes.text(j, i, f"{share:.2f}", ha="center", va="center", color="white" if share > 0.6 else "black", fontsize=8)
     figure.colorbar(picture, ax=axes)
     return from_figure(figure)
 
@@ -59,8 +57,7 @@ def draw_rotations(
     run: Run, pairs: Sequence[Pair], out: Path | None = None, angles: int = 17, protocol: str = "small",
     distance: str = "alex", seed: int = 0, device: str = "cpu", progress: Progress = silent,
 ) -> tuple[Path, dict[Pair, Rotation]]:  # fmt: skip
-    """Save the rotation study of pairs of controls as a picture, a curve for each pair; its path and the numbers.
-    Raises UserError as `rotations` does, and if the picture cannot be written."""
+    """Save the rotation study of pairs of controls, a curve each; its path and numbers.  UserError as `rotations`."""
     path = out or run.picture("rotations.png")
     canvas.check_kind(path)
     studies = rotations(run, pairs, angles, protocol, distance, seed, device, progress)
@@ -71,8 +68,7 @@ def rotations(
     run: Run, pairs: Sequence[Pair], angles: int = 17, protocol: str = "small", distance: str = "alex",
     seed: int = 0, device: str = "cpu", progress: Progress = silent,
 ) -> dict[Pair, Rotation]:  # fmt: skip
-    """The rotation study of pairs of controls, in numbers.  Raises UserError for a pair, a number of angles, a protocol
-    or a distance that does not exist."""
+    """The rotation study of pairs of controls.  UserError for a pair, angles, protocol or distance that cannot be."""
     perceptual, generator = load_distance(distance, device), run.generator.to(device)
     studies: dict[Pair, Rotation] = {}
     for pair in pairs:
@@ -110,8 +106,8 @@ def draw_order(
     names: Sequence[str], values: Sequence[float], errors: Sequence[float | None], active: Sequence[int | None],
     label: str, scores: Mapping[str, Sequence[float]], agreements: Mapping[str, str],
 ) -> Image.Image:  # fmt: skip
-    """Runs, the best first, a line each with its value, error and number of active controls.  Beside it a panel for
-    each score that needs labels: that score against the value, with the agreement in its title."""
+    """Runs, the best first, each with value, error and number of active controls; beside them a panel for each score
+    that needs labels: that score against the value, the agreement as title."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.2 + 2.9 * len(scores), 1.3 + 0.28 * max(len(names), 6)), dpi=110, layout="constrained")
@@ -136,7 +132,6 @@ def draw_order(
 
 
 def from_figure(figure: "Figure") -> Image.Image:
-    """What matplotlib draws, as a picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     drawn = FigureCanvasAgg(figure)

@@ -1,18 +1,19 @@
-"""What a run has learnt and how well, as one HTML file that needs nothing else: no network and no script.
+"""What a run has learnt and how well, as one HTML file that needs no network and no script.
 
-It is made to be given to others, so it has names of files and folders but never says where they are on this machine.
+It is made to be given to others: it has names of files, but never says where they are on this machine.
 """
 
 import io
 import shlex
 from base64 import b64encode
+from collections import namedtuple
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path, PureWindowsPath
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,20 +37,17 @@ from wherewhat.run import names
 from wherewhat.run.folder import ControlSummary, Run
 from wherewhat.run.shipped import PREFIX
 from wherewhat.viz import canvas, plots
-from wherewhat.viz.masks import masks_of_run
-from wherewhat.viz.traversals import loop, starting_point, sweep
+from wherewhat.viz.traversals import loop, masks_of_run, starting_point, sweep
 
 STILLS, LOOP_FRAMES = 7, 40  # images of a strip and of a loop
 SAMPLES = 12  # images of the data that are shown with their reconstructions
-ROTATED, ROTATION_ANGLES, ROTATION_PROTOCOL = 3, 9, "small"
-"""of the rotation curves: how many controls are paired, directions of a curve, protocol of a length"""
+ROTATED, ROTATION_ANGLES, ROTATION_PROTOCOL = 3, 9, "small"  # rotation curves: paired controls, directions, protocol
 MIN_SHARE = 0.1  # controls not in use are in the matrix if they have at least this share of the importance for a factor
-OVERLAPS = {
+OVERLAPS = {  # columns of the details of `where`, in words
     "mask_change": "mask ∩ change", "mask_perceived": "mask ∩ perceived change", "change_truth": "change ∩ truth",
     "mask_truth": "mask ∩ truth",
 }  # fmt: skip
-"""columns of the details of `where`, in words"""
-TERMS = {
+TERMS = {  # columns of train.jsonl, in words; others have none
     "reconstruction": "negative log-likelihood of the images, in nats",
     "kl": "KL divergence of the posterior to the prior, in nats",
     "lpips": "LPIPS between images and reconstructions",
@@ -59,40 +57,12 @@ TERMS = {
     "simplicity": "perceptual simplicity: which latent moved between two images, and how far",
     "infogan": "latents against what the encoder finds in single images",
 }
-"""columns of train.jsonl, in words; others have none"""
 CHART_WIDTH, CHART_HEIGHT = 260, 110
 
 
-class Card(NamedTuple):
-    """A control and its pictures, as addresses of data."""
-
-    control: ControlSummary
-    mask: str
-    moving: str
-    stills: list[str]
-
-
-class ScoreRow(NamedTuple):
-    """A row of metrics.jsonl, in words."""
-
-    metric: str
-    label: str
-    help: str
-    value: str
-    protocol: str
-    options: dict[str, Any]
-
-
-class Chart(NamedTuple):
-    """A curve in a frame of CHART_WIDTH × CHART_HEIGHT units."""
-
-    title: str
-    words: str
-    line: str
-    band: str
-    top: str
-    bottom: str
-    ticks: list[tuple[float, str]]
+Card = namedtuple("Card", "control mask moving stills")  # a ControlSummary and its pictures as addresses of data
+ScoreRow = namedtuple("ScoreRow", "metric label help value protocol options")  # a row of metrics.jsonl, in words
+Chart = namedtuple("Chart", "title words line band top bottom ticks")  # a curve in CHART_WIDTH × CHART_HEIGHT units
 
 
 def report(
@@ -101,19 +71,16 @@ def report(
 ) -> Path:  # fmt: skip
     """Write the report of a run whose controls are known: report.html in its folder if no name is given.
 
-    Scores are those in metrics.jsonl; pictures are drawn now.  Where something is missing, the page names the command
-    that adds it.  distance: of the rotation curves; if not given, alex, and no curves where its weights are not on this
-    machine or images are too small for it.  Raises UserError for another ending than .html, for a distance that does
-    not work, and if the file cannot be written.
+    Scores are those in metrics.jsonl; pictures are drawn now.  distance: of the rotation curves; if not given, alex, or
+    no curves where it cannot be used.  Raises UserError for another ending than .html, for a distance that does not
+    work, and if the file cannot be written.
     """
     path = out or run.path / "report.html"
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"cannot write a report named {path.name}: its name must end in .html")
     page = contents(run, seed, distance, device, progress)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+    how: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True, "undefined": StrictUndefined}
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), **how)
     text = environment.get_template("report.html").render(page)
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +89,6 @@ def report(
 
 
 def contents(run: Run, seed: int, distance: str | None, device: str, progress: Progress) -> dict[str, Any]:
-    """Everything the page shows."""
     table = run.latest("controls")
     assert table is not None
     controls, given = run.control_table or [], run.names
@@ -133,35 +99,24 @@ def contents(run: Run, seed: int, distance: str | None, device: str, progress: P
     dci, where = run.latest("dci"), run.latest("where")
     config = replace(run.config, data=replace(run.config.data, source=without_place(run.config.data.source)))
     return {
-        "title": title(run),
-        "word": title(run) if title(run).startswith(PREFIX) else "RUN",
-        "family": family_of(run.config),
-        "config": config,
-        "settings": to_json(config),
-        "images": run.images_seen,
-        "about": run.about,
-        "command": shlex.join(map(without_place, run.about.get("command", []))),
+        "title": title(run), "word": title(run) if title(run).startswith(PREFIX) else "RUN",
+        "family": family_of(run.config), "config": config, "settings": to_json(config), "images": run.images_seen,
+        "about": run.about, "command": shlex.join(map(without_place, run.about.get("command", []))),
         "versions": {"wherewhat": version("wherewhat"), "torch": version("torch")},
-        "names": names.shown(run),
-        "given": given,
-        "controls": controls,
-        "in_use": in_use,
+        "names": names.shown(run), "given": given, "controls": controls, "in_use": in_use,
         "cards": cards(run, shown, seed, device),
         "ramp": embedded([canvas.heat(np.linspace(0, 1, 64)[None].repeat(4, 0), (8, 128))]),
         "scores": rows,
         "headlines": [by_name[s.name] for s in registry.scores().values() if s.headline and s.name in by_name],
         "threshold": table["options"]["threshold"],
-        "importance": importance(dci, controls) if dci else None,
-        "places": where["details"] if where else [],
+        "importance": importance(dci, controls) if dci else None, "places": where["details"] if where else [],
         "overlaps": [(key, words) for key, words in OVERLAPS.items()
                      if where and any(row.get(key) is not None for row in where["details"])],
         "rotations": rotation_charts(run, in_use[:ROTATED], seed, distance, device, progress),
         "rotation": {"protocol": ROTATION_PROTOCOL, "angles": ROTATION_ANGLES, "reach": TPL_REACH,
                      "distance": distance or "alex", "seed": seed, **asdict(PROTOCOLS[ROTATION_PROTOCOL])},
-        "samples": samples(run, seed, device),
-        "curves": training_charts(run),
-        "width": CHART_WIDTH,
-        "height": CHART_HEIGHT,
+        "samples": samples(run, seed, device), "curves": training_charts(run),
+        "width": CHART_WIDTH, "height": CHART_HEIGHT,
     }  # fmt: skip
 
 
@@ -187,7 +142,6 @@ def embedded(frames: "Sequence[UInt8[np.ndarray, 'h w 3']]", seconds: float = 4.
 
 
 def each(images: Float[Tensor, "b c h w"]) -> list[str]:
-    """Images as addresses."""
     return [embedded([tile]) for tile in canvas.to_tiles(images)]
 
 
@@ -205,8 +159,7 @@ def cards(run: Run, controls: Sequence[ControlSummary], seed: int, device: str) 
 
 @torch.no_grad()
 def samples(run: Run, seed: int, device: str) -> dict[str, Any]:
-    """Samples of the prior.  If the encoder is trained on real images and the data can be opened, also some of these
-    with their reconstructions."""
+    """Samples of the prior; images of the data with their reconstructions if the encoder was trained on real images."""
     generator = run.generator.to(device)
     made = generator(torch.from_numpy(run.draw(2 * SAMPLES, [seed, 3])).to(device)).image
     shown: dict[str, Any] = {"made": each(made), "pairs": []}
@@ -227,7 +180,6 @@ def scores(run: Run) -> list[ScoreRow]:
 
 
 def score_row(row: dict[str, Any]) -> ScoreRow:
-    """A score as it is shown."""
     known = registry.scores().get(row["metric"], registry.Score(row["metric"], row["metric"], ""))
     options, details = row["options"], row.get("details")
     error = details.get("error") if isinstance(details, dict) else None
@@ -290,8 +242,7 @@ def chart(
     title: str, words: str, x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], ticks: list[tuple[float, str]],
     errors: Float[np.ndarray, " n"] | None = None, logarithmic: bool = False,
 ) -> Chart:  # fmt: skip
-    """A curve.  It starts from zero and has a band of ± errors if there are errors; else it goes from its smallest to
-    its largest value."""
+    """A curve: from zero, with a band of ± errors, if there are errors; else from its smallest to its largest value."""
     margin = errors if errors is not None else np.zeros_like(y)
     low, high = 0.0 if errors is not None else float(y.min()), float((y + margin).max())
 
@@ -308,8 +259,7 @@ def chart(
 
 def thinned(curve: Float[np.ndarray, "n 2"], most: int = 200) -> tuple[np.ndarray, np.ndarray]:
     """x and y of a curve; a longer one is averaged to `most` points."""
-    parts = np.array_split(curve, min(most, len(curve)))
-    x, y = np.array([part.mean(0) for part in parts]).T
+    x, y = np.array([part.mean(0) for part in np.array_split(curve, min(most, len(curve)))]).T
     return x, y
 
 

@@ -28,8 +28,7 @@ def image_rows(rows: Sequence[tuple[str, Float[Tensor, "b c h w"]]]) -> Image.Im
     sheet = Canvas(columns * (w + GAP) + GAP, len(tiles) * (h + 26) + GAP)
     for i, (name, images) in enumerate(tiles):
         sheet.text(GAP, i * (h + 26) + 6, name, 13, fill=canvas.QUIET)
-        for k, tile in enumerate(images):
-            sheet.tile(GAP + k * (w + GAP), i * (h + 26) + 25, tile)
+        sheet.tiles(GAP, i * (h + 26) + 25, images)
     return sheet.image
 
 
@@ -50,10 +49,9 @@ def data_sheet(data: Images, path: Path) -> Path:
         y = 34 + i * (h + GAP + under)
         if name:
             sheet.fitted(8, y + h / 2 - 8, name, left - 16, 14)
-        for k, tile in enumerate(tiles[i]):
-            sheet.tile(left + k * (w + GAP), y, tile)
-            if values is not None:
-                sheet.text(left + k * (w + GAP) + w / 2, y + h, str(values[k]), 11, fill=canvas.QUIET, anchor="ma")
+        sheet.tiles(left, y, tiles[i])
+        for k, value in enumerate(values if values is not None else ()):
+            sheet.text(left + k * (w + GAP) + w / 2, y + h, str(value), 11, fill=canvas.QUIET, anchor="ma")
     return canvas.save_still(sheet.image, path)
 
 

@@ -1,8 +1,12 @@
-"""Traversals: images while one control moves and all others stay.  s steps, z controls, c channels, h w space."""
+"""Pictures of controls: traversals (images while one control moves and all others stay), masks, and what they say.
+
+Masks have the same colours everywhere: 0 is black, 1 is pale yellow.  s steps, z controls, c channels, h w space.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,28 +20,60 @@ from wherewhat.errors import UserError
 from wherewhat.families import family_of
 from wherewhat.metrics import tpl
 from wherewhat.nn.controls import ANGLE_RANGE
-from wherewhat.nn.generator import Generator
+from wherewhat.nn.generator import Generator, mean_masks
 from wherewhat.nn.ops import to_float
-from wherewhat.run.folder import Run
+from wherewhat.run.folder import ControlSummary, Run
 from wherewhat.run.names import find_control
 from wherewhat.viz import canvas
 from wherewhat.viz.canvas import GAP, LABEL_WIDTH, Canvas
-from wherewhat.viz.labels import ControlLabel, shown_controls
-from wherewhat.viz.masks import legend, masks_of_run
 
 TRAVERSAL_REACH = 2.0  # pictures show a control from −2 to +2: 95 % of a normal prior, all of the others
 FILM_FRAMES = 32  # images of a loop
+AVERAGED = 64  # images over which masks are averaged
+
+
+@dataclass(frozen=True)
+class ControlLabel:
+    """The text beside the pictures of one control."""
+
+    index: int
+    title: str
+    lines: tuple[str, ...] = ()
+    is_angle: bool = False  # −2 and +2 look the same
+
+    @classmethod
+    def plain(cls, index: int, name: str | None = None) -> "ControlLabel":
+        """A control of which nothing is known but perhaps a name."""
+        return cls(index, f"z{index}  {name}" if name else f"z{index}")
+
+
+def control_labels(controls: Sequence[ControlSummary], names: Mapping[int, str] | None = None) -> list[ControlLabel]:
+    """What evaluation found of each control, in words.  names: those that the user gave."""
+    made = []
+    for d in controls:
+        title = ControlLabel.plain(d.index, (names or {}).get(d.index) or d.factor).title
+        what = f"{d.factor} {d.share:.0%} · " if d.factor and d.share is not None else ""
+        place = f"{d.place}, {d.area:.0%} of the image" + ", an angle" * d.is_angle
+        made.append(ControlLabel(d.index, title, (f"{what}TPL {d.tpl:.2f} ± {d.tpl_error:.2f}", place), d.is_angle))
+    return made
+
+
+def shown_controls(run: Run, chosen: Sequence[int] | None = None, inactive: bool = False) -> list[ControlLabel]:
+    """The chosen controls.  None chosen: those in use, longest traversal first, with the others if asked for; all where
+    none is in use, and before the run was evaluated."""
+    table, names = run.control_table or [], run.names
+    known = {label.index: label for label in control_labels(table, names)}
+    if chosen is None:
+        chosen = [d.index for d in table if d.in_use or inactive] or list(known) or range(run.config.latents)
+    return [known.get(k) or ControlLabel.plain(k, names.get(k)) for k in chosen]
 
 
 def draw_traversals(
     run: Run, out: Path | None = None, chosen: Sequence[int] | None = None, steps: int = 9,
     reach: float = TRAVERSAL_REACH, seed: int = 0, inactive: bool = False, device: str = "cpu",
 ) -> Path:  # fmt: skip
-    """Save the traversals of a run as .png, .gif or .mp4; traversals.png among its pictures if no name is given.
-
-    chosen: the controls shown, as in `shown_controls`.  Raises UserError for another ending, fewer than two steps, a
-    reach that is not positive, and a file that cannot be written.
-    """
+    """Save the traversals of a run (`chosen` as in shown_controls) as .png, .gif or .mp4; traversals.png among its
+    pictures if no name is given.  Raises UserError for another ending, too few steps, no reach, and as save_still."""
     path = out or run.picture("traversals.png")
     kind = canvas.check_kind(path)
     if steps < 2:
@@ -56,11 +92,8 @@ def traverse(
     run: Run, controls: Sequence[int | str] | None = None, steps: int = 9, reach: float = TRAVERSAL_REACH,
     seed: int = 0, device: str = "cpu",
 ) -> Image.Image:  # fmt: skip
-    """The traversals of a run, for a notebook, which shows the picture that a cell ends with.
-
-    controls: numbers or names; the active ones if not given, and all before the run was evaluated.
-    seed: of the image that the rows start from.  Raises UserError for a control that does not exist.
-    """
+    """The traversals of a run, for a notebook.  controls: numbers or names; without them as in shown_controls.  seed:
+    of the image that the rows start from.  Raises UserError for a control that does not exist."""
     chosen = None if controls is None else [find_control(run, str(word)) for word in controls]
     labels, masks = shown_controls(run, chosen), masks_of_run(run, seed, device)
     return traversals(run.generator.to(device), labels, starting_point(run, seed, device), masks, steps, reach)
@@ -68,8 +101,7 @@ def traverse(
 
 @torch.no_grad()
 def starting_point(run: Run, seed: int, device: str = "cpu") -> Float[Tensor, " z"]:
-    """Where traversals start: the codes of an image of the data if the encoder is trained on real images; a draw from
-    the prior if it is not, or if the data cannot be opened."""
+    """Codes of an image of the data; a draw from the prior if data cannot be opened or do not train the encoder."""
     rng = np.random.default_rng([seed, 2])
     if family_of(run.config).encodes_images:
         with suppress(UserError):
@@ -118,12 +150,9 @@ def traversals(
         sheet.text(x, 5, f"{value:+.1f}".replace("+0.0", "0"), 12, fill=canvas.QUIET, anchor="ma")
     for i, control in enumerate(controls):
         y = top + i * row
-        sheet.fitted(8, y + 2, control.title, LABEL_WIDTH - 16, 15, bold=True)
-        for j, line in enumerate(control.lines):
-            sheet.fitted(8, y + 22 + 17 * j, line, LABEL_WIDTH - 16, 12)
+        sheet.words(y, control.title, control.lines, 15)
         sheet.tile(LABEL_WIDTH, y, canvas.heat(masks[control.index], (h, w)))
-        for k, tile in enumerate(tiles[i]):
-            sheet.tile(left + k * (w + GAP), y, tile)
+        sheet.tiles(left, y, tiles[i])
     legend(sheet, LABEL_WIDTH, top + len(controls) * row + 8, footnote)
     return sheet.image
 
@@ -146,7 +175,37 @@ def moving_traversals(
             sheet.fitted(x, y + 4, control.title, cell - 2 * GAP, 14, bold=True)
             if control.lines:
                 sheet.fitted(x, y + 22, control.lines[0], cell - 2 * GAP, 11)
-            sheet.tile(x, y + 40, canvas.heat(masks[control.index], (h, w)))
-            sheet.tile(x + w + GAP, y + 40, swept[i][f])
+            sheet.tiles(x, y + 40, [canvas.heat(masks[control.index], (h, w)), swept[i][f]])
         made.append(sheet.image)
     return made
+
+
+def masks_of_run(run: Run, seed: int = 0, device: str = "cpu") -> Float[np.ndarray, "z h w"]:
+    """The mask of each control, averaged over images drawn from the prior."""
+    return mean_masks(run.generator.to(device), torch.from_numpy(run.draw(AVERAGED, seed)))
+
+
+@torch.no_grad()
+def single_masks(generator: Generator, controls: Sequence[ControlLabel], z: Float[Tensor, "b z"]) -> Image.Image:
+    """A row for each image: the image, then the mask of each control.  It shows how far masks follow the image."""
+    made = generator(z)
+    images = canvas.to_tiles(made.image)
+    masks = made.masks_at(*generator.size).cpu().numpy()
+    h, w = images.shape[1:3]
+    sheet = Canvas((len(controls) + 1) * (w + GAP) + GAP, 24 + len(z) * (h + GAP) + 42)
+    for k, control in enumerate(controls, 1):
+        sheet.fitted(GAP + k * (w + GAP), 5, control.title, w, 12)
+    for i, image in enumerate(images):
+        y = 24 + i * (h + GAP)
+        sheet.tiles(GAP, y, [image, *(canvas.heat(masks[i, control.index], (h, w)) for control in controls)])
+    legend(sheet, GAP, 24 + len(z) * (h + GAP) + 8)
+    return sheet.image
+
+
+def legend(sheet: Canvas, x: int, y: int, footnote: str = "") -> None:
+    """Draw the scale of masks, and a footnote beside it."""
+    ramp = np.linspace(0, 1, 120)[None].repeat(10, 0)
+    sheet.text(x, y + 1, "mask 0", 11, fill=canvas.QUIET)
+    sheet.tile(x + 46, y + 3, canvas.heat(ramp, (10, 120)))
+    sheet.text(x + 171, y + 1, "1", 11, fill=canvas.QUIET)
+    sheet.text(x + 200, y + 1, footnote, 11, fill=canvas.QUIET)

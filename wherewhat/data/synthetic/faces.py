@@ -46,8 +46,7 @@ class Faces:
     )
 
     def __init__(self, size: tuple[int, int]) -> None:
-        """size: height and width of an image; the middle of a square drawing if they differ.  Raises UserError without
-        the extra."""
+        """size: height, width; the middle of a square drawing if they differ.  Raises UserError without the extra."""
         _packages()
         self.size = size
 
@@ -55,7 +54,6 @@ class Faces:
         return len(self.factors)
 
     def images(self, index: Integer[np.ndarray, " n"]) -> UInt8[np.ndarray, "n c h w"]:
-        """These images of the grid."""
         (height, width), side = self.size, max(self.size)
         top, left = (side - height) // 2, (side - width) // 2
         images = np.empty((len(index), 3, height, width), np.uint8)
@@ -71,19 +69,11 @@ def _draw(values: Integer[np.ndarray, " f"], side: int) -> UInt8[np.ndarray, "h 
     parts = {name: getattr(avatars, kind)[members[chosen[name]]] for name, (kind, members) in PARTS.items()}
     colours = {name: shades[chosen[name]] for name, shades in COLOURS.items()}
     drawing = avatars.Avatar(
-        style=avatars.AvatarStyle.TRANSPARENT,
-        top=parts["hair"],
-        eyes=parts["eyes"],
-        eyebrows=parts["eyebrows"],
-        mouth=parts["mouth"],
-        facial_hair=parts["beard"],
-        accessory=parts["glasses"],
-        clothing=parts["clothes"],
-        skin_color=colours["skin"],
-        hair_color=colours["hair colour"],
-        facial_hair_color=colours["hair colour"],
+        style=avatars.AvatarStyle.TRANSPARENT, top=parts["hair"], eyes=parts["eyes"], eyebrows=parts["eyebrows"],
+        mouth=parts["mouth"], facial_hair=parts["beard"], accessory=parts["glasses"], clothing=parts["clothes"],
+        skin_color=colours["skin"], hair_color=colours["hair colour"], facial_hair_color=colours["hair colour"],
         clothing_color=colours["clothes colour"],
-    ).render()
+    ).render()  # fmt: skip
     framed = drawing.replace('viewBox="0 0 264 280"', f'viewBox="{FRAME}"', 1)
     framed = framed.replace('width="264px"', 'width="200px"', 1).replace('height="280px"', 'height="200px"', 1)
     png = bytes(resvg.svg_to_bytes(svg_string=framed, width=side, height=side, skip_system_fonts=True))

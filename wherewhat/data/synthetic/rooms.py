@@ -24,21 +24,18 @@ class Rooms:
     channels = 3
     fast = True
     factors = Factors(
-        ("floor hue", "wall hue", "object hue", "scale", "shape", "orientation"), (HUES, HUES, HUES, 8, 4, 15)
+        ("floor hue", "wall hue", "object hue", "scale", "shape", "orientation"), (HUES,) * 3 + (8, 4, 15)
     )
 
     def __init__(self, size: tuple[int, int]) -> None:
-        """size: height and width of an image."""
         self.size = size
         self._shading = _shadings(size)
-        hues = [colorsys.hsv_to_rgb(i / HUES, 1, 1) for i in range(HUES)]
-        self._palette = np.array(hues, np.float32)
+        self._palette = np.array([colorsys.hsv_to_rgb(i / HUES, 1, 1) for i in range(HUES)], np.float32)
 
     def __len__(self) -> int:
         return len(self.factors)
 
     def images(self, index: Integer[np.ndarray, " n"]) -> UInt8[np.ndarray, "n c h w"]:
-        """These images of the grid."""
         values = self.factors.values(index)
         white = np.ones((len(index), 1, 3), np.float32)  # of the highlight
         colours = np.concatenate([self._palette[values[:, :3]], white], 1).transpose(0, 2, 1)
@@ -81,14 +78,11 @@ def _camera(angle: float, height: int, width: int) -> tuple[Float[np.ndarray, "3
 
 def _room(eye: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each ray: the distance to the floor or a wall, whether it is the floor, the light there.  No wall in front."""
+    planes = (1, 0.0, -1), (0, -HALF_ROOM, -1), (0, HALF_ROOM, 1), (2, HALF_ROOM, 1)  # axis, place, direction of rays
     with np.errstate(divide="ignore"):
-        floor = np.where(rays[:, 1] < 0, -eye[1] / rays[:, 1], np.inf)
-        left = np.where(rays[:, 0] < 0, (-HALF_ROOM - eye[0]) / rays[:, 0], np.inf)
-        right = np.where(rays[:, 0] > 0, (HALF_ROOM - eye[0]) / rays[:, 0], np.inf)
-        back = np.where(rays[:, 2] > 0, (HALF_ROOM - eye[2]) / rays[:, 2], np.inf)
-    # a camera outside a side wall looks through it
-    left, right = np.where(left <= 0, np.inf, left), np.where(right <= 0, np.inf, right)
-    distances = np.stack([floor, left, right, back], 1)
+        hits = [np.where(way * rays[:, k] > 0, (at - eye[k]) / rays[:, k], np.inf) for k, at, way in planes]
+    distances = np.stack(hits, 1)
+    distances[:, 1:3][distances[:, 1:3] <= 0] = np.inf  # a camera outside a side wall looks through it
     nearest = distances.argmin(1)
     light = np.array([0.95, 0.85, 0.6, 0.75], np.float32)[nearest]
     return distances.min(1).astype(np.float32), nearest == 0, light
@@ -109,10 +103,8 @@ def _shade(
     middle /= np.linalg.norm(middle, axis=1, keepdims=True)
     gloss = np.clip((normal * middle).sum(1), 0, None) ** 40
     own = 0.35 + 0.6 * toward
-    return np.stack(
-        [np.where(~hit & is_floor, light, 0), np.where(~hit & ~is_floor, light, 0), np.where(hit, own, 0),
-         np.where(hit, 0.45 * gloss, 0)]
-    )  # fmt: skip
+    buffers = [(~hit & is_floor, light), (~hit & ~is_floor, light), (hit, own), (hit, 0.45 * gloss)]
+    return np.stack([np.where(where, value, 0) for where, value in buffers])
 
 
 # Each shape gives, for each ray, the distance to it (infinite where the ray misses it) and the normal there.  It stands
@@ -170,11 +162,7 @@ def _capsule(eye: np.ndarray, rays: np.ndarray, r: np.float32) -> tuple:
     return _nearest(_tube(eye, rays, radius, radius, high - radius), _nearest(*parts))
 
 
-def _ball(eye: np.ndarray, rays: np.ndarray, r: np.float32) -> tuple:
-    return _sphere(eye, rays, r * np.float32(0.95))
-
-
-SHAPES = [_cube, _cylinder, _ball, _capsule]
+SHAPES = [_cube, _cylinder, lambda eye, rays, r: _sphere(eye, rays, r * np.float32(0.95)), _capsule]
 
 
 def _normals(eye: np.ndarray, rays: np.ndarray, at: np.ndarray, of_place: Callable) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Sprites: a white shape on black, with the five factors of dSprites.  n images, g glyphs, c channels, h w space."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import product
 
@@ -9,6 +10,18 @@ from jaxtyping import Integer, UInt8
 from wherewhat.data.factors import Factors
 
 SUPERSAMPLE = 3
+
+
+def _heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    u, v = u * 1.15, 0.15 - v * 1.15
+    return (u * u + v * v - 1) ** 3 < u * u * v**3
+
+
+SHAPES: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...] = (  # whether points are inside
+    lambda u, v: np.maximum(abs(u), abs(v)) < 0.85,
+    lambda u, v: (u / 1.2) ** 2 + (v / 0.65) ** 2 < 1,
+    _heart,
+)
 
 
 class Sprites:
@@ -21,7 +34,6 @@ class Sprites:
     factors = Factors(("shape", "scale", "orientation", "x", "y"), (3, 6, 40, 32, 32))
 
     def __init__(self, size: tuple[int, int]) -> None:
-        """size: height and width of an image."""
         self.size = size
         # a position is 1/64 of a side: canvases are as many times finer than images as makes it whole pixels
         self._finer = next(f for f in (1, 2, 4) if f == 4 or all(side * f % 64 == 0 for side in size))
@@ -31,7 +43,6 @@ class Sprites:
         return len(self.factors)
 
     def images(self, index: Integer[np.ndarray, " n"]) -> UInt8[np.ndarray, "n c h w"]:
-        """These images of the grid."""
         values = self.factors.values(index)
         (h, w), f = self.size, self._finer
         windows = np.lib.stride_tricks.sliding_window_view(self._canvases, (h * f, w * f), (1, 2))
@@ -61,19 +72,6 @@ def _glyphs(height: int, width: int) -> UInt8[np.ndarray, "g h2 w2"]:
         size, turn = 0.17 * (0.5 + 0.1 * s), 2 * np.pi * o / 40
         u = (np.cos(turn) * x + np.sin(turn) * y) / size
         v = (np.cos(turn) * y - np.sin(turn) * x) / size
-        for k, inside in enumerate((_square, _ellipse, _heart)):
+        for k, inside in enumerate(SHAPES):
             made[k, s, o][box] = np.rint(inside(u, v).mean((1, 3)) * 255)
     return made.reshape(-1, rows, cols)
-
-
-def _square(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return np.maximum(abs(u), abs(v)) < 0.85
-
-
-def _ellipse(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return (u / 1.2) ** 2 + (v / 0.65) ** 2 < 1
-
-
-def _heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    u, v = u * 1.15, 0.15 - v * 1.15
-    return (u * u + v * v - 1) ** 3 < u * u * v**3
