@@ -149,19 +149,19 @@ def sprites_ae() -> Config:
 
 
 def folder_ae() -> Config:
-    """Constricted autoencoder on your own pictures of one kind of thing, at 64²: 18 latents."""
+    """Autoencoder on your own pictures of one kind of thing, at 64²: 18 latents for shapes, 16 for colours of parts."""
     base = _longer(demo(), "folder-ae", total_images=800_000)
-    generator = replace(base.generator, stages=tuple(replace(stage, latents=6) for stage in base.generator.stages))
+    stages = tuple(replace(stage, latents=6) for stage in base.generator.stages)
     return replace(
         base,
         data=DataConfig("", 64, 64),
-        generator=generator,
-        autoencoder=AutoencoderConfig(sigma=0.3, beta=3.0),
+        generator=replace(base.generator, stages=stages, mask="none", palette=12, palette_latents=16),
+        autoencoder=AutoencoderConfig(sigma=0.3, beta=3.0, controls="curves"),
     )
 
 
 def faces() -> Config:
-    """Constricted autoencoder on cartoon faces at 64²: folder-ae for twenty minutes (wherewhat data make faces)."""
+    """Autoencoder on cartoon faces at 64²: folder-ae with half of the images (wherewhat data make faces)."""
     return replace(_longer(folder_ae(), "faces", total_images=400_000), data=DataConfig("faces", 64, 64))
 
 

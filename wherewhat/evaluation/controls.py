@@ -17,19 +17,16 @@ from wherewhat.nn.generator import Generator, mean_masks
 from wherewhat.priors import Prior
 from wherewhat.run.folder import ControlSummary
 
-BASES, STEPS, TRAVERSAL_REACH = 16, 5, 2.0
-"""samples around which controls are swept to see what changes, steps of such a sweep, and how far it goes"""
+SEEN = 0.25
+"""a person sees a pixel change by more than this, of a range of 2, in the channel that changes most"""
+BASES, STEPS, TRAVERSAL_REACH = 16, 5, 2.0  # sweeps that show what changes: around how many samples, steps, how far
 
 
 def tpl_rows(result: TPL, protocol: str, described: list[ControlSummary] | None) -> Iterator[dict[str, Any]]:
     """Rows of metrics.jsonl: TPL with its number of active controls, and the table of controls if it is given."""
     options = {"protocol": protocol, **result.options}
-    details = {
-        "active": int(result.active.sum()),
-        "error": result.error,
-        "per_latent": result.per_latent.tolist(),
-        "per_latent_error": result.per_latent_error.tolist(),
-    }
+    lengths = {"per_latent": result.per_latent.tolist(), "per_latent_error": result.per_latent_error.tolist()}
+    details = {"active": int(result.active.sum()), "error": result.error, **lengths}
     yield {"metric": "tpl", "value": result.score, "options": options, "details": details}
     if described is not None:
         table = [asdict(control) for control in described]
@@ -39,11 +36,9 @@ def tpl_rows(result: TPL, protocol: str, described: list[ControlSummary] | None)
 def describe_controls(
     generator: Generator, prior: Prior, result: TPL, encoded: Encoded | None, data: Images, seed: int = 0
 ) -> list[ControlSummary]:
-    """Every control, longest traversal first; the factors they match only where `encoded` has some.
-
-    Published thresholds of TPL decide which are active.  Which are in use is decided by what a person sees: see
-    `visible_shares`.
-    """
+    """Every control, longest traversal first; the factors they match only where `encoded` has some.  Published
+    thresholds of TPL decide which are active.  Which are in use is decided by what a person sees: see
+    `visible_shares`."""
     masks = mean_masks(generator, torch.from_numpy(prior.draw(64, generator.config.latents, [seed, 1])))
     matched = _matched(encoded, data)
     angles, visible = generator.angles, visible_shares(generator, prior, seed)
@@ -59,14 +54,13 @@ def describe_controls(
 
 @torch.no_grad()
 def visible_shares(generator: Generator, prior: Prior, seed: int = 0) -> list[float]:
-    """For each control the share of the image that changes by more than metrics.where.CHANGE while it goes from −2 to
+    """For each control the share of the image that changes by more than SEEN while it goes from −2 to
     +2, mean over BASES samples of the prior."""
-    z = generator.config.latents
-    bases = torch.from_numpy(prior.draw(BASES, z, [seed, 3])).to(generator.constant.device)
+    bases = torch.from_numpy(prior.draw(BASES, generator.config.latents, [seed, 3])).to(generator.constant.device)
     shares = []
-    for k in range(z):
+    for k in range(generator.config.latents):
         images = generator.sweeps(sweep(bases, k, STEPS, TRAVERSAL_REACH)).clamp(-1, 1).cpu().numpy()
-        shares.append(float(np.mean([changed(of_one) for of_one in images])))
+        shares.append(float(np.mean([changed(of_one, SEEN) for of_one in images])))
     return shares
 
 
@@ -86,6 +80,5 @@ def extent(mask: Float[np.ndarray, "h w"]) -> tuple[float, float, float]:
     support = covered(mask)
     if not support.any():
         return 0.5, 0.5, 0.0
-    rows, columns = np.nonzero(support)
-    h, w = mask.shape
-    return float((rows.mean() + 0.5) / h), float((columns.mean() + 0.5) / w), float(support.mean())
+    row, column = ((places.mean() + 0.5) / side for places, side in zip(np.nonzero(support), mask.shape, strict=True))
+    return float(row), float(column), float(support.mean())
