@@ -17,7 +17,7 @@ from PIL import Image
 
 from wherewhat import cli, recipes
 from wherewhat.cli import VERBS, training
-from wherewhat.evaluation import evaluate, subject
+from wherewhat.evaluation import evaluate, kinds
 from wherewhat.metrics import registry
 from wherewhat.metrics.weights import lpips_file
 from wherewhat.recipes import RECIPES
@@ -459,7 +459,7 @@ def test_demo_trains_scores_and_draws(call, monkeypatch):
     options = registry.Metric.options
     monkeypatch.setattr(registry.Metric, "options", lambda metric, _="": options(metric, "fast"))
     monkeypatch.setitem(registry.find("dci").fast, "trees", 2)
-    monkeypatch.setitem(subject.ENCODED, "dlib", 3000)
+    monkeypatch.setitem(kinds.ENCODED, "dlib", 3000)
     monkeypatch.setenv("WHEREWHAT_CACHE", str(LPIPS.parent.parent))
     status, out, err = call("demo", "--images", 256, "--minutes", 1, "--out", "run")
     assert status == 0

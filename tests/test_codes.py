@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from wherewhat.errors import UserError
-from wherewhat.metrics.codes import total_correlation
+from wherewhat.metrics.factors import total_correlation
 
 RNG = np.random.default_rng(0)
 

@@ -12,8 +12,23 @@ from sklearn.svm import LinearSVC
 
 from wherewhat.errors import UserError
 from wherewhat.metrics import registry
-from wherewhat.metrics.factors import dci, explicitness, factor_vae, infomec, irs, match, mig, modularity, sap
-from wherewhat.metrics.groups import checked, draw, draw_pairs, draw_votes, group_by_value, pieces_of
+from wherewhat.metrics.factors import (
+    checked,
+    dci,
+    draw,
+    draw_pairs,
+    draw_votes,
+    explicitness,
+    factor_vae,
+    group_by_value,
+    infomec,
+    irs,
+    match,
+    mig,
+    modularity,
+    pieces_of,
+    sap,
+)
 
 METRICS = [metric.name for metric in registry.METRICS if metric.needs == "factors"]
 SMALL = {"votes": 600, "eval_votes": 400, "variance_rows": 2_000, "rows": 2_000, "test_rows": 1_000, "tree_rows": 400,

@@ -8,7 +8,7 @@ import torch
 
 from wherewhat.errors import UserError
 from wherewhat.metrics.distance import Pixels
-from wherewhat.metrics.ppl import EPSILON, path_length
+from wherewhat.metrics.tpl import EPSILON, path_length
 from wherewhat.priors import slerp
 
 

@@ -9,15 +9,15 @@ from helpers import Few, enlivened
 from wherewhat.data import open_data
 from wherewhat.data.batches import draw_index
 from wherewhat.errors import UserError
-from wherewhat.evaluation import kinds, subject
+from wherewhat.evaluation import kinds
 from wherewhat.evaluation.encoding import ImagesOf
 from wherewhat.evaluation.evaluate import choose, evaluate
-from wherewhat.evaluation.features import real_features
+from wherewhat.evaluation.kinds import real_features
 from wherewhat.metrics.backbones import load_backbone
 from wherewhat.metrics.distance import Pixels
 from wherewhat.metrics.features import density_coverage, frechet_distance, kid, precision_recall
 from wherewhat.metrics.images import psnr, ssim
-from wherewhat.metrics.ppl import path_length
+from wherewhat.metrics.tpl import path_length
 from wherewhat.progress import silent
 from wherewhat.run.folder import Run
 
@@ -39,7 +39,7 @@ class Thumbnails:
 @pytest.fixture(autouse=True)
 def thumbnails(tmp_path, monkeypatch):
     monkeypatch.setenv("WHEREWHAT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(subject, "load_backbone", lambda name, device: Thumbnails())
+    monkeypatch.setattr(kinds, "load_backbone", lambda name, device: Thumbnails())
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_rows_are_written_and_the_network_stands_in_each(run, monkeypatch):
     measure(run, "fid")
     other = Thumbnails()
     other.options = {"network": "other"}
-    monkeypatch.setattr(subject, "load_backbone", lambda name, device: other)
+    monkeypatch.setattr(kinds, "load_backbone", lambda name, device: other)
     measure(run, "fid")
     measure(run, "fid")
     assert [row["options"]["network"] for row in run.rows("metrics")] == ["thumbnails", "other"]
@@ -139,7 +139,7 @@ def test_without_a_cache_features_are_computed_again(run, tmp_path, monkeypatch)
 
 
 def test_of_fewer_images_as_many_samples_are_drawn(run, monkeypatch):
-    monkeypatch.setattr(subject, "open_data", lambda config: Few())
+    monkeypatch.setattr(kinds, "open_data", lambda config: Few())
     options = measure(run, "fid")["fid"]["options"]
     assert (options["real"], options["fake"]) == (12, 12)
 
@@ -173,8 +173,8 @@ def test_unknown_metrics_are_reported_with_the_nearest():
 
 
 def test_what_cannot_be_measured_is_reported_before_anything_is(run, monkeypatch):
-    monkeypatch.setattr(subject, "load_backbone", load_backbone)
-    monkeypatch.setattr(subject, "encode", None)
+    monkeypatch.setattr(kinds, "load_backbone", load_backbone)
+    monkeypatch.setattr(kinds, "encode", None)
     with pytest.raises(UserError, match="Inception is not on this machine"):
         evaluate(run, ["mig", "fid"], features="inception")
     assert run.rows("metrics") == []
@@ -183,6 +183,6 @@ def test_what_cannot_be_measured_is_reported_before_anything_is(run, monkeypatch
 def test_only_what_is_missing_is_measured_again(run, monkeypatch):
     first = measure(run, "fid")
     counted = []
-    monkeypatch.setattr(subject, "real_features", lambda *rest: counted.append(1) or real_features(*rest))
+    monkeypatch.setattr(kinds, "real_features", lambda *rest: counted.append(1) or real_features(*rest))
     assert measure(run, "fid")["fid"]["value"] == first["fid"]["value"] and not counted
     assert set(measure(run, "quality")) > {"fid", "kid", "psnr"} and len(counted) == 1

@@ -14,27 +14,11 @@ from wherewhat.errors import UserError, did_you_mean
 
 __all__ = ["VERBS", "main"]
 
-VERBS: dict[str, Callable[..., None]] = {
-    "demo": demo,
-    "train": train,
-    "evaluate": evaluate,
-    "traverse": traverse,
-    "explore": explore,
-    "report": report,
-    "invert": invert,
-    "edit": edit,
-    "transfer": transfer,
-    "synthesize": synthesize,
-    "export": export,
-    "where": where,
-    "rotate": rotate,
-    "rank": rank,
-    "recipes": recipes,
-    "data list": data_list,
-    "data show": data_show,
-    "data make": data_make,
-    "weights": weights,
-}
+_IN_ORDER: tuple[Callable[..., None], ...] = (
+    demo, train, evaluate, traverse, explore, report, invert, edit, transfer, synthesize, export, where, rotate, rank,
+    recipes, data_list, data_show, data_make, weights,
+)  # fmt: skip
+VERBS = {call.__name__.replace("_", " "): call for call in _IN_ORDER}
 
 
 def main(words: list[str] | None = None) -> None:
@@ -73,11 +57,9 @@ def split_verb(words: list[str]) -> tuple[str, list[str]]:
 
 def overview() -> str:
     """The commands, a line each."""
-    lines = [
-        f"  wherewhat {verb:<10} {(call.__doc__ or '').split('.  ')[0].split(chr(10))[0]}"
-        for verb, call in VERBS.items()
-    ]
+    first = {verb: (call.__doc__ or "").split(".  ")[0].split("\n")[0] for verb, call in VERBS.items()}
     return "\n".join(
-        ["Interpretable controls from unlabelled images: each has a where and a what.", "", *lines, "",
+        ["Interpretable controls from unlabelled images: each has a where and a what.", "",
+         *(f"  wherewhat {verb:<10} {line}" for verb, line in first.items()), "",
          "First run: wherewhat demo.  Help on a command: wherewhat COMMAND --help"]
     )  # fmt: skip

@@ -22,11 +22,7 @@ def data_list() -> None:
 
 
 def data_show(
-    source: Positional[str],
-    /,
-    out: OutFile = None,
-    resolution: str = "64",
-    channels: Literal[1, 3, 4] | None = None,
+    source: Positional[str], /, out: OutFile = None, resolution: str = "64", channels: Literal[1, 3, 4] | None = None
 ) -> None:
     """Draw a sheet of a data set: a row for each factor, or random images where factors are not known.
 
@@ -34,8 +30,7 @@ def data_show(
         source: a world, a folder or zip of images, dSprites' npz, 3D Shapes' h5
         out: the picture; SOURCE.png if not given
         resolution: 64, or height x width as in 128x96
-        channels: 1 grey, 3 colour, 4 colour and transparency
-    """
+        channels: 1 grey, 3 colour, 4 colour and transparency"""
     from wherewhat.config import DataConfig
     from wherewhat.data import open_data, open_world
     from wherewhat.data.synthetic import WORLDS
@@ -51,12 +46,9 @@ def data_show(
 
 def data_make(
     world: Annotated[Positional[str], arg(metavar="WORLD")],
-    folder: Annotated[Positional[Path], arg(metavar="FOLDER")],
-    /,
-    count: int = 20_000,
-    side: int = 128,
-    seed: int = 0,
-) -> None:
+    folder: Annotated[Positional[Path], arg(metavar="FOLDER")], /,
+    count: int = 20_000, side: int = 128, seed: int = 0,
+) -> None:  # fmt: skip
     """Draw images of a world into a folder, with random factors that are listed in factors.csv.
 
     Args:
@@ -64,8 +56,7 @@ def data_make(
         folder: a new folder
         count: number of images
         side: pixels of a side
-        seed: of the factors drawn
-    """
+        seed: of the factors drawn"""
     from wherewhat.data.synthetic import WORLDS, write_folder
 
     at_least(1, count=count, side=side)

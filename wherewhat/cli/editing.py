@@ -18,33 +18,25 @@ if TYPE_CHECKING:
     from wherewhat.editing.invert import Inversion
     from wherewhat.run.folder import Run
 
-Photos = Annotated[Positional[tuple[Path, ...]], arg(metavar="PHOTO …")]
+_PHOTOS = "pictures of any size; they are cropped and shrunk as the run's data were"
+Photos = Annotated[Positional[tuple[Path, ...]], arg(metavar="PHOTO …", help=_PHOTOS)]
 Folder = Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")]
+_TUNE = "steps of descent on a copy of the generator, for all photographs together; 100 are many"
+Tune = Annotated[int, arg(help=_TUNE)]
+_DISTANCE = "what is minimised beside the difference of pixels: alex, vgg, pixels, or the path of LPIPS weights"
+Distance = Annotated[str, arg(help=_DISTANCE)]
 
 
 def invert(
-    run: RunPath,
-    photos: Photos,
-    /,
-    steps: int = 100,
-    tune: int = 0,
-    out: OutFile = None,
-    distance: str = "alex",
-    device: Device = "auto",
-    as_json: Json = False,
-) -> None:
+    run: RunPath, photos: Photos, /, steps: int = 100, tune: Tune = 0, out: OutFile = None, distance: Distance = "alex",
+    device: Device = "auto", as_json: Json = False,
+) -> None:  # fmt: skip
     """Find the codes of photographs: the encoder first, then descent on codes and noise.
 
     Args:
-        run: the run's folder, or one that comes with the package, as in pretrained:rooms
-        photos: pictures of any size; they are cropped and shrunk as the run's data were
         steps: of descent for each photograph; 0 keeps the encoder's codes
-        tune: steps of descent on a copy of the generator, for all photographs together; 100 are many
         out: the picture (.png) of photographs and what was found; inverted.png among the run's pictures if not given
-        distance: what is minimised beside the difference of pixels: alex, vgg, pixels, or the path of LPIPS weights
-        device: where to compute
-        as_json: codes and scores as JSON on standard output
-    """
+        as_json: codes and scores as JSON on standard output"""
     from wherewhat.editing.edit import comparison_sheet
     from wherewhat.editing.invert import open_photos
     from wherewhat.viz.canvas import check_kind, save_still
@@ -66,35 +58,21 @@ def invert(
 
 
 def edit(
-    run: RunPath,
-    photos: Photos,
-    /,
+    run: RunPath, photos: Photos, /,
     set: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=+2")] = (),
     from_: Annotated[UseAppendAction[tuple[str, ...]], arg(name="from", metavar="PICTURE:NAME")] = (),
-    onto_photo: bool = False,
-    out: OutFile = None,
-    save: Folder = None,
-    steps: int = 100,
-    tune: int = 0,
-    distance: str = "alex",
-    device: Device = "auto",
-) -> None:
+    onto_photo: bool = False, out: OutFile = None, save: Folder = None, steps: int = 100, tune: Tune = 0,
+    distance: Distance = "alex", device: Device = "auto",
+) -> None:  # fmt: skip
     """Edit photographs: move controls, set them, or take them from another picture.
 
     Args:
-        run: the run's folder, or one that comes with the package, as in pretrained:rooms
-        photos: pictures of any size; they are cropped and shrunk as the run's data were
         set: smile=+2 and smile=-1 move a control by a value, smile=2 and smile==-1 set it to one; may be repeated
         from_: other.png:hair takes a control from another picture, other.png:hair,glasses several; may be repeated
         onto_photo: add what the edit changes to the photograph itself, which keeps what the generator cannot draw
-        out: the picture (.png) of photographs, reconstructions and edits; edited.png among the run's pictures if not
-            given
+        out: the picture (.png) of photographs and edits; edited.png among the run's pictures if not given
         save: a folder for the edits alone, each under its photograph's name (with --onto-photo at its resolution)
-        steps: of descent on codes before the edit; 0 keeps the encoder's codes, and needs no LPIPS weights
-        tune: steps of descent on a copy of the generator, for all photographs together; 100 are many
-        distance: what is minimised beside the difference of pixels: alex, vgg, pixels, or the path of LPIPS weights
-        device: where to compute
-    """
+        steps: of descent on codes before the edit; 0 keeps the encoder's codes, and needs no LPIPS weights"""
     from wherewhat.editing import edit as edits
     from wherewhat.editing.invert import open_photos
     from wherewhat.viz.canvas import check_kind, save_still
@@ -127,28 +105,18 @@ def edit(
 
 
 def transfer(
-    run: RunPath,
-    photos: Photos,
-    /,
+    run: RunPath, photos: Photos, /,
     from_: Annotated[tuple[Path, ...], arg(name="from", metavar="PICTURE …")],
     controls: Annotated[str, arg(metavar="NAME,…", aliases=["--dims"])],
-    out: OutFile = None,
-    steps: int = 100,
-    distance: str = "alex",
-    device: Device = "auto",
-) -> None:
+    out: OutFile = None, steps: int = 100, distance: Distance = "alex", device: Device = "auto",
+) -> None:  # fmt: skip
     """Draw photographs with the attributes of others: a row for each photograph, a column for each source.
 
     Args:
-        run: the run's folder, or one that comes with the package, as in pretrained:rooms
-        photos: pictures of any size; they are cropped and shrunk as the run's data were
         from_: pictures whose attributes are taken
         controls: the controls that are taken, by number or name, separated by commas
         out: the picture (.png); transfer.png among the run's pictures if not given
-        steps: of descent on codes first; 0 keeps the encoder's codes, and needs no LPIPS weights
-        distance: what is minimised beside the difference of pixels: alex, vgg, pixels, or the path of LPIPS weights
-        device: where to compute
-    """
+        steps: of descent on codes first; 0 keeps the encoder's codes, and needs no LPIPS weights"""
     from wherewhat.editing.edit import transfer as make
     from wherewhat.editing.edit import transfer_grid
     from wherewhat.editing.invert import open_photos
@@ -168,28 +136,19 @@ def transfer(
 
 
 def synthesize(
-    run: RunPath,
-    /,
-    vary: Annotated[str, arg(metavar="NAME,…")],
-    n: int = 10_000,
-    out: Folder = None,
+    run: RunPath, /, vary: Annotated[str, arg(metavar="NAME,…")], n: int = 10_000, out: Folder = None,
     hold: Annotated[Path | None, arg(metavar="PICTURE", help_behavior_hint="")] = None,
-    spread: float = 1.0,
-    seed: int = 0,
-    device: Device = "auto",
-) -> None:
+    spread: float = 1.0, seed: int = 0, device: Device = "auto",
+) -> None:  # fmt: skip
     """Make a data set that labels itself: images, codes and labels of the controls varied, and their masks.
 
     Args:
-        run: the run's folder, or one that comes with the package, as in pretrained:rooms
         vary: the controls that are labelled, by number or name, separated by commas
         n: number of images
         out: a new folder; the folder synthetic of the run if not given
         hold: a picture whose codes all other controls keep; they are drawn too if not given
         spread: codes are drawn from the prior and multiplied by this; less makes images more ordinary
-        seed: of everything drawn
-        device: where to compute
-    """
+        seed: of everything drawn"""
     from wherewhat.editing.synthesize import Plan
     from wherewhat.editing.synthesize import synthesize as make
     from wherewhat.machine import pick_device
@@ -210,10 +169,8 @@ def export(run: RunPath, /, onnx: bool = False, out: Folder = None) -> None:
     """Write generator and encoder for use without PyTorch, after comparing them with it.
 
     Args:
-        run: the run's folder, or one that comes with the package, as in pretrained:rooms
         onnx: as ONNX files, for batches of any size
-        out: the folder for the files; the folder onnx of the run if not given
-    """
+        out: the folder for the files; the folder onnx of the run if not given"""
     from wherewhat.editing.export import BATCHES, OPSET
     from wherewhat.editing.export import export as write
 
@@ -243,25 +200,19 @@ def _inverted(run: "Run", photos: Sequence[Path], steps: int, tune: int, distanc
 def _score_rows(photos: Sequence[Path], found: "Inversion", distance: str) -> list[dict[str, Any]]:
     """For each photograph its codes, and its scores before and after descent."""
     names = "PSNR", "SSIM", "pixels" if distance == "pixels" else "LPIPS"
-    return [
-        {
-            "photo": str(photo),
-            "codes": found.codes[i].tolist(),
-            "before": {name: score[i].item() for name, score in zip(names, found.before, strict=True)},
-            "after": {name: score[i].item() for name, score in zip(names, found.after, strict=True)},
-        }
-        for i, photo in enumerate(photos)
-    ]
+    rows: list[dict[str, Any]] = []
+    for i, photo in enumerate(photos):
+        both = [{name: s[i].item() for name, s in zip(names, of, strict=True)} for of in (found.before, found.after)]
+        rows.append({"photo": str(photo), "codes": found.codes[i].tolist(), "before": both[0], "after": both[1]})
+    return rows
 
 
 def _code_lines(run: "Run", controls: Sequence[int], before: "Tensor", after: "Tensor") -> list[list[str]]:
     """For each photograph, how these controls were changed."""
     from wherewhat.run.names import shown
 
-    names = shown(run)
-    return [
-        [f"{names[k]}: {old[k]:+.2f} → {new[k]:+.2f}" for k in controls] for old, new in zip(before, after, strict=True)
-    ]
+    names, moves = shown(run), zip(before, after, strict=True)
+    return [[f"{names[k]}: {old[k]:+.2f} → {new[k]:+.2f}" for k in controls] for old, new in moves]
 
 
 def _save_edits(

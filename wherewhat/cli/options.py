@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], arg(help="where to compute")]
 _RUN = "the run's folder, or one that comes with the package, as in pretrained:rooms"
 RunPath = Annotated[Positional[Path], arg(metavar="RUN", help=_RUN)]
-TplDistance = Annotated[
-    str, arg(help="for the TPL, if a run was not evaluated yet: alex, vgg, pixels, or the path of LPIPS weights")
-]
+_TPL = "for the TPL, if a run was not evaluated yet: alex, vgg, pixels, or the path of LPIPS weights"
+TplDistance = Annotated[str, arg(help=_TPL)]
 OutFile = Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")]
 Text = Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")]
-Json = Annotated[bool, arg(name="json")]
+Json = Annotated[bool, arg(name="json", help="what is shown as JSON on standard output")]
+Data = Annotated[
+    str | None, arg(metavar="TEXT", help_behavior_hint="", help="where the images are now, if they were moved")
+]
 
 
 def opened_run(path: Path, data: str | None = None) -> "Run":

@@ -17,16 +17,13 @@ if TYPE_CHECKING:
 
 def show_controls(run: "Run") -> None:
     """The table of controls in use: where, what, how much."""
-    table = Table(
-        "control", "where: centre (row, column), area", "what: matched factor, share", "TPL", title=str(run.path)
-    )
-    controls = run.control_table or []
+    heads = "control", "where: centre (row, column), area", "what: matched factor, share", "TPL"
+    table, controls = Table(*heads, title=str(run.path)), run.control_table or []
     for d in (d for d in controls if d.in_use):
         where = f"{d.place} ({d.row:.2f}, {d.column:.2f}), {d.area:.0%}"
         what = f"{d.factor} {d.share:.0%}" if d.factor else "–"
         table.add_row(f"z{d.index}", where, what, f"{d.tpl:.2f} ± {d.tpl_error:.2f}")
-    idle = [f"z{d.index}" for d in controls if not d.in_use]
-    if idle:
+    if idle := [f"z{d.index}" for d in controls if not d.in_use]:
         table.caption = f"not in use: {', '.join(idle)}"
     Console().print(table)
 
@@ -89,12 +86,10 @@ def draw_ranking(ranking: "Ranking", out: Path) -> None:
     from wherewhat.viz.plots import draw_order
 
     ranked = ranking.ranked
-    agreements = {
-        name: f"Spearman {a.spearman:+.2f} [{a.low:+.2f}, {a.high:+.2f}]" for name, a in ranking.agreements.items()
-    }
-    scores = {
-        name: [r.scores[name] for r in ranked] for name in ranked[0].scores if all(name in r.scores for r in ranked)
-    }
+    found = ranking.agreements.items()
+    agreements = {name: f"Spearman {a.spearman:+.2f} [{a.low:+.2f}, {a.high:+.2f}]" for name, a in found}
+    common = [name for name in ranked[0].scores if all(name in r.scores for r in ranked)]
+    scores = {name: [r.scores[name] for r in ranked] for name in common}
     numbers = [r.value for r in ranked], [r.error for r in ranked], [r.active for r in ranked]
     save_still(draw_order([r.run.path.name for r in ranked], *numbers, ranking.by, scores, agreements), out)
 

@@ -50,8 +50,7 @@ def train(
         precision: auto is bf16 where the processor multiplies it natively
         minutes: stop after this time, earlier calls of the same command included
         set: any other setting, as in --set autoencoder.beta=3; may be repeated
-        quiet: do not show progress
-    """
+        quiet: do not show progress"""
     from wherewhat.config import with_settings
     from wherewhat.recipes import at_resolution, find
 
@@ -95,8 +94,7 @@ def demo(
         out: the run's folder
         minutes: train for at most this time, earlier calls of the same command included
         images: train on at most this many images
-        seed: of all random numbers
-    """
+        seed: of all random numbers"""
     from wherewhat.evaluation import evaluate as scores
     from wherewhat.machine import pick_device
     from wherewhat.recipes import find

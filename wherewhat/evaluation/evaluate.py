@@ -13,14 +13,12 @@ from torch import Tensor
 from wherewhat.errors import UserError, did_you_mean
 from wherewhat.evaluation.controls import tpl_rows
 from wherewhat.evaluation.encoding import Encoded
-from wherewhat.evaluation.kinds import KINDS, Row, code_rows
-from wherewhat.evaluation.subject import ENCODED, Subject
+from wherewhat.evaluation.kinds import ENCODED, KINDS, Row, Subject, code_rows
 from wherewhat.machine import keep_memory
 from wherewhat.metrics import registry
 from wherewhat.metrics import tpl as lengths
 from wherewhat.metrics.distance import load_distance
-from wherewhat.metrics.factors import BINS, discretise
-from wherewhat.metrics.groups import require
+from wherewhat.metrics.factors import BINS, discretise, require
 from wherewhat.metrics.registry import Metric
 from wherewhat.progress import Progress, silent
 from wherewhat.run.folder import Run
@@ -29,35 +27,27 @@ COUNT = 10_000  # real images, samples, and pairs of latents of the metrics of i
 
 
 def evaluate(
-    run: Run,
-    metrics: Sequence[str] | None = None,
-    protocol: str = "dlib",
-    tpl_protocol: str | None = None,
-    distance: str = "alex",
-    threshold: float | None = None,
-    seed: int = 0,
-    device: str = "cpu",
-    progress: Progress = silent,
-    until: float | None = None,
-    again: bool = False,
-    features: str = "alex",
+    run: Run, metrics: Sequence[str] | None = None, protocol: str = "dlib", tpl_protocol: str | None = None,
+    distance: str = "alex", threshold: float | None = None, seed: int = 0, device: str = "cpu",
+    progress: Progress = silent, until: float | None = None, again: bool = False, features: str = "alex",
     count: int = COUNT,
-) -> list[Row]:
+) -> list[Row]:  # fmt: skip
     """Scores of a run's last checkpoint, also written to its metrics.jsonl: rows of metric, value, options, details.
 
     metrics: names of wherewhat.metrics.registry; None: all that are measured by default and that the run and its data
     allow.  The last row, "controls", describes each control if tpl is among them.  features, count: the network and the
     number of images of FID and its like.  Each metric is written when it is measured, and is not measured again if
     metrics.jsonl has it with the same options (unless `again`), so that an evaluation which was stopped goes on.
-    Raises UserError for unknown names, and for metrics that the run or its data do not allow.
-    """
+    Raises UserError for unknown names, and for metrics that the run or its data do not allow."""
     keep_memory()
     chosen, protocol, tpl_protocol = choose(metrics, protocol, tpl_protocol)
     subject = Subject(run, protocol, tpl_protocol, distance, threshold, until, features, count, seed, device, progress)
     chosen = _possible(subject, chosen, strict=metrics is not None)
     asked = {metric.name: KINDS[metric.needs].asked(subject, metric) for metric in chosen}
     model, common = fingerprint(run), {"seed": seed, "data": subject.data.name}
-    earlier = [] if again else _rows_of(run, model)
+    about = run.images_seen, model
+    newest = [] if again else reversed(run.rows("metrics"))
+    earlier = [row for row in newest if (row["images"], row.get("model")) == about]
     rows: list[Row] = []
     for metric in sorted(chosen, key=lambda metric: metric.needs == "generator"):
         progress(metric.name, 0.0)
@@ -87,12 +77,6 @@ def fingerprint(run: Run) -> str:
     return digest.hexdigest()
 
 
-def _rows_of(run: Run, model: str) -> list[Row]:
-    """All rows of metrics.jsonl about this model, the newest first."""
-    rows = reversed(run.rows("metrics"))
-    return [row for row in rows if (row["images"], row.get("model")) == (run.images_seen, model)]
-
-
 def cached_rows(earlier: list[Row], asked: dict[str, dict[str, Any]], common: dict[str, Any]) -> list[Row]:
     """Of these rows the first of each score that has the options asked for; none unless all scores are there."""
 
@@ -105,14 +89,9 @@ def cached_rows(earlier: list[Row], asked: dict[str, dict[str, Any]], common: di
 
 
 def evaluate_codes(
-    codes: np.ndarray,
-    factors: np.ndarray | None = None,
-    factor_names: Sequence[str] | None = None,
-    metrics: Sequence[str] | None = None,
-    protocol: str = "dlib",
-    seed: int = 0,
-    progress: Progress = silent,
-) -> list[Row]:
+    codes: np.ndarray, factors: np.ndarray | None = None, factor_names: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None, protocol: str = "dlib", seed: int = 0, progress: Progress = silent,
+) -> list[Row]:  # fmt: skip
     """Scores of anyone's codes (n × z): rows as of `evaluate`.  Without factors (n × f) those that need none; factors
     that are no integers are cut into equally filled bins.  Raises UserError for unknown names and for arrays that
     cannot be scored."""
@@ -140,16 +119,10 @@ def evaluate_codes(
 
 
 def evaluate_generator(
-    generate: Callable[[Tensor], Tensor],
-    codes: int,
-    tpl_protocol: str = "medium",
-    distance: str = "alex",
-    threshold: float | None = None,
-    seed: int = 0,
-    device: str = "cpu",
-    progress: Progress = silent,
+    generate: Callable[[Tensor], Tensor], codes: int, tpl_protocol: str = "medium", distance: str = "alex",
+    threshold: float | None = None, seed: int = 0, device: str = "cpu", progress: Progress = silent,
     until: float | None = None,
-) -> list[Row]:
+) -> list[Row]:  # fmt: skip
     """TPL of anyone's generator, a function from latents (b × codes) to images in [−1, 1]: one row."""
     result = lengths.tpl(
         generate, codes, load_distance(distance, device), tpl_protocol, threshold, seed, device=device,

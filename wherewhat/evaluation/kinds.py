@@ -1,35 +1,142 @@
-"""How each kind of metric is measured on a run: what wherewhat.metrics.registry calls its needs."""
+"""A run that is measured, and how each kind of metric (by what it needs, in the registry) is measured on it."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float, Integer
 from torch import Tensor
 
-from wherewhat.data.batches import draw_index
+from wherewhat.atomic import write_with
+from wherewhat.cache import cache
+from wherewhat.data import open_data
+from wherewhat.data.batches import Images, draw_index
 from wherewhat.errors import UserError
 from wherewhat.evaluation.controls import describe_controls, tpl_rows
-from wherewhat.evaluation.encoding import Encoded
-from wherewhat.evaluation.subject import ENCODED, Subject
+from wherewhat.evaluation.encoding import Encoded, ImagesOf, encode
 from wherewhat.families import family_of
-from wherewhat.metrics.distance import Lpips
+from wherewhat.metrics.backbones import Backbone, load_backbone
+from wherewhat.metrics.distance import Distance, Lpips, load_distance
 from wherewhat.metrics.images import WINDOW, psnr, ssim
-from wherewhat.metrics.ppl import Along, path_length
 from wherewhat.metrics.registry import Metric
-from wherewhat.metrics.tpl import find_protocol, tpl
-from wherewhat.nn.ops import to_float
+from wherewhat.metrics.tpl import Along, find_protocol, path_length, tpl
+from wherewhat.nn.encoder import Encoder
+from wherewhat.nn.ops import to_float, to_uint8
+from wherewhat.progress import Progress
+from wherewhat.run.folder import Run
 
-PUBLISHED = 15_000
-"""rows that the published protocol draws to fit and to test on; with fewer, it draws some of them several times"""
+BATCH = 64
+ENCODED = {"dlib": 50_000, "fast": 10_000}  # protocol → images encoded, none twice; all of a smaller data set
+PUBLISHED = 15_000  # rows that the published protocol draws to fit and to test on; from fewer, some several times
 RECONSTRUCTED = 1_000  # images that are reconstructed
 BEST_PSNR = 100.0  # in dB, for an image equal to its reconstruction, which would have an infinite one
-PATHS: dict[str, Along] = {"ppl": "full", "ppl_end": "end"}
-"""scores of PPL: steps anywhere between two latents, steps from the first of them"""
-BATCH = 64
+PATHS: dict[str, Along] = {"ppl": "full", "ppl_end": "end"}  # steps anywhere between latents; from the first of them
 
 Row = dict[str, Any]  # of metrics.jsonl: metric, value, options and, for some, details
+
+
+@dataclass
+class Subject:
+    """A run, and all choices that change its scores.  Attributes raise UserError for what cannot be had."""
+
+    run: Run
+    protocol: str
+    tpl_protocol: str
+    distance_name: str
+    threshold: float | None
+    until: float | None
+    features_name: str
+    count: int  # real images, samples, and pairs of latents of the metrics of image quality
+    seed: int
+    device: str
+    progress: Progress
+
+    @cached_property
+    def data(self) -> Images:
+        return open_data(self.run.config.data)
+
+    @cached_property
+    def generate(self) -> ImagesOf:
+        return ImagesOf(self.run.generator.to(self.device))
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        return self.run.encoder.to(self.device)
+
+    @cached_property
+    def encoded(self) -> Encoded:
+        """Codes and factors, as many as the protocol has."""
+        return encode(self.encoder, self.data, ENCODED[self.protocol], self.seed, self.progress)
+
+    @cached_property
+    def distance(self) -> Distance:
+        """The distance of images; images that are too small for it are refused now."""
+        distance = load_distance(self.distance_name, self.device)
+        distance.path(torch.zeros(1, 2, *self._shape, device=self.device))
+        return distance
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The network of features; images that are too small for it are refused now."""
+        backbone = load_backbone(self.features_name, self.device)
+        backbone(torch.zeros(1, *self._shape, dtype=torch.uint8, device=self.device))
+        return backbone
+
+    @cached_property
+    def features(self) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]:
+        """Features of real images, and of as many samples, rounded to 8 bits as if they had been saved."""
+        index = draw_index(self.data, self.count, self.seed)
+        real = real_features(self.data, index, self.backbone, self.device, self.progress)
+        z = torch.from_numpy(self.run.draw(len(real), [self.seed, 1])).to(self.device)
+        with torch.no_grad():
+            fake = features_of(
+                self.backbone, len(z), lambda at: to_uint8(self.generate(z[at])), self.progress, "samples"
+            )
+        return real, fake
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        return (self.run.config.data.channels, *self.run.config.size)
+
+
+def real_features(
+    data: Images, index: Integer[np.ndarray, " n"], backbone: Backbone, device: str, progress: Progress
+) -> Float[np.ndarray, "n d"]:
+    """Features of these images, from the user's cache if they were computed before: the same pixels by the same
+    network.  If the cache cannot be written, they are not kept."""
+    key = hashlib.sha256(json.dumps(backbone.options, sort_keys=True).encode())
+    for at in range(0, len(index), BATCH):
+        key.update(data.images(index[at : at + BATCH]).tobytes())
+        progress("reading", at / len(index))
+    file = cache("features") / f"{backbone.options['network']}-{key.hexdigest()[:32]}.npy"
+    with suppress(OSError, ValueError, EOFError):
+        kept: Float[np.ndarray, "n d"] = np.load(file, allow_pickle=False)
+        return kept
+    features = features_of(
+        backbone, len(index), lambda at: torch.from_numpy(data.images(index[at])).to(device), progress, "real images"
+    )
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_with(file, partial(np.save, arr=features))
+    return features
+
+
+@torch.no_grad()
+def features_of(
+    backbone: Backbone, count: int, images: Callable[[slice], Tensor], progress: Progress, what: str
+) -> Float[np.ndarray, "n d"]:
+    """Features of `count` images, which `images` makes, some rows at a time."""
+    parts = []
+    for at in range(0, count, BATCH):
+        progress(what, at / count)
+        parts.append(backbone(images(slice(at, at + BATCH))).cpu().numpy())
+    return np.concatenate(parts)
 
 
 class Kind(NamedTuple):
@@ -38,11 +145,7 @@ class Kind(NamedTuple):
     asked: Callable[[Subject, Metric], dict[str, dict[str, Any]]]
     """scores, each with the options that an earlier row must have to be used again"""
     measure: Callable[[Subject, Metric], Iterator[Row]]
-    problem: Callable[[Subject, Metric], str] = lambda subject, metric: ""
-    """why the run or its data cannot be measured; empty if they can"""
-
-
-# Of codes
+    problem: Callable[[Subject, Metric], str] = lambda subject, metric: ""  # why it cannot be measured; "" if it can
 
 
 def codes_asked(s: Subject, metric: Metric) -> dict[str, dict[str, Any]]:
@@ -56,9 +159,8 @@ def codes_measured(s: Subject, metric: Metric) -> Iterator[Row]:
 
 
 def factors_problem(s: Subject, metric: Metric) -> str:
-    if s.data.factors is not None:
-        return ""
-    return f"the factors of {s.data.name} are not known, so {metric.name} cannot be measured on it"
+    wrong = f"the factors of {s.data.name} are not known, so {metric.name} cannot be measured on it"
+    return wrong if s.data.factors is None else ""
 
 
 def code_rows(metric: Metric, encoded: Encoded, factor_names: Sequence[str], protocol: str, seed: int) -> Iterator[Row]:
@@ -78,9 +180,6 @@ def code_rows(metric: Metric, encoded: Encoded, factor_names: Sequence[str], pro
     return metric.rows(result, {**about, **options, "seed": seed})
 
 
-# Of features of real images and of samples
-
-
 def features_asked(s: Subject, metric: Metric) -> dict[str, dict[str, Any]]:
     options = {**s.backbone.options, "real": min(s.count, len(s.data)), **metric.options()}
     return {score.name: options for score in metric.scores}
@@ -92,9 +191,6 @@ def features_measured(s: Subject, metric: Metric) -> Iterator[Row]:
     result = metric.compute(real, fake, seed=[s.seed, 4], **metric.options())
     about = {**s.backbone.options, "seed": s.seed, "real": len(real), "fake": len(fake)}
     return metric.rows(result, {**about, **metric.options()})
-
-
-# Of reconstructions
 
 
 def _pair_measures(s: Subject) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
@@ -131,12 +227,8 @@ def reconstruction_measured(s: Subject, metric: Metric) -> Iterator[Row]:
 
 
 def reconstruction_problem(s: Subject, metric: Metric) -> str:
-    if family_of(s.run.config).encodes_images:
-        return ""
-    return f"the encoder of {s.run.path} was not trained on images, so its reconstructions cannot be measured"
-
-
-# Of the generator
+    wrong = f"the encoder of {s.run.path} was not trained on images, so its reconstructions cannot be measured"
+    return "" if family_of(s.run.config).encodes_images else wrong
 
 
 def paths_asked(s: Subject, metric: Metric) -> dict[str, dict[str, Any]]:

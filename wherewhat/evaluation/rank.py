@@ -26,11 +26,10 @@ from wherewhat.run.folder import Run
 
 By = Literal["tpl", "loss", "udr", "centrality", "axis"]
 UDR_IMAGES = 1_000
-CENTRALITY_IMAGES, CENTRALITY_LEVELS = 1_000, 10
-"""samples of each model, and places of each of their latents: equally spaced quantiles of the prior"""
+CENTRALITY_IMAGES, CENTRALITY_LEVELS = 1_000, 10  # samples of a model, places of a latent: quantiles of the prior
 AXIS_CONTROLS = 6  # those with the longest traversals, of which all pairs are rotated
+# scores that an order is compared with, where runs have them
 LABELLED = [m.scores[0].name for m in registry.METRICS if m.needs == "factors" and m.scores[0].headline]
-"""scores that an order is compared with, where runs have them"""
 MIN_RUNS = 4  # with fewer runs no agreement is computed
 
 
@@ -75,7 +74,7 @@ def rank(
         values = [(float(v), None) for v in centrality(_encode_each_other(runs, device, progress))]
     else:
         values = [(float(v), None) for v in udr(_codes(runs, device, progress))]
-    found = [Ranked(run, *value, _active(run), _scores(run)) for run, value in zip(runs, values, strict=True)]
+    found = [_ranked(run, *value) for run, value in zip(runs, values, strict=True)]
     sign = -1 if registry.scores()[by].better == "lower" else 1
     ranked = sorted(found, key=lambda r: -sign * r.value)
     return Ranking(by, ranked, dict(_agreements(ranked, sign, by)))
@@ -102,10 +101,8 @@ def _axis(run: Run, protocol: str, distance: str, device: str, progress: Progres
         pairs = list(combinations(active, 2))
         for i, j in pairs:
             progress(f"rotating {run.path.name}", len(scores) / len(pairs))
-            study = rotate(
-                ImagesOf(generator), generator.config.latents, perceptual, (i, j), 5, protocol, device=device
-            )
-            scores[f"{i},{j}"] = study.axis_score
+            how = generator.config.latents, perceptual, (i, j), 5, protocol
+            scores[f"{i},{j}"] = rotate(ImagesOf(generator), *how, device=device).axis_score
         value = float(np.mean(list(scores.values()))) if scores else 0.0
         options = {"protocol": protocol, "angles": 5, **perceptual.options}
         row = {"images": run.images_seen, "metric": "axis", "value": value, "options": options, "details": scores}
@@ -143,10 +140,8 @@ def _codes(runs: Sequence[Run], device: str, progress: Progress) -> list[np.ndar
     codes = []
     for run in runs:
         data = open_data(run.config.data)
-        codes.append(
-            encode_images(run.encoder.to(device), data, draw_index(data, UDR_IMAGES), progress).astype(np.float64)
-        )
-    return codes
+        codes.append(encode_images(run.encoder.to(device), data, draw_index(data, UDR_IMAGES), progress))
+    return [z.astype(np.float64) for z in codes]
 
 
 @torch.no_grad()
@@ -177,13 +172,9 @@ def _encode(run: Run, images: list[Tensor], device: str) -> Float[np.ndarray, "n
     return np.concatenate([encoder(part).cpu().numpy() for part in images]).astype(np.float64)
 
 
-def _active(run: Run) -> int | None:
-    row: dict[str, Any] | None = run.latest("tpl")
-    return None if row is None else int(row["details"]["active"])
-
-
-def _scores(run: Run) -> dict[str, float]:
-    return {name: float(row["value"]) for name in LABELLED if (row := run.latest(name))}
+def _ranked(run: Run, value: float, error: float | None) -> Ranked:
+    active = tpl["details"]["active"] if (tpl := run.latest("tpl")) else None
+    return Ranked(run, value, error, active, {name: row["value"] for name in LABELLED if (row := run.latest(name))})
 
 
 def _agreements(ranked: list[Ranked], sign: int, by: By) -> Iterator[tuple[str, Agreement]]:

@@ -28,23 +28,18 @@ class Place(NamedTuple):
     consistency: float  # overlap of single images' masks with the mean mask
     share_changed: float  # of the image, by a sweep
     mask_change: float  # overlap of its mask with what a sweep changes
-    mask_perceived: float
-    """overlap of its mask with where a sweep changes what is perceived most (above half the peak of spatial LPIPS)"""
-    change_truth: float | None
-    """overlap of what a sweep changes with the exact place of its factor, where that is known"""
+    mask_perceived: float  # of its mask with where a sweep changes most of what is seen (half the peak of LPIPS)
+    change_truth: float | None  # of what a sweep changes with the exact place of its factor, where that is known
     mask_truth: float | None  # overlap of its mask with that place
 
 
 @torch.no_grad()
 def where(run: Run, count: int = 32, seed: int = 0, device: str = "cpu", distance: str = "alex") -> list[Place]:
-    """Every active control of a run whose controls are known (evaluate it first), in the order of its table.
-
-    `count` images of the data are encoded and each control is swept from −2 to 2 around their codes, or around draws
-    from the prior if the data cannot be opened.  The truth is known for full grids of factors (rooms, dSprites, 3D
-    Shapes): pixels that change with the factor and nothing else.  The result is written to metrics.jsonl as "where";
-    its value is the mean of change_truth (of mask_change without a truth).  Raises UserError if the controls are not
-    known.
-    """
+    """Every active control of a run whose controls are known (evaluate it first), in the order of its table.  `count`
+    images of the data are encoded and each control is swept from −2 to 2 around their codes, or around draws from the
+    prior if the data cannot be opened.  The truth is known for full grids of factors (rooms, dSprites, 3D Shapes):
+    pixels that change with the factor and nothing else.  The result is written to metrics.jsonl as "where"; its value
+    is the mean of change_truth (of mask_change without a truth).  Raises UserError if the controls are not known."""
     if run.control_table is None:
         raise UserError(f"the controls of {run.path} are not known yet: wherewhat evaluate {run.path} --metrics tpl")
     perceptual, generator = load_distance(distance, device), run.generator.to(device)
@@ -58,8 +53,7 @@ def where(run: Run, count: int = 32, seed: int = 0, device: str = "cpu", distanc
         codes = run.encoder.to(device)(real)
     else:
         codes = torch.from_numpy(run.draw(count, seed)).to(device)
-    height, width = generator.size
-    masks = generator(codes).masks_at(height, width).cpu().numpy()
+    masks = generator(codes).masks_at(*generator.size).cpu().numpy()
     found = []
     for d in (d for d in run.control_table if d.in_use):
         swept = sweep(codes, d.index, SWEEP_POINTS, SWEEP_REACH)
@@ -71,29 +65,17 @@ def where(run: Run, count: int = 32, seed: int = 0, device: str = "cpu", distanc
         truth = None
         if data and grid and d.factor in grid.names:
             truth = [region(data, int(i), grid.names.index(d.factor)) for i in index]
-        found.append(
-            Place(
-                d.index,
-                d.factor,
-                float(np.mean(supports)),
-                float(np.mean([sharpness(mask) for mask in own])),
-                consistency(own),
-                float(np.mean(moves)),
-                _mean_iou(supports, moves),
-                _mean_iou(supports, seen),
-                _mean_iou(moves, truth) if truth else None,
-                _mean_iou(supports, truth) if truth else None,
-            )
-        )
+        found.append(Place(
+            d.index, d.factor, float(np.mean(supports)), float(np.mean([sharpness(mask) for mask in own])),
+            consistency(own), float(np.mean(moves)), _mean_iou(supports, moves), _mean_iou(supports, seen),
+            _mean_iou(moves, truth) if truth else None, _mean_iou(supports, truth) if truth else None,
+        ))  # fmt: skip
     with_truth = [p.change_truth for p in found if p.change_truth is not None]
     values = with_truth or [p.mask_change for p in found]
     options = {"against": "truth" if with_truth else "mask", "around": "images" if data else "prior", "images": count,
                "steps": SWEEP_POINTS, "reach": SWEEP_REACH, "seed": seed, **perceptual.options}  # fmt: skip
-    value = float(np.mean(values)) if values else 0.0
-    details = [p._asdict() for p in found]
-    run.log_metric(
-        {"images": run.images_seen, "metric": "where", "value": value, "options": options, "details": details}
-    )
+    row = {"metric": "where", "value": float(np.mean(values)) if values else 0.0, "options": options}
+    run.log_metric({"images": run.images_seen, **row, "details": [p._asdict() for p in found]})
     return found
 
 

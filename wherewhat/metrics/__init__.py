@@ -18,6 +18,6 @@ def __getattr__(name: str) -> Any:
     for module, names in _PLACES.items():
         if name in names:
             return getattr(import_module(f"wherewhat.metrics.{module}"), name)
-    if name in ("codes", "features", "ppl", "ranking", "registry", "where", *_PLACES):
+    if name in ("features", "ranking", "registry", "where", *_PLACES):
         return import_module(f"wherewhat.metrics.{name}")
     raise AttributeError(f"module wherewhat.metrics has no attribute {name}")

@@ -1,8 +1,7 @@
 """Networks whose features tell how good a set of images is: LPIPS's own (small, quick), or FID's Inception (exact).
 
 Each is given images as they are stored (uint8), and its `options` say all that changes a number measured with it.
-Numbers of different networks are never comparable.  b images, c channels, h w space, d features.
-"""
+Numbers of different networks are never comparable.  b images, c channels, h w space, d features."""
 
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
@@ -32,9 +31,7 @@ class Backbone(Protocol):
 
 class Pooled:
     """LPIPS's maps of unit length, averaged over the image, one after the other: 1152 features for alex, 1472 for vgg.
-
-    They are scaled by one constant so that |x|² is at most d, which is what the kernel of KID is made for.
-    """
+    They are scaled by one constant so that |x|² is at most d, which is what the kernel of KID is made for."""
 
     def __init__(self, network: Lpips) -> None:
         self.network = network
@@ -51,11 +48,9 @@ class Pooled:
 
 
 class Inception:
-    """The 2048 pooled features of the network FID is defined with.
-
-    Images are resized to 299 x 299 as clean-fid does it (Parmar et al. 2022): bicubic, antialiased, without rounding.
-    Other resizing gives other numbers, by several points of FID for small images.
-    """
+    """The 2048 pooled features of the network FID is defined with.  Images are resized to 299 x 299 as clean-fid does
+    it (Parmar et al. 2022): bicubic, antialiased, without rounding. Other resizing gives other numbers, by several
+    points of FID for small images."""
 
     options: dict[str, Any] = {  # noqa: RUF012
         "network": "inception", "weights": INCEPTION_SHA256[:8], "features": "pool",

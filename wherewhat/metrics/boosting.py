@@ -3,8 +3,7 @@
 The trees are those of scikit-learn's GradientBoostingClassifier: exact cuts of least squared error, a tree for every
 class in every round, Newton steps in the leaves.  That classifier sorts every code anew in every node.  Here every code
 is sorted once, a node passes the order on to its halves, and one cumulative sum weighs all the places of a cut.  Cuts
-that are equally good are chosen among at random, as there, but by other random numbers; nothing else differs.
-"""
+that are equally good are chosen among at random, as there, but by other random numbers; nothing else differs."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -27,15 +26,9 @@ class Boosted(NamedTuple):
 
 
 def boost(
-    codes: Float[np.ndarray, "n z"],
-    labels: Integer[np.ndarray, " n"],
-    tests: Float[np.ndarray, "m z"],
-    rng: np.random.Generator,
-    *,
-    trees: int,
-    depth: int,
-    rate: float,
-) -> Boosted:
+    codes: Float[np.ndarray, "n z"], labels: Integer[np.ndarray, " n"], tests: Float[np.ndarray, "m z"],
+    rng: np.random.Generator, *, trees: int, depth: int, rate: float,
+) -> Boosted:  # fmt: skip
     """`trees` rounds of boosting from codes, in single precision, to labels, which take two values or more."""
     values, test_values = (np.ascontiguousarray(table.T, np.float32) for table in (codes, tests))
     keys, every_test = _sorted(values), np.arange(len(tests))
@@ -76,19 +69,12 @@ def _chances(scores: Float64[np.ndarray, "k n"]) -> Float64[np.ndarray, "k n"]:
 
 
 def _leaves(
-    keys: Int64[np.ndarray, "c r"],
-    residual: Float64[np.ndarray, " n"],
-    values: Float32[np.ndarray, "z n"],
-    tests: Integer[np.ndarray, " t"],
-    test_values: Float32[np.ndarray, "z m"],
-    depth: int,
-    rng: np.random.Generator,
+    keys: Int64[np.ndarray, "c r"], residual: Float64[np.ndarray, " n"], values: Float32[np.ndarray, "z n"],
+    tests: Integer[np.ndarray, " t"], test_values: Float32[np.ndarray, "z m"], depth: int, rng: np.random.Generator,
     removed: Float64[np.ndarray, " z"],
-) -> Iterator[tuple[Integer[np.ndarray, " l"], Integer[np.ndarray, " u"]]]:
+) -> Iterator[tuple[Integer[np.ndarray, " l"], Integer[np.ndarray, " u"]]]:  # fmt: skip
     """Grow a tree on the r rows of these keys, which all codes have, or one; the rows of each leaf and the tests in it.
-
-    What its cuts remove of the squared error is added to `removed`, at the code that is cut.
-    """
+    What its cuts remove of the squared error is added to `removed`, at the code that is cut."""
     order = keys & ROW
     count = order.shape[1]
     own = residual.take(order[0])

@@ -2,8 +2,7 @@
 
 A distance turns an image into features once; the distance of two images is the sum over its maps of the mean over
 pixels of the squared difference. So a sweep of s images costs s passes through the network, not 2(s-1).
-b images, t sweeps of s images each, c channels, h w space.  Images are in [-1, 1].
-"""
+b images, t sweeps of s images each, c channels, h w space.  Images are in [-1, 1]."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -21,16 +20,13 @@ from wherewhat.metrics.weights import find_weights
 NORM_EPSILON = 1e-10  # keeps the unit-normalisation of a pixel without any feature finite
 MEAN, STD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 """ImageNet's statistics for images in [-1, 1]: version 0.1 applies them itself"""
-RESIZE_FROM, RESIZE_TO = 512, 256
-"""an image with a side of the first or more is area-averaged until its longer side is the second"""
+RESIZE_FROM, RESIZE_TO = 512, 256  # an image with a side of the first is averaged until its longer side is the second
 
 
 class Lpips(nn.Module):
     """Learned perceptual distance, version 0.1: a backbone's ReLUs at unit length, each channel weighed by a head.
-
     Weights bear the names of torchvision's files (features.0.weight) and the lpips package's (lin0.model.1.weight).
-    Differentiable in the images, never in the weights; always float32.
-    """
+    Differentiable in the images, never in the weights; always float32."""
 
     def __init__(self, weights: Mapping[str, Tensor], source: str = "these weights") -> None:
         super().__init__()
@@ -108,14 +104,13 @@ _PREPARED = {"range": "-1..1", "resize": f"from {RESIZE_FROM} on by area to {RES
 
 def _prepared(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 _ _"]:
     """Three channels (grey is repeated, alpha dropped), float32, large images area-averaged, small ones as they are."""
-    channels, h, w = images.shape[1:]
+    channels, *sides = images.shape[1:]
     if channels not in (1, 3, 4):
         raise UserError(f"images of {channels} channels: a distance takes 1 (grey), 3 (RGB) or 4 (RGB and alpha)")
     images = images[:, :3].float()
-    longer = max(h, w)
-    if longer >= RESIZE_FROM:
-        size = max(1, round(h * RESIZE_TO / longer)), max(1, round(w * RESIZE_TO / longer))
-        images = functional.adaptive_avg_pool2d(images, size)
+    if max(sides) >= RESIZE_FROM:
+        h, w = (max(1, round(side * RESIZE_TO / max(sides))) for side in sides)
+        images = functional.adaptive_avg_pool2d(images, (h, w))
     return images.expand(-1, 3, -1, -1)
 
 
@@ -123,10 +118,8 @@ def _refuse_small(images: Float[Tensor, "b c h w"], network: str) -> None:
     """Nothing is enlarged, so an image must leave at least one pixel for the last convolution."""
     least, (h, w) = smallest(network), images.shape[2:]
     if min(h, w) < least:
-        raise UserError(
-            f"images of {h}x{w}: LPIPS-{network} needs sides of {least} or more and nothing is enlarged. "
-            f"Use --distance {'vgg or ' if smallest('vgg') <= min(h, w) else ''}pixels"
-        )
+        raise UserError(f"images of {h}x{w}: LPIPS-{network} needs sides of {least} or more and nothing is enlarged. "
+                        f"Use --distance {'vgg or ' if smallest('vgg') <= min(h, w) else ''}pixels")  # fmt: skip
 
 
 def _unit_length(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

@@ -3,7 +3,7 @@
 Pure functions of two arrays whose rows are the samples: `codes` (n z, real) and `factors` (n f, any integers).
 The data set is encoded once; where the papers draw images, rows are drawn with replacement.  The defaults are the
 published protocol of disentanglement_lib (Locatello et al. 2019, https://arxiv.org/abs/1811.12359), named "dlib" here.
-All functions raise UserError for arrays that cannot be scored (wherewhat.metrics.groups.require).
+All functions raise UserError for arrays that cannot be scored (require).
 
 n rows, z codes, f factors, v votes, b rows of a vote, k groups (a group: the rows that have one value of one factor).
 """
@@ -17,7 +17,6 @@ from scipy.special import xlogy
 
 from wherewhat.errors import UserError
 from wherewhat.metrics.boosting import boost
-from wherewhat.metrics.groups import Groups, checked, draw_pairs, draw_votes, group_by_value, pieces_of
 
 BINS = 20  # equally filled bins of a continuous factor
 Codes = Float[np.ndarray, "n z"]
@@ -25,6 +24,101 @@ Factors = Integer[np.ndarray, "n f"]
 Rng = np.random.Generator
 
 # scikit-learn takes a second to import: the metrics that need it import it themselves.
+
+
+class Groups(NamedTuple):
+    """Rows sorted once by every factor.  The k groups are numbered through: those of factor 0 first, in the order of
+    its values, then those of factor 1, …"""
+
+    of: Integer[np.ndarray, "n f"]  # the group each row belongs to, for each factor
+    order: Integer[np.ndarray, " m"]  # m = f·n row numbers, group after group
+    start: Integer[np.ndarray, " k"]  # where in `order` a group begins
+    members: Integer[np.ndarray, " k"]  # how many rows it has
+    sizes: Integer[np.ndarray, " f"]  # the groups of each factor: how many values it takes
+
+    @property
+    def factors(self) -> int:
+        """Number of factors."""
+        return len(self.sizes)
+
+    @property
+    def first(self) -> Integer[np.ndarray, " f"]:
+        """The first group of each factor."""
+        return np.cumsum(self.sizes) - self.sizes
+
+    @property
+    def entropy(self) -> Float[np.ndarray, " f"]:
+        """Entropy of each factor in nats."""
+        share = self.members / len(self.of)
+        return -np.add.reduceat(share * np.log(share), self.first)
+
+
+def group_by_value(factors: Integer[np.ndarray, "n f"], name: str) -> Groups:
+    """The groups of these factors; a factor with a single value is a UserError that calls the array `name`."""
+    labels = np.stack([np.unique(column, return_inverse=True)[1] for column in factors.T], 1)
+    sizes = labels.max(0) + 1
+    if (sizes == 1).any():
+        columns = ", ".join(map(str, np.flatnonzero(sizes == 1)))
+        raise UserError(f"{name} have the same value in every row of column {columns}: leave that column out")
+    of = labels + np.cumsum(sizes) - sizes
+    members = np.bincount(of.ravel())
+    order = np.argsort(labels, axis=0, kind="stable").T.ravel()
+    return Groups(of, order, np.cumsum(members) - members, members, sizes)
+
+
+def checked(codes: np.ndarray, factors: np.ndarray, least_factors: int = 1) -> tuple[np.ndarray, Groups]:
+    """Codes in double precision, and the rows grouped by factor."""
+    require(codes, factors, least_factors)
+    return codes.astype(np.float64), group_by_value(factors, "factors")
+
+
+def require(codes: np.ndarray, factors: np.ndarray, least_factors: int = 1) -> None:
+    """Finite codes and integer factors, row by row, or a UserError with everything that is wrong."""
+    wrong = []
+    binning = ", continuous ones with wherewhat.metrics.factors.discretise"
+    for name, array, kinds, wanted in (("codes", codes, "fiu", "numbers"), ("factors", factors, "iu", "integers")):
+        if array.ndim != 2 or not array.size:
+            wrong.append(f"{name} have shape {array.shape}: give one row a sample and one column each")
+        if array.dtype.kind not in kinds:
+            wrong.append(f"{name} are {array.dtype}, not {wanted}: convert them{binning * (name == 'factors')}")
+        elif not np.isfinite(array).all():
+            wrong.append(f"{name} hold {(~np.isfinite(array)).sum()} NaN or infinite numbers: drop these rows")
+    if not wrong and len(codes) != len(factors):
+        wrong.append(f"codes have {len(codes)} rows, factors {len(factors)}: give row i of both the same image")
+    if not wrong and factors.shape[1] < least_factors:
+        wrong.append(f"factors have {factors.shape[1]} column, this metric compares at least {least_factors}: add one")
+    if wrong:
+        raise UserError("\n".join(wrong))
+
+
+def draw(
+    groups: Groups, group: Integer[np.ndarray, "v #b"], rng: np.random.Generator, batch: int
+) -> Integer[np.ndarray, "v b"]:
+    """Rows drawn uniformly, with replacement, from these groups."""
+    return groups.order[groups.start[group] + rng.integers(groups.members[group], size=(len(group), batch))]
+
+
+def draw_votes(
+    groups: Groups, rng: np.random.Generator, votes: int, batch: int
+) -> tuple[Integer[np.ndarray, " v"], Integer[np.ndarray, "v b"]]:
+    """For each vote a random factor, and rows which share one random value of it."""
+    fixed = rng.integers(groups.factors, size=votes)
+    group = groups.first[fixed] + rng.integers(groups.sizes[fixed])
+    return fixed, draw(groups, group[:, None], rng, batch)
+
+
+def draw_pairs(
+    groups: Groups, rng: np.random.Generator, votes: int, batch: int
+) -> tuple[Integer[np.ndarray, " v"], Integer[np.ndarray, "v 2 b"]]:
+    """For each vote a random factor, and pairs of rows: both rows of a pair share its value, pairs need not."""
+    shared = rng.integers(groups.factors, size=votes)
+    one = rng.integers(len(groups.of), size=(votes, batch))
+    return shared, np.stack([one, draw(groups, groups.of[one, shared[:, None]], rng, batch)], 1)
+
+
+def pieces_of(rows: Integer[np.ndarray, "v *b"], width: int) -> list[Integer[np.ndarray, "_ *b"]]:
+    """The votes in pieces of which 2²¹ codes or fewer are gathered at a time: 16 MB."""
+    return np.array_split(rows, max(1, -(-rows.size * width // 2**21)))
 
 
 class FactorVAE(NamedTuple):
@@ -39,13 +133,11 @@ def factor_vae(
     codes: Codes, factors: Factors, rng: Rng, *, batch: int = 64, votes: int = 10_000, eval_votes: int = 5_000,
     variance_rows: int = 10_000, prune_std: float = 0.05,
 ) -> FactorVAE:  # fmt: skip
-    """How well the code that varies least shows which factor was fixed: 1/f (chance) … 1; 0 if no code is active.
-
-    Kim & Mnih 2018, https://arxiv.org/abs/1802.05983.  A vote: `batch` rows that share one value of one factor.  The
+    """How well the code that varies least shows which factor was fixed: 1/f (chance) … 1; 0 if no code is active.  Kim
+    & Mnih 2018, https://arxiv.org/abs/1802.05983.  A vote: `batch` rows that share one value of one factor.  The
     majority among `votes` votes is the classifier; it is tested on `eval_votes`.  The variance of each code is that of
     `variance_rows` rows.  Codes with a standard deviation below `prune_std` cannot win a vote; this is absolute by
-    protocol: scale codes in other units than those of a standard normal prior first, or set it to 0.
-    """
+    protocol: scale codes in other units than those of a standard normal prior first, or set it to 0."""
     codes, groups = checked(codes, factors, least_factors=2)
     sample = codes[rng.integers(len(codes), size=variance_rows)]
     variance = sample.var(0, ddof=1)
@@ -78,11 +170,9 @@ def beta_vae(
     logistic_c: float = 1.0, standardise: bool = False,
 ) -> BetaVAE:  # fmt: skip
     """How well a linear classifier recognises the factor that pairs share from mean |z₁ − z₂|: 1/f (chance) … 1.
-
     Higgins et al. 2017, https://openreview.net/forum?id=Sy2fzU9gl; logistic regression as in disentanglement_lib, with
     an L2 penalty of inverse strength `logistic_c`, fitted to `votes` means of `batch` pairs and tested on `eval_votes`.
-    The penalty depends on the scale of the codes unless `standardise` divides them by their standard deviation.
-    """
+    The penalty depends on the scale of the codes unless `standardise` divides them by their standard deviation."""
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
@@ -105,11 +195,9 @@ class MIG(NamedTuple):
 
 
 def mig(codes: Codes, factors: Factors, rng: Rng, *, rows: int = 10_000, bins: int = 20) -> MIG:
-    """Mutual information gap, mean over factors of (largest − second largest over codes)/entropy: 0 … 1.
-
-    Chen et al. 2018, https://arxiv.org/abs/1802.04942.  Mutual information is counted on `rows` rows, in `bins`
-    equally wide bins of each code.  A factor of more values than `bins` cannot reach 1.
-    """
+    """Mutual information gap, mean over factors of (largest − second largest over codes)/entropy: 0 … 1.  Chen et al.
+    2018, https://arxiv.org/abs/1802.04942.  Mutual information is counted on `rows` rows, in `bins` equally wide bins
+    of each code.  A factor of more values than `bins` cannot reach 1."""
     codes, _ = checked(codes, factors)
     drawn = rng.integers(len(codes), size=rows)
     groups = group_by_value(factors[drawn], "factors, in the rows drawn for MIG,")
@@ -135,12 +223,10 @@ def dci(
     codes: Codes, factors: Factors, rng: Rng, *, tree_rows: int = 10_000, test_rows: int = 5_000, trees: int = 100,
     depth: int = 3, rate: float = 0.1, n_jobs: int = -1,
 ) -> DCI:  # fmt: skip
-    """How concentrated the importances of boosted trees are: per code (D), per factor (C), each 0 … 1.
-
-    Eastwood & Williams 2018, https://openreview.net/forum?id=By-7dz-AZ; the boosted trees of disentanglement_lib,
-    seeded: `trees` rounds of trees of this `depth` with the learning rate `rate`, fitted to `tree_rows` rows and tested
-    on `test_rows`.  `n_jobs` threads, -1 for all cores, do not change the result.
-    """
+    """How concentrated the importances of boosted trees are: per code (D), per factor (C), each 0 … 1.  Eastwood &
+    Williams 2018, https://openreview.net/forum?id=By-7dz-AZ; the boosted trees of disentanglement_lib, seeded: `trees`
+    rounds of trees of this `depth` with the learning rate `rate`, fitted to `tree_rows` rows and tested on `test_rows`.
+    `n_jobs` threads, -1 for all cores, do not change the result."""
     from joblib import Parallel, delayed
 
     codes, groups = checked(codes, factors, least_factors=2)
@@ -172,11 +258,9 @@ def sap(
     standardise: bool = False, n_jobs: int = -1,
 ) -> SAP:  # fmt: skip
     """Separated attribute predictability, mean over factors of (best − second accuracy of one code): 0 … 1 − chance.
-
     Kumar et al. 2018, https://openreview.net/forum?id=H1kG7GZAW; balanced linear classifiers as in disentanglement_lib,
     with an L2 penalty of inverse strength `svc_c`, fitted to `rows` rows and tested on `test_rows`.  It depends on the
-    scale of the codes unless `standardise`.  A constant code guesses; a single code is compared with a constant one.
-    """
+    scale of the codes unless `standardise`.  A constant code guesses; a single code is compared with a constant one."""
     from joblib import Parallel, delayed
     from sklearn.svm import LinearSVC
 
@@ -207,11 +291,9 @@ class Modularity(NamedTuple):
 
 def modularity(codes: Codes, factors: Factors, rng: Rng, *, rows: int = 10_000, bins: int = 20) -> Modularity:
     """Whether a code has information about one factor only: 1 − Σ_others I²/(I_best² (f − 1)), mean over codes: 0 … 1.
-
     Ridgeway & Mozer 2018, https://arxiv.org/abs/1802.05312, as in disentanglement_lib; `rows` and `bins` as in MIG.  A
     code without information counts 0; a code with information about one factor counts 1, even if other codes have the
-    same information.
-    """
+    same information."""
     codes, _ = checked(codes, factors, least_factors=2)
     drawn = rng.integers(len(codes), size=rows)
     groups = group_by_value(factors[drawn], "factors, in the rows drawn for modularity,")
@@ -235,11 +317,9 @@ def explicitness(
     standardise: bool = False,
 ) -> Explicitness:  # fmt: skip
     """How well linear classifiers separate each value of a factor from the rest, by area under the ROC curve: .5 … 1.
-
     Ridgeway & Mozer 2018, https://arxiv.org/abs/1802.05312; one-vs-rest logistic regression (inverse penalty
     `logistic_c`) fitted to `rows` rows and tested on `test_rows`, mean over values and then factors, as in
-    disentanglement_lib.  Values that are missing among the test rows are left out of the mean.
-    """
+    disentanglement_lib.  Values that are missing among the test rows are left out of the mean."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
     from threadpoolctl import threadpool_limits
@@ -273,12 +353,10 @@ class IRS(NamedTuple):
 
 def irs(codes: Codes, factors: Factors, rng: Rng, *, rows: int = 10_000, quantile: float = 0.99) -> IRS:
     """Interventional robustness: how little a code moves once its factor is fixed, whatever the others do: 0 … 1.
-
     Suter et al. 2019, https://arxiv.org/abs/1811.00007, as in disentanglement_lib: 1 − (the `quantile` of a code's
     distance from its mean among rows that share a value, mean over values)/(its largest distance from its mean over
     all), the best factor of each code, weighted by that largest distance. Constant codes are left out; codes that all
-    are constant score 0.
-    """
+    are constant score 0."""
     codes, _ = checked(codes, factors)
     drawn = rng.integers(len(codes), size=rows)
     codes, groups = codes[drawn], group_by_value(factors[drawn], "factors, in the rows drawn for IRS,")
@@ -316,8 +394,7 @@ def infomec(codes: Codes, factors: Factors, rng: Rng, *, rows: int = 10_000, nei
     rescaled from 1/f … 1.  C: the same for factors over codes, from 1/codes … 1.  E: 1 − cross-entropy of a multinomial
     logistic regression from all codes / that of a constant, balanced over values, on the rows it was fitted to, mean
     over factors.  Measured on `rows` rows, each at most once; information is estimated from `neighbours` nearest
-    neighbours.  A code is active if its range is more than a twentieth of the largest.
-    """
+    neighbours.  A code is active if its range is more than a twentieth of the largest."""
     from sklearn.feature_selection import mutual_info_classif
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
@@ -337,10 +414,8 @@ def infomec(codes: Codes, factors: Factors, rng: Rng, *, rows: int = 10_000, nei
     explicit = []
     with threadpool_limits(1):
         for j in range(groups.factors):
-            found = mutual_info_classif(
-                codes[:, active], factors[:, j], discrete_features=False, n_neighbors=neighbours, random_state=seed
-            )
-            information[active, j] = found / groups.entropy[j]
+            how = {"discrete_features": False, "n_neighbors": neighbours, "random_state": seed}
+            information[active, j] = mutual_info_classif(codes[:, active], factors[:, j], **how) / groups.entropy[j]
             model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=1_000)
             weight = compute_sample_weight("balanced", factors[:, j])
             with warnings.catch_warnings():
@@ -350,6 +425,20 @@ def infomec(codes: Codes, factors: Factors, rng: Rng, *, rows: int = 10_000, nei
             explicit.append(1 - loss / np.log(groups.sizes[j]))
     kept = information[active]
     return InfoMEC(_dominance(kept), float(np.mean(explicit)), _dominance(kept.T), information, active)
+
+
+def total_correlation(codes: Codes) -> float:
+    """How far codes depend on each other, in nats, as if they were normal: ½ (Σ log variance − log det covariance), 0
+    without any linear dependence; disentanglement_lib's Gaussian total correlation (Locatello et al. 2019).  Constant
+    codes are left out.  inf if one is a linear combination of others.  Raises UserError for codes that are not finite,
+    or with fewer rows than codes."""
+    if codes.ndim != 2 or len(codes) <= codes.shape[1] or not np.isfinite(codes).all():
+        raise UserError(f"codes of shape {codes.shape}: give finite numbers, more rows (samples) than columns (codes)")
+    used = codes[:, codes.std(0) > 1e-12].astype(np.float64)
+    if used.shape[1] < 2:
+        return 0.0
+    sign, logarithm = np.linalg.slogdet(np.corrcoef(used, rowvar=False))
+    return float(max(0.0, -logarithm / 2)) if sign > 0 and logarithm > -60 else float("inf")
 
 
 def discretise(factors: np.ndarray, bins: int = BINS) -> np.ndarray:
@@ -374,9 +463,7 @@ class Match(NamedTuple):
 
 def match(codes: Codes, factors: Factors, *, bins: int = 20) -> Match:
     """The factor that each code has most information about: mutual information / the factor's entropy, over all rows.
-
-    A constant code has none: its factor is 0 and its share 0.  Noise has a little, about a factor found by chance.
-    """
+    A constant code has none: its factor is 0 and its share 0.  Noise has a little, about a factor found by chance."""
     codes, groups = checked(codes, factors)
     known = _information(codes, groups, bins) / groups.entropy
     total = known.sum(1)
@@ -412,9 +499,7 @@ def _bin(code: Float[np.ndarray, " n"], bins: int) -> Integer[np.ndarray, " n"]:
 
 def _information(codes: Codes, groups: Groups, bins: int) -> Float[np.ndarray, "z f"]:
     """Mutual information of each binned code and each factor in nats: Σ p(bin, value) log p(bin, value)/p(bin)p(value).
-
-    Grows with noise when rows are few: by about (bins − 1)(values − 1)/2n.
-    """
+    Grows with noise when rows are few: by about (bins − 1)(values − 1)/2n."""
     n, k = len(codes), len(groups.members)
     rows = []
     for code in codes.T:

@@ -1,8 +1,7 @@
 """How alike two sets of images are, from a network's features of them: FID, KID, precision, recall, density, coverage.
 
 Pure functions on arrays, a row an image: n real images, m generated ones, d features.  Distances between rows are
-computed in blocks, so that 10,000 x 10,000 fit into memory.  All computing is in float64.
-"""
+computed in blocks, so that 10,000 x 10,000 fit into memory.  All computing is in float64."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -18,11 +17,9 @@ ROUNDING = 1e-6  # of distances, as a share of how far rows are spread
 
 def frechet_distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> float:
     """Fréchet distance of the Gaussians with the means and covariances of two sets (Heusel et al. 2017; FID when the
-    features are Inception's): 0 for equal sets.  Finite sets are too far apart: compare at equal counts only.
-
-    |μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½); with Σ = RᵀR the last trace is the sum of the singular values of R₁R₂ᵀ, which
-    needs no root of a nearly singular matrix.  Raises UserError for fewer than 2 rows.
-    """
+    features are Inception's): 0 for equal sets.  Finite sets are too far apart: compare at equal counts only.  |μ₁ −
+    μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½); with Σ = RᵀR the last trace is the sum of the singular values of R₁R₂ᵀ, which needs
+    no root of a nearly singular matrix.  Raises UserError for fewer than 2 rows."""
     _enough(a, b, 2)
     (mean_a, root_a), (mean_b, root_b) = (_moments(x) for x in (a, b))
     overlap = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
@@ -47,12 +44,9 @@ class KID(NamedTuple):
 
 
 def kid(
-    a: Float[np.ndarray, "n d"],
-    b: Float[np.ndarray, "m d"],
-    rng: np.random.Generator,
-    subsets: int = 100,
+    a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"], rng: np.random.Generator, subsets: int = 100,
     size: int = 1000,
-) -> KID:
+) -> KID:  # fmt: skip
     """Squared maximum mean discrepancy with the kernel (x·y/d + 1)³, unbiased (Bińkowski et al. 2018; KID when the
     features are Inception's), over random subsets of `size` rows of each; of all rows if there are fewer.
     Raises UserError for fewer than 2 rows."""
@@ -97,8 +91,7 @@ def precision_recall(
 class DensityCoverage(NamedTuple):
     """Precision and recall that single outliers change little."""
 
-    density: float
-    """real balls a generated image lies in, divided by k: about 1 for equal distributions, and can be more"""
+    density: float  # real balls a generated image lies in, over k: about 1 for equal distributions, and can be more
     coverage: float  # share (0 … 1) of real balls that have a generated image in them
 
 

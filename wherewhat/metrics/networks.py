@@ -77,8 +77,7 @@ def network_of(weights: Mapping[str, Tensor], source: str = "these weights") -> 
     wanted = tensor_shapes(network)
     problems = []
     for part, origin in ORIGINS[network].items():
-        missing = [name for name in wanted if name.startswith(part) and name not in found]
-        if missing:
+        if missing := [name for name in wanted if name.startswith(part) and name not in found]:
             problems.append(f"  missing, usually in {origin}: {', '.join(missing)}")
     for name in wanted.keys() & found.keys():
         if found[name] != wanted[name]:

@@ -1,7 +1,6 @@
 """How to choose one of many models without labels: how far models agree, and how well a choice agrees with labels.
 
-m models, n images, z codes of a model.
-"""
+m models, n images, z codes of a model."""
 
 import warnings
 from collections.abc import Sequence
@@ -23,8 +22,7 @@ def udr(codes: Sequence[Float[np.ndarray, "n _"]]) -> Float[np.ndarray, " m"]:
     their used codes, ½ (mean over columns of max²/sum + the same over rows); the median over all other models.  The
     paper masks by divergence, which not every model has; here a code is used if its standard deviation is above
     USED_STD.  Rows are the same images for all.  A model without used codes has 0.  Raises UserError with fewer
-    than two models.
-    """
+    than two models."""
     if len(codes) < 2:
         raise UserError("UDR compares models with each other: give at least two")
     ranked = [_ranks(z[:, z.std(0) > USED_STD]) for z in codes]
@@ -52,11 +50,9 @@ def _one_to_one(r: Float[np.ndarray, "a b"]) -> float:
 
 
 def centrality(scores: Float[np.ndarray, "m m"]) -> Float[np.ndarray, " m"]:
-    """ModelCentrality (Lin et al. 2020, https://arxiv.org/abs/1906.06034): 0 … 1, higher is better.
-
-    scores[i, j] is a supervised score of model i's codes on images of model j, whose latents are the factors.  Averaged
-    with scores[j, i], and over all other models j.  Raises UserError with fewer than two models.
-    """
+    """ModelCentrality (Lin et al. 2020, https://arxiv.org/abs/1906.06034): 0 … 1, higher is better.  scores[i, j] is a
+    supervised score of model i's codes on images of model j, whose latents are the factors.  Averaged with
+    scores[j, i], and over all other models j.  Raises UserError with fewer than two models."""
     if len(scores) < 2:
         raise UserError("ModelCentrality compares models with each other: give at least two")
     both = (scores + scores.T) / 2
@@ -81,9 +77,8 @@ def agreement(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a resample of equal models has no rank correlation
-        found = bootstrap(
-            (merit, scores), spearman, n_resamples=resamples, paired=True, rng=np.random.default_rng(seed)
-        )
+        rng = np.random.default_rng(seed)
+        found = bootstrap((merit, scores), spearman, n_resamples=resamples, paired=True, rng=rng)
     drawn = found.bootstrap_distribution
     drawn = drawn[np.isfinite(drawn)]
     low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (np.nan, np.nan)

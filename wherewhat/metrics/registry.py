@@ -1,8 +1,7 @@
 """Every metric once: what it needs, the function that computes it, and how its scores are named and explained.
 
 The command line, evaluation, tables, reports and `rank` read this list.  To add a metric, write its function in a file
-beside this one and add an entry to METRICS.  Functions are imported when called: importing this file takes no time.
-"""
+beside this one and add an entry to METRICS.  Functions are imported when called: importing this file takes no time."""
 
 import inspect
 import math
@@ -22,8 +21,7 @@ reconstruction   reconstructed images and real ones, in pairs
 features         features of real images (n d) and of samples (m d)
 paths            a generator and pairs of latents
 generator        a generator, whose latents are swept
-where, rank      measured by the command of that name, not by `evaluate`
-"""
+where, rank      measured by the command of that name, not by `evaluate`"""
 BY_DEFAULT = ("factors", "codes", "reconstruction", "generator")  # what is measured where no metric is named
 QUALITY = ("reconstruction", "features", "paths")  # what the word quality stands for: how good images are
 
@@ -49,8 +47,7 @@ class Metric:
     function: str | Callable[..., Any]
     """as in "factors.mig", from wherewhat.metrics, or the function itself; "" where the measuring is of another kind"""
     scores: tuple[Score, ...]
-    fast: Mapping[str, Any] = field(default_factory=dict)
-    """options of the protocol `fast` that differ from the function's defaults, which are the published protocol"""
+    fast: Mapping[str, Any] = field(default_factory=dict)  # where `fast` differs from the (published) defaults
 
     def load(self) -> Callable[..., Any]:
         """The function, imported now."""
@@ -93,7 +90,7 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-METRICS: list[Metric] = [
+METRICS: list[Metric] = [  # in the order of tables
     Metric("factor_vae", "factors", "factors.factor_vae", (
         Score("factor_vae", "FactorVAE score", "while one factor is held, one code keeps still, always the same one; "
               "1 is best", headline=True),), fast={"votes": 2_000, "eval_votes": 1_000}),
@@ -123,7 +120,7 @@ METRICS: list[Metric] = [
               part="explicitness"),
         Score("infomec_compactness", "InfoMEC compactness", "each factor is in one code; 1 is best",
               part="compactness"),)),
-    Metric("total_correlation", "codes", "codes.total_correlation", (
+    Metric("total_correlation", "codes", "factors.total_correlation", (
         Score("total_correlation", "Total correlation", "how far codes depend on each other, in nats; lower is better",
               better="lower"),)),
     Metric("reconstruction", "reconstruction", "", (
@@ -145,7 +142,7 @@ METRICS: list[Metric] = [
         Score("density", "Density", "how much of the data is near samples; higher is better", part="density"),
         Score("coverage", "Coverage", "share of images of the data that have a sample nearby; 1 is best",
               part="coverage"),)),
-    Metric("ppl", "paths", "ppl.path_length", (
+    Metric("ppl", "paths", "tpl.path_length", (
         Score("ppl", "PPL", "perceptual length of paths between latents; lower is smoother", better="lower"),
         Score("ppl_end", "PPL, ends", "the same at the ends of paths; lower is smoother", better="lower"),)),
     Metric("tpl", "generator", "tpl.tpl", (
@@ -166,7 +163,6 @@ METRICS: list[Metric] = [
     Metric("centrality", "rank", "ranking.centrality", (
         Score("centrality", "ModelCentrality", "how well models encode each other's latents; higher is better"),)),
 ]  # fmt: skip
-"""in the order of tables"""
 
 
 def measurable() -> list[Metric]:

