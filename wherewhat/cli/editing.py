@@ -35,8 +35,7 @@ def invert(
 
     Args:
         steps: of descent for each photograph; 0 keeps the encoder's codes
-        out: the picture (.png) of photographs and what was found; inverted.png among the run's pictures if not given
-        as_json: codes and scores as JSON on standard output"""
+        out: the picture (.png) of photographs and what was found; inverted.png among the run's pictures if not given"""
     from wherewhat.editing.edit import comparison_sheet
     from wherewhat.editing.invert import open_photos
     from wherewhat.viz.canvas import check_kind, save_still

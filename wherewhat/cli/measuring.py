@@ -26,19 +26,17 @@ METRICS_HELP = f"comma-separated: {names_help()}"
 def evaluate(
     target: Annotated[Positional[str], arg(metavar="RUN|CODES.npz|MODULE:CALLABLE")], /, data: Text = None,
     metrics: Annotated[str | None, arg(metavar="A,B,…", help=METRICS_HELP, help_behavior_hint="")] = None,
-    protocol: str = "dlib", tpl: Text = None, distance: str = "alex",
+    protocol: str = "dlib", tpl: Text = None, distance: str = "alex", features: str = "alex", count: int = 10_000,
     threshold: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: the protocol's)")] = None,
     until: Annotated[str | None, arg(metavar="PERCENT", help_behavior_hint="")] = None,
     codes: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None,
-    features: str = "alex", count: int = 10_000, seed: int = 0, device: Device = "auto", again: bool = False,
-    as_json: Json = False,
+    seed: int = 0, device: Device = "auto", again: bool = False, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Score a run, anyone's codes, or anyone's generator.
 
-    Runs: supervised metrics (FactorVAE, DCI, MIG, …) where factors are known, and TPL, which needs no labels.  An
-    evaluation that was stopped goes on when the command is given again.  codes.npz: arrays codes (samples × codes) and
-    factors (samples × factors), if wanted names (of the factors).  module:callable: a function from latents to images
-    in [−1, 1], with --codes.
+    Runs: supervised metrics where factors are known, and TPL, which needs no labels; the same command again goes on
+    with what was stopped.  codes.npz: arrays codes (samples × codes) and factors (samples × factors), if wanted names
+    (of the factors).  module:callable: a function from latents to images in [−1, 1], with --codes.
 
     Args:
         target: a run's folder, or pretrained:rooms; a .npz; package.module:function
@@ -52,8 +50,7 @@ def evaluate(
         features: network of fid and its like: alex, vgg, inception (wherewhat weights --inception), or a path
         count: real images, samples, and pairs of latents for fid and its like and ppl
         seed: of everything drawn
-        again: measure again what was measured before
-        as_json: rows as JSON on standard output"""
+        again: measure again what was measured before"""
     from wherewhat.evaluation import evaluate as scores
     from wherewhat.machine import pick_device
 
@@ -96,8 +93,7 @@ def where(
     Args:
         count: images around which controls are swept
         distance: its spatial map shows where changes are perceived: alex, vgg, pixels, or a path
-        seed: of the images drawn
-        as_json: rows as JSON on standard output"""
+        seed: of the images drawn"""
     from wherewhat.evaluation.where import where as places
     from wherewhat.machine import pick_device
 
@@ -123,8 +119,7 @@ def rotate(
         angles: directions from 0 to 180 degrees: 5, 9, 13, 17, …
         protocol: points and base points of a sweep, as in TPL: small, medium, large, huge or dlib
         distance: alex, vgg, pixels, or a path
-        seed: of the base points
-        as_json: curves as JSON on standard output"""
+        seed: of the base points"""
     from itertools import combinations
 
     from wherewhat.machine import pick_device
@@ -165,8 +160,7 @@ def rank(
             shorter than between them
         out: a picture (.png) of the order, and of its agreement with labels
         protocol: of the TPL, measured now where a run has none: small, medium, large, huge or dlib
-        distance: of the TPL: alex, vgg, pixels, or a path
-        as_json: JSON on standard output"""
+        distance: of the TPL: alex, vgg, pixels, or a path"""
     from wherewhat.evaluation.rank import rank as order
     from wherewhat.machine import pick_device
 
