@@ -27,7 +27,7 @@ import wherewhat
 from wherewhat.data import open_data
 from wherewhat.data.batches import Images
 from wherewhat.evaluation.encoding import ImagesOf, encode, encode_images
-from wherewhat.evaluation.subject import ENCODED
+from wherewhat.evaluation.kinds import ENCODED
 from wherewhat.families.family import build_generator
 from wherewhat.machine import keep_memory
 from wherewhat.metrics import registry

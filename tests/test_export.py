@@ -4,12 +4,14 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from conftest import small
 from helpers import enlivened
 from PIL import Image
 
@@ -18,7 +20,9 @@ from wherewhat.editing import export as exporting
 from wherewhat.editing.export import BATCHES, export
 from wherewhat.errors import UserError
 from wherewhat.nn.controls import Controls, PolarPair
+from wherewhat.nn.curves import Curve
 from wherewhat.run.folder import Run
+from wherewhat.train.loop import train
 from wherewhat.viz.canvas import to_image, to_pixels
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "onnx_control.py"
@@ -155,3 +159,23 @@ def test_the_example_moves_a_control_without_torch(exported, tmp_path):
     codes[:, 0] = torch.linspace(-2, 2, 7)
     wanted = to_pixels(run.generator(codes).image)
     assert abs(row[:, 16:].reshape(16, 7, 16, 3).transpose(1, 0, 2, 3) - wanted).max() <= 1
+
+
+def test_a_run_with_a_palette_and_curves_is_exported_as_it_is(trained, tmp_path):
+    """Two components that are five clusters become one control, in ONNX as in PyTorch; `export` compares both."""
+    run = Run.open(shutil.copytree(trained, tmp_path / "run"))
+    nodes = tuple((float(np.cos(a)), float(np.sin(a))) for a in np.arange(5) * 2 * np.pi / 5)
+    curve = Curve((0, 1), nodes, True, ((0.0,), (0.1,)))
+    run.generator.controls = run.encoder.controls = Controls(((1.0, 0.2), (0.0, 1.0)), (0.1, 0.0), (), (curve,))
+    files = export(run, tmp_path / "onnx")
+    assert [file.path.name for file in files] == ["generator.onnx", "encoder.onnx"]
+    assert all(file.difference < 1e-3 for file in files)
+
+
+def test_an_encoder_that_searches_turns_is_refused(tmp_path):
+    config = small("demo", images=16)
+    moving = replace(config.generator.stages[-1], transform="circle")
+    config = replace(config, generator=replace(config.generator, stages=(*config.generator.stages[:-1], moving)))
+    run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
+    with pytest.raises(UserError, match="trying turns"):
+        export(run, tmp_path / "onnx")

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from wherewhat.atomic import explained, write_with
 from wherewhat.errors import UserError
-from wherewhat.nn.controls import to_polar
 from wherewhat.nn.encoder import Encoder
 from wherewhat.nn.generator import Generator
+from wherewhat.nn.transform_encoder import TransformEncoder
 from wherewhat.run.folder import Run
 from wherewhat.run.names import shown
 
@@ -49,26 +49,29 @@ class ImageToCodes(nn.Module):
         super().__init__()
         self.encoder = encoder
         controls = encoder.controls
-        self.polar_pairs = controls.polar_pairs if controls else ()
-        z = encoder.latents
+        self.controls, z = controls, encoder.latents
         mixing, mean = (np.array(controls.mixing), controls.mean) if controls else (np.eye(z), np.zeros(z))
         self.register_buffer("unmixing", torch.tensor(np.linalg.inv(mixing).T, dtype=torch.float32))
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b z"]:
         latents = self.encoder.trunk(image)[:, : self.encoder.latents]
-        return to_polar((latents - self.mean) @ self.unmixing, self.polar_pairs)
+        components = (latents - self.mean) @ self.unmixing
+        return self.controls.from_components(components) if self.controls else components
 
 
 def export(run: Run, folder: Path) -> list[Exported]:
     """Write generator.onnx (codes → image, masks) and encoder.onnx (image → codes), for batches of any size.  Raises
-    UserError if a package is missing, if a file differs from PyTorch by more than TOLERANCE or cannot be written."""
+    UserError if a package is missing, if the encoder searches turns, if a file differs from PyTorch by more than
+    TOLERANCE or cannot be written."""
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise UserError(f'{error.name} is missing: pip install "wherewhat[export]"') from None
+    if isinstance(run.encoder, TransformEncoder):
+        raise UserError(f"{run.path} reads images by trying turns of the generator, which ONNX files do not hold yet")
     codes = torch.from_numpy(run.draw(sum(BATCHES), 0))
     with torch.no_grad():
         images = run.generator.cpu()(codes).image.clamp(-1, 1)

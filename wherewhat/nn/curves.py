@@ -66,7 +66,7 @@ class Curve:
         segment = (x[..., None, :] - nearest).square().sum(-1).argmin(-1, keepdim=True)
         position = (segment + share.gather(-1, segment)) / len(step)
         on_path = nearest.gather(-2, segment[..., None].expand(*segment.shape, x.shape[-1])).squeeze(-2)
-        aside = (x - on_path) @ torch.linalg.pinv(x.new_tensor(self.beside)).T
+        aside = (x - on_path) @ x.new_tensor(np.linalg.pinv(np.array(self.beside)).T)
         return torch.cat([(2 * position - 1) * CURVE_RANGE, aside], -1)
 
     def decode(self, c: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
