@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from wherewhat.data.batches import Images
 from wherewhat.evaluation.encoding import Encoded
@@ -34,14 +35,25 @@ def tpl_rows(result: TPL, protocol: str, described: list[ControlSummary] | None)
 
 
 def describe_controls(
-    generator: Generator, prior: Prior, result: TPL, encoded: Encoded | None, data: Images, seed: int = 0
+    generator: Generator,
+    prior: Prior,
+    result: TPL,
+    encoded: Encoded | None,
+    data: Images,
+    seed: int = 0,
+    around: Float[Tensor, "b z"] | None = None,
 ) -> list[ControlSummary]:
     """Every control, longest traversal first; the factors they match only where `encoded` has some.  Published
     thresholds of TPL decide which are active.  Which are in use is decided by what a person sees: see
-    `visible_shares`."""
+    `visible_shares`, around
+    these codes of images; around samples of the prior if none are given."""
+    bases = around
+    if bases is None:
+        drawn = prior.draw(BASES, generator.config.latents, [seed, 3])
+        bases = torch.from_numpy(drawn).to(generator.constant.device)
     masks = mean_masks(generator, torch.from_numpy(prior.draw(64, generator.config.latents, [seed, 1])))
     matched = _matched(encoded, data)
-    angles, visible = generator.angles, visible_shares(generator, prior, seed)
+    angles, visible = generator.angles, visible_shares(generator, bases)
     found = []
     for i in np.argsort(-result.per_latent).tolist():
         row, column, area = extent(masks[i])
@@ -53,10 +65,9 @@ def describe_controls(
 
 
 @torch.no_grad()
-def visible_shares(generator: Generator, prior: Prior, seed: int = 0) -> list[float]:
-    """For each control the share of the image that changes by more than SEEN while it goes from −2 to
-    +2, mean over BASES samples of the prior."""
-    bases = torch.from_numpy(prior.draw(BASES, generator.config.latents, [seed, 3])).to(generator.constant.device)
+def visible_shares(generator: Generator, bases: Float[Tensor, "b z"]) -> list[float]:
+    """For each control the share of the image that changes by more than SEEN while it goes from −2 to +2, mean over
+    these inputs of the generator."""
     shares = []
     for k in range(generator.config.latents):
         images = generator.sweeps(sweep(bases, k, STEPS, TRAVERSAL_REACH)).clamp(-1, 1).cpu().numpy()

@@ -18,7 +18,7 @@ from wherewhat.cache import cache
 from wherewhat.data import open_data
 from wherewhat.data.batches import Images, draw_index
 from wherewhat.errors import UserError
-from wherewhat.evaluation.controls import describe_controls, tpl_rows
+from wherewhat.evaluation.controls import BASES, describe_controls, tpl_rows
 from wherewhat.evaluation.encoding import Encoded, ImagesOf, encode
 from wherewhat.families import family_of
 from wherewhat.metrics.backbones import Backbone, load_backbone
@@ -258,7 +258,12 @@ def tpl_measured(s: Subject, metric: Metric) -> Iterator[Row]:
         progress=partial(s.progress, "tpl"), until=s.until,
     )  # fmt: skip
     encoded = s.encoded if s.data.factors else None
-    table = describe_controls(s.generate.generator, s.run.prior, result, encoded, s.data, s.seed)
+    around = None
+    if family_of(s.run.config).encodes_images:
+        images = s.data.images(draw_index(s.data, BASES, s.seed))
+        with torch.no_grad():
+            around = s.encoder(to_float(torch.from_numpy(images).to(s.device)))
+    table = describe_controls(s.generate.generator, s.run.prior, result, encoded, s.data, s.seed, around)
     return tpl_rows(result, s.tpl_protocol, table)
 
 

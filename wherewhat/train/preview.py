@@ -49,7 +49,8 @@ def preview(run: Run, generator: Generator, encoder: Encoder, data: Images, imag
     if distance is not None:
         result = tpl(ImagesOf(generator), run.config.latents, distance, "small", device=device)
         encoded = encode(encoder, data, ENCODED) if data.factors else None
-        table = describe_controls(generator, run.prior, result, encoded, data)
+        around = encoder(real).detach() if family_of(run.config).encodes_images else None
+        table = describe_controls(generator, run.prior, result, encoded, data, around=around)
         for row in tpl_rows(result, "small", table):
             run.log_metric({"images": images_seen, **row})
         scores = {"tpl": result.score, "active": float(result.active.sum())}
