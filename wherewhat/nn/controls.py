@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
-from wherewhat.nn.curves import Curve, fit_curves, rotate_to_independence
+from wherewhat.nn.curves import Curve, fit_curves, mutual_information, rotate_to_independence
 
 How = Literal["latents", "polar", "ica", "curves"]
 MIN_INFORMATION_GAIN = 0.3
@@ -326,16 +326,6 @@ def find_arc(codes: Float[np.ndarray, "n z"], i: int, j: int, bins: int = 8) -> 
     arc = _polar_pair(codes, i, j, centre, MIN_GAP_DEGREES)
     is_arc = math.pi <= arc.turn < 2 * math.pi and arc.spread < MAX_RADIUS_SPREAD * arc.middle
     return (remains, arc) if is_arc and remains < min(MAX_ARC_INFORMATION, information / 2) else None
-
-
-def mutual_information(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"], bins: int = 16) -> float:
-    """Mutual information of two variables in nats, each cut into equally filled bins."""
-    cuts = np.linspace(0, 1, bins + 1)[1:-1]
-    cell = [np.searchsorted(np.quantile(v, cuts), v) for v in (a, b)]
-    joint = np.bincount(cell[0] * bins + cell[1], minlength=bins**2).reshape(bins, bins) / len(a)
-    apart = joint.sum(1, keepdims=True) * joint.sum(0)
-    there = joint > 0
-    return float((joint[there] * np.log(joint[there] / apart[there])).sum())
 
 
 def _information_gain(a: np.ndarray, b: np.ndarray) -> float:

@@ -176,15 +176,26 @@ def _two_opt(tour: list[int], length: Callable[[list[int]], float]) -> list[int]
     return tour
 
 
+def mutual_information(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"], bins: int = 16) -> float:
+    """Mutual information of two variables in nats, each cut into equally filled bins."""
+    joint, filled = _joint(a, b, bins)
+    apart = joint.sum(1, keepdims=True) * joint.sum(0)
+    return float((joint[filled] * np.log(joint[filled] / apart[filled])).sum())
+
+
 def corrected_information(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"], bins: int = 12) -> float:
-    """Mutual information in nats, each variable cut into equally filled bins, less its bias (Miller & Madow 1955)."""
+    """Mutual information in nats less the bias of its estimate (Miller & Madow 1955)."""
+    _, filled = _joint(a, b, bins)
+    bias = (filled.sum() - filled.any(0).sum() - filled.any(1).sum() + 1) / (2 * len(a))
+    return mutual_information(a, b, bins) - float(bias)
+
+
+def _joint(a: np.ndarray, b: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the samples in each cell of equally filled bins, and which cells have any."""
     cuts = np.linspace(0, 1, bins + 1)[1:-1]
     cells = [np.searchsorted(np.quantile(v, cuts), v) for v in (a, b)]
     joint = np.bincount(cells[0] * bins + cells[1], minlength=bins**2).reshape(bins, bins) / len(a)
-    apart = joint.sum(1, keepdims=True) * joint.sum(0)
-    filled = joint > 0
-    bias = (filled.sum() - filled.any(0).sum() - filled.any(1).sum() + 1) / (2 * len(a))
-    return float((joint[filled] * np.log(joint[filled] / apart[filled])).sum() - bias)
+    return joint, joint > 0
 
 
 # --------------------------------------------------------------------------------------------------- rotations
