@@ -8,29 +8,38 @@ from functools import cache
 from itertools import accumulate, chain
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le, Lt, MaxLen
 
 from wherewhat.errors import UserError, did_you_mean
 
 FORMAT = 2
 
-Positive = Annotated[int, Gt(0)]
-NotNegative = Annotated[int, Ge(0)]
-PositiveFloat = Annotated[float, Gt(0)]
-AtLeastZero = Annotated[float, Ge(0)]
+Images = Annotated[int, Ge(0), Le(10**12)]
+"""a number of images, 0 included"""
+SomeImages = Annotated[int, Gt(0), Le(10**12)]
+Channels = Annotated[int, Gt(0), Le(2**14)]
+"""of a layer: the widest published ones have 2,048.  Whether all layers fit into memory is estimated in train"""
+Latents = Annotated[int, Ge(0), Le(1024)]
+Side = Annotated[int, Gt(0), Le(8192)]
+"""pixels of an image"""
+Boxes = Annotated[int, Gt(0), Le(64)]
+PositiveFloat = Annotated[float, Gt(0), Le(1e12)]
+AtLeastZero = Annotated[float, Ge(0), Le(1e12)]
+Share = Annotated[float, Ge(0), Lt(1)]
+Text = Annotated[str, MaxLen(4096)]
 
 
 @dataclass(frozen=True)
 class StageConfig:
     """One resolution of the generator: it doubles height and width, applies the latents it owns, convolves."""
 
-    channels: Positive
+    channels: Channels
     """channels of its convolutions"""
-    latents: NotNegative = 5
+    latents: Latents = 5
     """style latents it owns, each with its own mask"""
-    boxes: Positive = 4
+    boxes: Boxes = 4
     """soft rectangles averaged into one mask"""
-    convs: NotNegative = 1
+    convs: Annotated[int, Ge(0), Le(64)] = 1
     """3×3 convolutions after the styles are applied"""
     transform: Literal["none", "line", "circle", "auto"] = "none"
     """four more latents that move its features after that: shift along x and y, turn, size.  The turn stays within a
@@ -49,8 +58,8 @@ class StageConfig:
 class GeneratorConfig:
     """From latents to an image: a learned constant, then stages, then colours."""
 
-    stages: tuple[StageConfig, ...]
-    constant_channels: Positive = 512
+    stages: Annotated[tuple[StageConfig, ...], MaxLen(12)]
+    constant_channels: Channels = 512
     """channels of the learned constant"""
     mask: Literal["boxes", "softmax", "none"] = "boxes"
     """where a latent may act: averaged soft boxes; a spatial softmax; everywhere"""
@@ -66,9 +75,9 @@ class GeneratorConfig:
     """weights are drawn from N(0, 1) and scaled by their fan-in at run time"""
     head: Literal["rgb", "double"] = "rgb"
     """rgb: 1×1 convolution at the last stage's resolution; double: 4×4 transposed convolution to twice that"""
-    palette: NotNegative = 0
+    palette: Latents = 0
     """parts of the image that are coloured one by one: a soft segmentation that the features give; 0: none"""
-    palette_latents: NotNegative = 0
+    palette_latents: Latents = 0
     """latents that colour the parts, after all others; each acts where the parts are that it colours"""
 
     @property
@@ -99,8 +108,8 @@ class GeneratorConfig:
 class TrunkConfig:
     """From an image to a vector: encoder and discriminator.  Each entry of channels halves height and width."""
 
-    channels: tuple[Positive, ...]
-    hidden: Positive = 512
+    channels: Annotated[tuple[Channels, ...], MaxLen(12)]
+    hidden: Channels = 512
     """units of the dense layer before the last"""
     kind: Literal["residual", "strided"] = "residual"
     """residual: StyleGAN2's discriminator blocks; strided: plain 4×4 convolutions of stride 2"""
@@ -111,10 +120,10 @@ class TrunkConfig:
 class DataConfig:
     """Which images, and in which shape."""
 
-    source: str = "rooms"
+    source: Text = "rooms"
     """a world made here (rooms, sprites), or the path of a folder, a zip, dSprites' npz, 3D Shapes' h5"""
-    height: Positive = 64
-    width: Positive = 64
+    height: Side = 64
+    width: Side = 64
     channels: Literal[1, 3, 4] = 3
     """1 grey, 3 colour, 4 colour and transparency"""
     fit: Literal["crop", "pad"] = "crop"
@@ -132,12 +141,12 @@ class GanConfig:
     """λ of the perceptual simplicity loss (section 3.2 of the paper)"""
     infogan_weight: AtLeastZero = 0.0
     """λ of InfoGAN's loss, (z − Q(G(z)))²"""
-    perturbation_std: float = 6.0
+    perturbation_std: Annotated[float, Ge(-1e6), Le(1e6)] = 6.0
     """size of the perturbation ε of one latent: its standard deviation, or its value if it is fixed"""
     perturbation: Literal["normal", "fixed"] = "normal"
     r1_gamma: AtLeastZero = 10.0
     """γ of the R1 penalty on real images"""
-    r1_interval: Positive = 16
+    r1_interval: SomeImages = 16
     """optimizer steps from one penalty to the next; the penalty is multiplied by as much"""
 
 
@@ -152,7 +161,7 @@ class AutoencoderConfig:
     beta_init: AtLeastZero = 0.0
     """its value at the start, from which it decays exponentially to beta, so that the variations worth most nats are
     learnt first; 0: it is beta throughout"""
-    beta_anneal_images: NotNegative = 0
+    beta_anneal_images: Images = 0
     """images over which it decays"""
     lpips_weight: AtLeastZero = 0.0
     """weight of LPIPS-AlexNet between image and reconstruction, in nats"""
@@ -165,7 +174,7 @@ class AutoencoderConfig:
 class VaeConfig:
     """Objective of a variational autoencoder of the literature: families/vae.py has their table."""
 
-    objective: str = "beta_vae"
+    objective: Text = "beta_vae"
     """a name in families.vae.OBJECTIVES"""
     weights: Mapping[str, float] = field(default_factory=dict)
     """weights of its terms that are not as published, by name"""
@@ -180,14 +189,14 @@ class OptimizerConfig:
     kind: Literal["adam", "muon"] = "adam"
     """muon: matrices are updated by orthogonalized momentum, all other parameters by Adam"""
     lr: PositiveFloat = 0.002
-    betas: tuple[float, float] = (0.0, 0.99)
-    warmup_images: NotNegative = 0
+    betas: tuple[Share, Share] = (0.0, 0.99)
+    warmup_images: Images = 0
     """images over which the learning rate grows linearly from zero"""
-    lr_halflife: NotNegative = 0
+    lr_halflife: Images = 0
     """images after which the learning rate has halved; 0: it does not decay"""
     grad_clip: AtLeastZero = 0.0
     """largest norm of the gradient; 0: no limit"""
-    ema_halflife: Positive = 10_000
+    ema_halflife: SomeImages = 10_000
     """images after which a weight counts half in the average"""
 
 
@@ -195,7 +204,7 @@ class OptimizerConfig:
 class Config:
     """One training, complete.  Exactly one of `gan`, `autoencoder` and `vae` is set: it names the family."""
 
-    recipe: str
+    recipe: Text
     data: DataConfig
     generator: GeneratorConfig
     encoder: TrunkConfig
@@ -206,19 +215,19 @@ class Config:
     """distribution of each latent: N(0, 1); uniform on [−2, 2] (GANs); generalized normal of exponent 8 (autoencoders),
     which is nearly uniform, has unit variance, and unlike N(0, 1) is not invariant under rotation"""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    log_every: Positive = 2_000
+    log_every: SomeImages = 2_000
     """images from one row of train.jsonl to the next"""
-    preview_every: Positive = 50_000
+    preview_every: SomeImages = 50_000
     """images from one set of pictures and quick scores to the next"""
-    checkpoint_every: Positive = 50_000
+    checkpoint_every: SomeImages = 50_000
     """images from one checkpoint to the next"""
-    total_images: Positive = 1_000_000
+    total_images: SomeImages = 1_000_000
     """images seen by the whole training"""
-    batch: Positive = 32
+    batch: Annotated[int, Gt(0), Le(2**20)] = 32
     """images an optimizer step, over all processes"""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where the processor multiplies it natively, else fp32"""
-    seed: NotNegative = 0
+    seed: Annotated[int, Ge(0), Lt(2**63)] = 0
 
     @property
     def constant_size(self) -> tuple[int, int]:
@@ -385,7 +394,13 @@ def _explain(problem: Any) -> str:
     if problem["type"] == "unexpected_keyword_argument":
         fields = [f.name for kind in _KINDS for f in dataclasses.fields(kind)]
         return f"{path}: there is no such setting{did_you_mean(str(problem['loc'][-1]), fields)}"
-    return f"{path}: {problem['msg']}, got {problem['input']!r}"
+    return f"{path}: {problem['msg']}, got {_short(problem['input'])}"
+
+
+def _short(value: Any) -> str:
+    """A value in at most 80 letters, for a message."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def with_settings(config: Config, settings: Sequence[str]) -> Config:

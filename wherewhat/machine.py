@@ -1,7 +1,9 @@
 """What this machine computes with."""
 
 import ctypes
+import os
 from contextlib import suppress
+from pathlib import Path
 
 import torch
 
@@ -29,6 +31,19 @@ def resolve_precision(precision: str, device: str) -> str:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return "bf16" if device == "cpu" and native() else "fp32"
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Memory of a GPU, or of this machine: what the system has, or its container may use if that is less."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    found = [2**63]
+    with suppress(ValueError, OSError, AttributeError):  # not on Windows
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # "max" is no limit
+            found.append(int(Path(limit).read_text()))
+    return min(found)
 
 
 def keep_memory() -> None:

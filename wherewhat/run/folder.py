@@ -11,7 +11,7 @@ import base64
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -22,6 +22,7 @@ from wherewhat.atomic import explained, first_line, read_text, sync, temporary, 
 from wherewhat.config import Config, difference, from_json, to_json
 from wherewhat.errors import UserError, did_you_mean
 from wherewhat.run import shipped
+from wherewhat.run.lock import locked, this_process
 from wherewhat.run.provenance import provenance
 
 if TYPE_CHECKING:
@@ -104,25 +105,23 @@ class Run:
         return cls(path, from_json(read_text(file), str(file)))
 
     @classmethod
-    def create(cls, path: str | Path, config: Config) -> "Run":
-        """A new run, or the existing one to resume.  UserError if the folder holds anything else or is not writable."""
+    @contextmanager
+    def create(cls, path: str | Path, config: Config) -> Iterator["Run"]:
+        """A new run, or the existing one to resume, which no other process trains meanwhile.  UserError if one does, if
+        the folder holds anything else, or if it is not writable."""
         path = Path(path).expanduser()
-        run = cls(path, config)
-        if (path / "config.json").exists():
-            old = cls.open(path).config
-            changed = [line for line in difference(old, config) if not line.startswith(MAY_CHANGE)]
-            if changed:
-                lines = "\n".join(f"  {line}" for line in changed)
-                raise UserError(
-                    f"{path} holds a training with other settings (there → asked for)\n{lines}\n"
-                    "Choose another folder with --out, or give the same settings to go on with it."
-                )
-        elif path.exists() and any(path.iterdir()):
-            raise UserError(f"{path} is not empty and is not a run: choose another folder with --out")
+        file = path / "config.json"
         with explained(path):
-            path.mkdir(parents=True, exist_ok=True)
-            write_text(path / "config.json", to_json(config) + "\n")
-        return run
+            foreign = not file.exists() and path.exists() and any(p.name != ".lock" for p in path.iterdir())
+        if foreign:
+            raise UserError(f"{path} is not empty and is not a run: choose another folder with --out")
+        with locked(path):
+            if file.exists():
+                _same_settings(path, cls.open(path).config, config)
+            run = cls(path, config)
+            with explained(path):
+                write_text(file, to_json(config) + "\n")
+            yield run
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """All whole rows of a table: train.jsonl or metrics.jsonl.  They are shared: do not change them."""
@@ -162,7 +161,7 @@ class Run:
     def write_about(self, state: str, **more: Any) -> None:
         """Write about.json: the state (running, done, stopped or failed), versions, commit, command and machine."""
         kept = {name: value for name, value in self.about.items() if name != "reason"}
-        about = {**kept, "state": state, **more, **provenance()}
+        about = {**kept, "state": state, **more, "process": this_process(), **provenance()}
         with explained(self.path):
             write_text(self.path / "about.json", json.dumps(about, indent=1) + "\n")
 
@@ -368,6 +367,17 @@ class Run:
 def open_run(path: str | Path) -> Run:
     """An existing run, as by Run.open: .generator(z) -> (image, masks), .encoder(images) -> codes, .config."""
     return Run.open(path)
+
+
+def _same_settings(path: Path, old: Config, new: Config) -> None:
+    """Raises UserError that names each setting which may not change when a training goes on."""
+    changed = [line for line in difference(old, new) if not line.startswith(MAY_CHANGE)]
+    if changed:
+        lines = "\n".join(f"  {line}" for line in changed)
+        raise UserError(
+            f"{path} holds a training with other settings (there → asked for)\n{lines}\n"
+            "Choose another folder with --out, or give the same settings to go on with it."
+        )
 
 
 def _no_run(path: Path) -> str:

@@ -6,18 +6,20 @@ goes on exactly as if it never had been, and the number of processes changes not
 
 import logging
 import math
-import signal
+import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
 
+from wherewhat.atomic import explained
 from wherewhat.config import Config
 from wherewhat.data import open_data
 from wherewhat.data.batches import Images, batches, draw_index
@@ -28,6 +30,8 @@ from wherewhat.families.family import Terms
 from wherewhat.machine import keep_memory, pick_device, resolve_precision
 from wherewhat.nn.controls import fit_controls
 from wherewhat.run.folder import Run
+from wherewhat.train.interrupts import Interrupts, interrupts
+from wherewhat.train.memory import check_memory
 from wherewhat.train.preview import preview
 from wherewhat.train.progress import Display, display_for
 from wherewhat.train.schedule import events_of
@@ -36,6 +40,9 @@ from wherewhat.train.step import train_step
 
 CONTROL_IMAGES = 10_000
 """images whose codes controls are fitted on"""
+SMALLEST_SCALE = 1 / 32
+"""of the learning rate: a training that is not finite even there is not rolled back again"""
+OnNonfinite = Literal["stop", "rollback"]
 
 
 def train(
@@ -45,65 +52,105 @@ def train(
     processes: int = 1,
     minutes: float | None = None,
     quiet: bool = False,
+    on_nonfinite: OnNonfinite = "stop",
 ) -> Run:
     """Train until config.total_images, or for some minutes of this and earlier calls together, or until interrupted
-    (KeyboardInterrupt, after saving).  The same call again resumes.  Raises UserError for what a user can mend."""
+    (KeyboardInterrupt, after saving).  The same call again resumes.  Raises UserError for what a user can mend.
+
+    on_nonfinite: what is done about a loss or weight that is not finite: stop with a UserError, or roll back to the
+    last checkpoint and go on from there at half the learning rate."""
     fabric = launch(config, device, processes)
+    check_memory(config, fabric.device, fabric.world_size)
     data = open_first(config, fabric)
     config = with_transforms_chosen(config, data)
-    run = Run.create(path, config) if is_rank_zero(fabric) else Run(Path(path).expanduser(), config)
-    state = State(config, fabric)
-    restore(run, state)
-    if state.images_seen >= config.total_images:
-        return run  # already done: what is written of it stays
-
-    with display_for(run, state, quiet) as display, interrupts() as interrupted, reported(run, state):
-        rows: list[Terms] = []
-        saved, seconds_before, began = state.images_seen, state.seconds, time.perf_counter()
-        out_of_time = minutes is not None and state.seconds >= 60 * minutes
-        source = batches(
-            data, config.batch, config.seed, state.images_seen, fabric.global_rank, fabric.world_size, config.data.hflip
-        )
-        for images in source:
-            if out_of_time:
-                break
-            rows.append(train_step(state, torch.from_numpy(images)))
-            state.seconds = seconds_before + time.perf_counter() - began
-            out_of_time = minutes is not None and state.seconds >= 60 * minutes
-            stop = agreed(interrupted() or out_of_time, fabric)
-            last = stop or state.images_seen >= config.total_images
-
-            due = events_of(config, state.images_seen, last)
-            if due.log:
-                log(run, state, display, rows, saved)
-                rows = []
-            if due.checkpoint:
-                checkpoint(run, state, data, with_controls=due.preview)
-                saved = state.images_seen
-            if due.preview and is_rank_zero(fabric) and not interrupted():
-                paused = time.perf_counter()
-                display.preview(preview(run, state.ema_generator, state.ema_encoder, data, state.images_seen))
-                began += time.perf_counter() - paused
-            if last:
-                break
-        if interrupted():
-            raise KeyboardInterrupt
+    known = nullcontext(Run(Path(path).expanduser(), config))
+    with Run.create(path, config) if is_rank_zero(fabric) else known as run:
+        state = restored(run, config, fabric)
+        if state.images_seen < config.total_images:  # if not, what is written of it stays
+            with (
+                reported(run, state),
+                display_for(run, state, quiet) as display,
+                interrupts(partial(run.write_about, "stopped", reason="SIGTERM during a long step")) as interrupted,
+            ):
+                while not finished(run, state, data, display, interrupted, minutes, on_nonfinite):
+                    state = rolled_back(run, state)
+                if interrupted():
+                    raise KeyboardInterrupt
     fabric.barrier()  # what the first process saved is visible to all
     return run
 
 
+def finished(
+    run: Run,
+    state: State,
+    data: Images,
+    display: Display,
+    interrupted: Interrupts,
+    minutes: float | None,
+    on_nonfinite: OnNonfinite,
+) -> bool:
+    """Train to the end, and return True.  False: a loss was not finite, and the caller should roll back."""
+    try:
+        steps(run, state, data, display, interrupted, minutes)
+    except NonFiniteError as error:
+        if on_nonfinite == "stop" or state.lr_scale <= SMALLEST_SCALE:
+            raise
+        if is_rank_zero(state.fabric):
+            print(f"wherewhat: {error.found}", file=sys.stderr, flush=True)
+        return False
+    return True
+
+
+def steps(
+    run: Run, state: State, data: Images, display: Display, interrupted: Interrupts, minutes: float | None
+) -> None:
+    """The steps that are left, and what is logged, saved and drawn after them.  Raises NonFiniteError."""
+    config, fabric = state.config, state.fabric
+    rows: list[Terms] = []
+    saved, seconds_before, began = state.images_seen, state.seconds, time.perf_counter()
+    if minutes is not None and state.seconds >= 60 * minutes:
+        return
+    source = batches(
+        data, config.batch, config.seed, state.images_seen, fabric.global_rank, fabric.world_size, config.data.hflip
+    )
+    for images in source:
+        rows.append(train_step(state, torch.from_numpy(images)))
+        state.seconds = seconds_before + time.perf_counter() - began
+        out_of_time = minutes is not None and state.seconds >= 60 * minutes
+        stop = agreed(interrupted() or out_of_time, fabric)
+        last = stop or state.images_seen >= config.total_images
+
+        due = events_of(config, state.images_seen, last)
+        if due.log:
+            log(run, state, display, rows, saved)
+            rows = []
+        if due.checkpoint:
+            if interrupted():  # first what must not be lost, then controls, which take some seconds to fit
+                checkpoint(run, state, data, interrupted, with_controls=False)
+            checkpoint(run, state, data, interrupted, with_controls=due.preview)
+            saved = state.images_seen
+        if due.preview and is_rank_zero(fabric) and not interrupted():
+            paused = time.perf_counter()
+            with interrupted.nothing_to_lose(), explained(run.path):
+                display.preview(preview(run, state.ema_generator, state.ema_encoder, data, state.images_seen))
+            began += time.perf_counter() - paused
+        if last:
+            return
+
+
 def log(run: Run, state: State, display: Display, rows: list[Terms], saved: int) -> None:
     """A row of train.jsonl: mean losses since the last one.  Only here are results of steps fetched from the device.
-    Raises UserError if a loss is not finite, so that nothing is saved after that."""
+    Raises NonFiniteError if a loss is not finite, so that nothing is saved after that."""
     row = mean_row(rows, state.fabric)
-    check_finite(row, run, saved)
+    check_finite(row, run, state, saved)
     if is_rank_zero(state.fabric):
         clock = {"images_seen": state.images_seen, "seconds": round(state.seconds, 2)}
         run.log("train", {**clock, **row})
-        display.losses(row, state.images_seen)
+        with explained(run.path):
+            display.losses(row, state.images_seen)
 
 
-def checkpoint(run: Run, state: State, data: Images, with_controls: bool) -> None:
+def checkpoint(run: Run, state: State, data: Images, interrupted: Interrupts, with_controls: bool) -> None:
     """Save weights and all that resuming needs.  Controls take some seconds to fit, so not every checkpoint has them;
     those of earlier weights would not fit these."""
     how = state.family.controls(state.config) if with_controls else None
@@ -113,7 +160,8 @@ def checkpoint(run: Run, state: State, data: Images, with_controls: bool) -> Non
         state.ema_encoder.controls = fit_controls(codes, how, fixed=state.config.generator.transforms)
     state.ema_generator.controls = state.ema_encoder.controls
     if is_rank_zero(state.fabric):
-        run.save(state.images_seen, state.ema_generator, state.ema_encoder, state.pack())
+        with interrupted.saving():
+            run.save(state.images_seen, state.ema_generator, state.ema_encoder, state.pack())
 
 
 def launch(config: Config, device: str, processes: int) -> Fabric:
@@ -154,20 +202,36 @@ def with_transforms_chosen(config: Config, data: Images) -> Config:
     return replace(config, generator=replace(config.generator, stages=settled))
 
 
-def restore(run: Run, state: State) -> None:
-    """Resume from the last checkpoint, if there is one."""
+def restored(run: Run, config: Config, fabric: Fabric) -> State:
+    """The training as its last checkpoint has it; a new one if there is none.  Raises UserError."""
+    state = State(config, fabric)
     packed = run.resume_point()
-    if packed is None:
-        return
-    try:
-        state.restore(packed)
-    except (KeyError, RuntimeError, ValueError) as error:
-        folder = run.checkpoints()[-1]
-        raise UserError(
-            f"{folder}/resume.pt is of another training ({type(error).__name__}): remove that folder"
-        ) from None
-    if is_rank_zero(state.fabric):
+    if packed is not None:
+        try:
+            state.restore(packed)
+        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+            file = run.checkpoints()[-1] / "resume.pt"
+            raise UserError(
+                f"{file} is of another training or damaged ({type(error).__name__}): remove the folder {file.parent}"
+            ) from None
+    if is_rank_zero(fabric):
         run.drop_rows_after(state.images_seen)
+    return state
+
+
+def rolled_back(run: Run, failed: State) -> State:
+    """The last checkpoint again, with half the learning rate that failed.  The clock of seconds goes on."""
+    state = restored(run, failed.config, failed.fabric)
+    state.lr_scale, state.seconds = failed.lr_scale / 2, failed.seconds
+    if is_rank_zero(state.fabric):
+        rollback = {"from": failed.images_seen, "to": state.images_seen, "lr_scale": state.lr_scale}
+        run.write_about("running", rollbacks=[*run.about.get("rollbacks", []), rollback])
+        print(
+            f"wherewhat: back to {state.images_seen:,} images, at {state.lr_scale:g} of the learning rate",
+            file=sys.stderr,
+            flush=True,
+        )
+    return state
 
 
 def mean_row(rows: list[Terms], fabric: Fabric) -> dict[str, float]:
@@ -177,15 +241,27 @@ def mean_row(rows: list[Terms], fabric: Fabric) -> dict[str, float]:
     return dict(zip(names, fabric.all_reduce(means, reduce_op="mean").tolist(), strict=True))  # type: ignore[union-attr]
 
 
-def check_finite(row: dict[str, float], run: Run, saved: int) -> None:
-    """Raises UserError at the first loss that is not finite."""
+class NonFiniteError(UserError):
+    """A loss or a weight is NaN or infinite.  found: which one, and when."""
+
+    def __init__(self, what: str, run: Run, state: State, saved: int) -> None:
+        self.found = f"{what} of {run.path} is not finite any more at {state.images_seen:,} images"
+        kept = f"The checkpoint at {saved:,} images is intact." if run.checkpoints() else "No checkpoint was saved yet."
+        super().__init__(
+            f"{self.found}. {kept} Try --on-nonfinite rollback, which goes on from there at half the learning rate; or "
+            "a lower learning rate (--lr) or --precision fp32, in another folder."
+        )
+
+
+def check_finite(row: dict[str, float], run: Run, state: State, saved: int) -> None:
+    """Raises NonFiniteError at the first loss that is not finite, or if a weight is not."""
     bad = [name for name, value in row.items() if not math.isfinite(value)]
     if bad:
-        kept = f"The checkpoint at {saved:,} images is intact." if run.checkpoints() else "No checkpoint was saved yet."
-        raise UserError(
-            f"the loss {bad[0]} of {run.path} is not finite any more. {kept} "
-            "Try a lower learning rate (--lr) or --precision fp32, in another folder."
-        )
+        raise NonFiniteError(f"the loss {bad[0]}", run, state, saved)
+    for name, module in state.ema.items():
+        # The averages have every weight in them.  One number is fetched from the device.
+        if not bool(torch.stack([p.isfinite().all() for p in module.parameters()]).all()):
+            raise NonFiniteError(f"a weight of the {name}", run, state, saved)
 
 
 def agreed(stop: bool, fabric: Fabric) -> bool:
@@ -193,29 +269,6 @@ def agreed(stop: bool, fabric: Fabric) -> bool:
     if fabric.world_size == 1:
         return stop
     return bool(fabric.all_reduce(torch.tensor(float(stop), device=fabric.device), reduce_op="max"))
-
-
-@contextmanager
-def interrupts() -> Iterator[Any]:
-    """Whether Ctrl-C or SIGTERM was received (the yielded function): the loop asks between steps, so that a step is
-    finished and saved first.  A second Ctrl-C ends at once."""
-    received: list[int] = []
-
-    def receive(number: int, _frame: Any) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    try:
-        before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: the caller handles signals
-        yield lambda: False
-        return
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -230,6 +283,7 @@ def reported(run: Run, state: State) -> Iterator[None]:
         yield
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt)
-        run.write_about("stopped" if stopped else "failed", reason=str(error) or type(error).__name__)
+        with suppress(UserError):  # on a full disk the first error is the one to tell
+            run.write_about("stopped" if stopped else "failed", reason=str(error) or type(error).__name__)
         raise
     run.write_about("done")

@@ -41,6 +41,7 @@ class State:
         self.lpips: Distance | None = load_distance("alex", self.device) if wants_lpips else None
         self.images_seen = 0
         self.seconds = 0.0
+        self.lr_scale = 1.0  # of the learning rate: below 1 after a rollback
 
     @property
     def ema_generator(self) -> Generator:
@@ -74,7 +75,7 @@ class State:
     def pack(self) -> dict[str, Any]:
         """Everything, as tensors and numbers."""
         parts = {name: part.state_dict() for name, part in self._parts().items()}
-        return {"images_seen": self.images_seen, "seconds": self.seconds, **parts}
+        return {"images_seen": self.images_seen, "seconds": self.seconds, "lr_scale": self.lr_scale, **parts}
 
     def restore(self, packed: dict[str, Any]) -> None:
         """Become what was packed.  Raises KeyError or RuntimeError if it was packed by another configuration."""
@@ -83,6 +84,7 @@ class State:
         for name, part in self._parts().items():
             part.load_state_dict(packed[name])
         self.images_seen, self.seconds = packed["images_seen"], packed["seconds"]
+        self.lr_scale = packed.get("lr_scale", 1.0)
 
 
 def from_format_1(packed: dict[str, Any], phases: list[str]) -> dict[str, Any]:

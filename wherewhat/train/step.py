@@ -34,7 +34,7 @@ def optimizer_step(state: State, loss: Float[Tensor, ""], optimizer: Optimizer) 
     c = state.config.optimizer
     if c.grad_clip:
         nn.utils.clip_grad_norm_(optimizer.parameters, c.grad_clip)
-    optimizer.step(lr_schedule(c, state.images_seen + state.config.batch))
+    optimizer.step(state.lr_scale * lr_schedule(c, state.images_seen + state.config.batch))
 
 
 def average_gradients(parameters: list[nn.Parameter], fabric: Fabric) -> None:
