@@ -28,6 +28,7 @@ from wherewhat.run.provenance import provenance
 if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float
+    from torch import nn
 
     from wherewhat.nn.controls import Controls
     from wherewhat.nn.encoder import Encoder
@@ -179,20 +180,13 @@ class Run:
 
     def save(self, images_seen: int, generator: "Generator", encoder: "Encoder", resume: dict[str, Any]) -> Path:
         """Write a checkpoint, whole or not at all; the two newest keep what resuming needs.  Raises UserError."""
-        import torch
-        from safetensors.torch import save_file
-
         final = self.path / "checkpoints" / f"{images_seen // 1000:06d}k"
         partial = temporary(final)
-        about = {"images": str(images_seen)}
         with explained(self.path, cleanup=partial):
             partial.mkdir(parents=True)
-            for name, module in (("generator", generator), ("encoder", encoder)):
-                weights = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
-                save_file(weights, partial / f"{name}.safetensors", metadata=about)
+            _write_weights(partial, images_seen, {"generator": generator, "encoder": encoder}, resume)
             if generator.controls:
                 write_text(partial / "controls.json", json.dumps(generator.controls.to_json()) + "\n")
-            torch.save(resume, partial / "resume.pt")
             for file in partial.iterdir():
                 sync(file)
             if final.exists():
@@ -367,6 +361,23 @@ class Run:
 def open_run(path: str | Path) -> Run:
     """An existing run, as by Run.open: .generator(z) -> (image, masks), .encoder(images) -> codes, .config."""
     return Run.open(path)
+
+
+def _write_weights(folder: Path, images_seen: int, modules: dict[str, "nn.Module"], resume: dict[str, Any]) -> None:
+    """The weights of a checkpoint.  Raises OSError for whatever PyTorch and safetensors raise on a full disk."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        for name, module in modules.items():
+            weights = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+            save_file(weights, folder / f"{name}.safetensors", metadata={"images": str(images_seen)})
+        torch.save(resume, folder / "resume.pt")
+    except SafetensorError as error:
+        raise OSError(first_line(error)) from None
+    except RuntimeError as error:
+        raise OSError(f"a file was not written whole, the disk may be full ({first_line(error)})") from None
 
 
 def _same_settings(path: Path, old: Config, new: Config) -> None:

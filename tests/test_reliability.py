@@ -1,0 +1,269 @@
+"""What a training and a run folder survive: a second process, sizes beyond the machine, signals, full disks, losses
+that are not finite."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import small
+from safetensors.torch import load_file
+
+from wherewhat.config import to_json, with_settings
+from wherewhat.errors import UserError
+from wherewhat.recipes import find
+from wherewhat.run.folder import Run
+from wherewhat.train import interrupts, loop, memory
+from wherewhat.train.loop import train
+
+SCRIPT = """
+import sys, time, torch
+from pathlib import Path
+from wherewhat.config import from_json
+from wherewhat.train import interrupts, loop, preview
+torch.set_num_threads(1)
+preview.quick_distance = lambda *_: None
+config = from_json(Path(sys.argv[1]).read_text(), "config")
+slow, whole = float(sys.argv[3]), loop.train_step
+def step(*words):
+    if slow and words[0].images_seen >= 64:
+        Path(sys.argv[2], "slow").touch()
+        time.sleep(slow)
+    return whole(*words)
+loop.train_step = step
+interrupts.PATIENCE = float(sys.argv[4]) if sys.argv[4:] else interrupts.PATIENCE
+try:
+    loop.train(config, sys.argv[2], "cpu", quiet=True)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def start(tmp_path, config, slow=0.0, patience=10.0):
+    """A training in a process of its own, whose steps after 64 images take `slow` seconds more."""
+    (tmp_path / "config.json").write_text(to_json(config))
+    words = [
+        sys.executable,
+        "-c",
+        SCRIPT,
+        str(tmp_path / "config.json"),
+        str(tmp_path / "run"),
+        str(slow),
+        str(patience),
+    ]
+    return subprocess.Popen(words, stderr=subprocess.DEVNULL)
+
+
+def wait_for(path, seconds=60):
+    until = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < until, f"{path} did not appear"
+        time.sleep(0.05)
+
+
+def weights(run):
+    folder = run.checkpoints()[-1]
+    return {f"{p.stem}.{k}": v for p in sorted(folder.glob("*.safetensors")) for k, v in load_file(p).items()}
+
+
+def same(one, two):
+    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
+
+
+# ------------------------------------------------------------------------------------------------------------- the lock
+
+
+def test_a_second_process_is_refused_with_process_and_machine_and_a_killed_one_keeps_nobody_out(tmp_path):
+    config = small("demo", images=96)
+    first = start(tmp_path, config, slow=60)
+    try:
+        wait_for(tmp_path / "run" / "slow")
+        before = (tmp_path / "run" / "config.json").read_bytes()
+        with pytest.raises(UserError, match=rf"being trained by process {first.pid} on {os.uname().nodename}"):
+            train(replace(config, total_images=128), str(tmp_path / "run"), "cpu", quiet=True)
+        assert (tmp_path / "run" / "config.json").read_bytes() == before
+    finally:
+        first.kill()
+        first.wait()
+    assert Run.open(tmp_path / "run").about["state"] == "running"
+    run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
+    assert run.images_seen == 96
+    assert same(weights(run), weights(train(config, str(tmp_path / "whole"), "cpu", quiet=True)))
+
+
+def test_the_lock_ends_with_the_training_however_it_ends(tmp_path, monkeypatch):
+    config, step = small("demo", images=16), loop.train_step
+    monkeypatch.setattr(loop, "train_step", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(config, str(tmp_path / "run"), "cpu", quiet=True)
+    monkeypatch.setattr(loop, "train_step", step)
+    assert train(config, str(tmp_path / "run"), "cpu", quiet=True).images_seen == 16
+
+
+# -------------------------------------------------------------------------------------------------------------- signals
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_after_the_step_and_what_goes_on_equals_one_never_stopped(tmp_path, kind):
+    config = small("demo", images=160)
+    process = start(tmp_path, config, slow=0.3)
+    wait_for(tmp_path / "run" / "slow")
+    began = time.monotonic()
+    process.send_signal(kind)
+    assert process.wait(30) == 130
+    assert time.monotonic() - began < 10
+    run = Run.open(tmp_path / "run")
+    assert 64 < run.images_seen < 160 and run.about["state"] == "stopped"
+    whole = train(config, str(tmp_path / "whole"), "cpu", quiet=True)
+    assert same(weights(train(config, str(tmp_path / "run"), "cpu", quiet=True)), weights(whole))
+
+
+def test_sigterm_ends_a_step_that_does_not_end(tmp_path):
+    process = start(tmp_path, small("demo", images=96), slow=100, patience=1.0)
+    wait_for(tmp_path / "run" / "slow")
+    began = time.monotonic()
+    process.terminate()
+    assert process.wait(30) == 130
+    assert 1 <= time.monotonic() - began < 4
+    assert interrupts.PATIENCE == 10
+    run = Run.open(tmp_path / "run")
+    assert run.images_seen == 64 and run.about["state"] == "stopped" and "long step" in run.about["reason"]
+
+
+# --------------------------------------------------------------------------------------------------------------- memory
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        (["batch=500000"], r"at least .* GB of memory.*--batch \d+ or less"),
+        (["generator.constant_channels=16384", "generator.stages.0.channels=16384", "batch=1"], "too many"),
+    ],
+)
+def test_what_does_not_fit_into_memory_is_refused_before_anything_is_made(tmp_path, changes, named, monkeypatch):
+    monkeypatch.setattr(memory, "memory_bytes", lambda device: 8 * 10**9)
+    config = with_settings(find("demo"), changes).checked()
+    with pytest.raises(UserError, match=named):
+        train(config, str(tmp_path / "run"), "cpu", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("batch", [32, 1024])
+def test_the_largest_batch_that_is_advised_is_not_refused(batch, monkeypatch):
+    config = replace(find("rooms"), batch=batch)
+    _, image = memory._sizes(config)
+    monkeypatch.setattr(memory, "memory_bytes", lambda device: image * batch + 10**9)
+    memory.check_memory(config, torch.device("cpu"), 1)
+    monkeypatch.setattr(memory, "memory_bytes", lambda device: image * batch / 2)
+    if batch > 32:
+        with pytest.raises(UserError) as refused:
+            memory.check_memory(config, torch.device("cpu"), 1)
+        advised = int(str(refused.value).split("--batch ")[1].split()[0])
+        memory.check_memory(replace(config, batch=advised), torch.device("cpu"), 1)
+
+
+@pytest.mark.parametrize("name", ["demo", "rooms", "rooms-ae", "folder-ae", "faces", "beta-vae"])
+def test_sizes_of_every_family_are_known_without_making_the_networks(name):
+    weights, image = memory._sizes(find(name))
+    assert 10**5 < weights < 10**9 and 10**5 < image < 10**9
+
+
+@pytest.mark.parametrize(
+    "setting", ["batch=1000000000", "seed=18446744073709551616", "generator.stages.0.channels=1000000000",
+                "generator.stages.0.latents=1000000", "data.height=1000000", "optimizer.betas=[0.9,1.0]"],
+)  # fmt: skip
+def test_settings_beyond_all_bounds_are_named(setting):
+    with pytest.raises(UserError, match=setting.split("=")[0].replace(".", r"\.")):
+        with_settings(small("demo"), [setting]).checked()
+
+
+# ---------------------------------------------------------------------------------------------------------- full disks
+
+
+@pytest.mark.parametrize("limit", [4_000, 60_000])
+def test_a_file_that_cannot_be_written_ends_with_one_message(tmp_path, limit):
+    """The system refuses files beyond a size, as it does on a full disk: at every place of a checkpoint."""
+    config = small("demo", images=64)
+    whole = train(config, str(tmp_path / "run"), "cpu", quiet=True)
+    before = weights(whole)
+    (tmp_path / "config.json").write_text(to_json(replace(config, total_images=128)))
+    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n" + SCRIPT.replace(
+        "except KeyboardInterrupt", "except loop.UserError as error:\n    print(error, file=sys.stderr); sys.exit(2)\n"
+        "except KeyboardInterrupt"
+    )  # fmt: skip
+    words = [sys.executable, "-c", code, str(tmp_path / "config.json"), str(tmp_path / "run"), "0"]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2, ended.stderr[-3000:]
+    assert "Traceback" not in ended.stderr and "cannot write to" in ended.stderr
+    run = Run.open(tmp_path / "run")
+    assert run.images_seen >= 64 and not list((run.path / "checkpoints").glob(".*"))
+    if run.images_seen == 64:
+        assert same(weights(run), before)
+    go_on = train(replace(config, total_images=128), str(tmp_path / "run"), "cpu", quiet=True)
+    assert go_on.images_seen == 128
+
+
+@pytest.mark.parametrize("place", ["display", "preview"])
+def test_a_full_disk_beside_checkpoints_ends_with_one_message(tmp_path, monkeypatch, place):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if place == "display":
+        monkeypatch.setattr("wherewhat.train.progress.TensorBoard.losses", full)
+    else:
+        monkeypatch.setattr(loop, "preview", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        train(small("demo", images=32), str(tmp_path / "run"), "cpu", quiet=True)
+
+
+# ------------------------------------------------------------------------------------------ losses that are not finite
+
+
+def broken_step(monkeypatch, at, what="loss"):
+    """After `at` images the next step gives a loss, or leaves a weight, that is not a number, unless the rate fell."""
+    whole = loop.train_step
+
+    def step(state, images):
+        terms = whole(state, images)
+        if state.images_seen > at and state.lr_scale == 1:
+            if what == "weight":
+                next(state.ema_generator.parameters()).fill_(float("nan"))
+            else:
+                terms["kl"] = terms["kl"] * float("nan")
+        return terms
+
+    monkeypatch.setattr(loop, "train_step", step)
+
+
+@pytest.mark.parametrize("what", ["loss", "weight"])
+def test_what_is_not_finite_stops_and_says_how_to_go_on(tmp_path, monkeypatch, what):
+    broken_step(monkeypatch, 40, what)
+    with pytest.raises(UserError, match=rf"{what} .*.*not finite.*32 images is intact.*--on-nonfinite rollback"):
+        train(small("demo", images=64), str(tmp_path / "run"), "cpu", quiet=True)
+    assert Run.open(tmp_path / "run").images_seen == 32
+
+
+@pytest.mark.parametrize("at", [8, 40])
+def test_rollback_goes_on_from_the_last_checkpoint_at_half_the_rate(tmp_path, monkeypatch, capsys, at):
+    broken_step(monkeypatch, at)
+    run = train(small("demo", images=96), str(tmp_path / "run"), "cpu", quiet=True, on_nonfinite="rollback")
+    assert run.images_seen == 96 and run.about["state"] == "done"
+    (rollback,) = run.about["rollbacks"]
+    assert rollback["to"] == (32 if at == 40 else 0) and rollback["lr_scale"] == 0.5
+    assert run.resume_point()["lr_scale"] == 0.5
+    seen = [row["images_seen"] for row in run.rows("train")]
+    assert seen == sorted(set(seen)) and seen[-1] == 96
+    assert "not finite" in capsys.readouterr().err
+
+
+def test_a_training_that_is_never_finite_ends_all_the_same(tmp_path, monkeypatch):
+    whole = loop.train_step
+    monkeypatch.setattr(loop, "train_step", lambda *w: {**whole(*w), "kl": torch.tensor(float("inf"))})
+    with pytest.raises(UserError, match="not finite"):
+        train(small("demo", images=64), str(tmp_path / "run"), "cpu", quiet=True, on_nonfinite="rollback")
+    assert len(Run.open(tmp_path / "run").about["rollbacks"]) == 5
