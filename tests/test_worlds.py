@@ -1,11 +1,14 @@
 """The worlds: their factors mean what they say, their regions are exact, and each is one file."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from wherewhat import cli
 from wherewhat.config import DataConfig
-from wherewhat.data import open_data, region
+from wherewhat.data import open_data, region, synthetic
 from wherewhat.data.batches import batches, order
 from wherewhat.data.factors import Factors
 from wherewhat.data.synthetic import WORLDS, Rooms, Sprites, write_folder
@@ -152,6 +155,53 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UserError, match="is not empty"):
         write_folder(Stripes((8, 8)), tmp_path, 3, 0)
+
+
+def contents(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+@pytest.mark.parametrize("stopped", ["Ctrl-C", "full disk"])
+def test_making_a_folder_goes_on_where_it_stopped(tmp_path, monkeypatch, stopped):
+    """An unfinished folder is no data set; what was drawn is not drawn again; the end is as if it never had stopped."""
+    monkeypatch.setenv("WHEREWHAT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(synthetic, "CHUNK", 2)
+    whole, parts, world = write_folder(Stripes((8, 8)), tmp_path / "whole", 7, 0), tmp_path / "parts", Stripes((8, 8))
+    draw, error = synthetic._draw, KeyboardInterrupt if stopped == "Ctrl-C" else OSError(28, "No space left on device")
+
+    def some(world, folder, names, index):
+        draw(world, folder, names[:4], index[:4])
+        (folder / f".1.{names[4]}").write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(synthetic, "_draw", some)
+    with pytest.raises(KeyboardInterrupt if stopped == "Ctrl-C" else UserError, match=r"No space|^$"):
+        write_folder(world, parts, 7, 0)
+    with pytest.raises(UserError, match=r"not complete.*the same command goes on"):
+        open_data(DataConfig(str(parts), 8, 8))
+    drawn = {p: p.stat().st_mtime_ns for p in parts.glob("0*.png")}
+    monkeypatch.setattr(synthetic, "_draw", draw)
+    with pytest.raises(UserError, match=r'"seed": 0.*not .*"seed": 1'):
+        write_folder(world, parts, 7, 1)
+    write_folder(world, parts, 7, 0)
+    assert len(drawn) == 4 and all(p.stat().st_mtime_ns == then for p, then in drawn.items())
+    assert contents(parts) == contents(whole)
+    monkeypatch.setattr(synthetic, "_draw", some)
+    assert write_folder(world, parts, 7, 0) == parts
+
+
+def test_a_full_disk_while_images_are_drawn_ends_with_one_message(tmp_path, monkeypatch):
+    script = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))\n"
+        "from wherewhat.cli import main\n"
+        "if __name__ == '__main__': main(['data', 'make', 'sprites', sys.argv[1], '--count', '600', '--side', '64'])\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    words = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "made")]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2, ended.stderr[-2000:]
+    assert "cannot write to" in ended.stderr and "Traceback" not in ended.stderr
+    assert not list((tmp_path / "made").glob(".*"))
 
 
 def test_images_without_a_full_grid_have_no_regions(sprites, monkeypatch):

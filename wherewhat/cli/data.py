@@ -49,7 +49,8 @@ def data_make(
     folder: Annotated[Positional[Path], arg(metavar="FOLDER")], /,
     count: int = 20_000, side: int = 128, seed: int = 0,
 ) -> None:  # fmt: skip
-    """Draw images of a world into a folder, with random factors that are listed in factors.csv.
+    """Draw images of a world into a folder, with random factors that are listed in factors.csv.  The same command
+    goes on where it was stopped.
 
     Args:
         world: one of wherewhat data list, as in faces

@@ -32,6 +32,7 @@ def train(
     seed: RecipeInt = None, device: Device = "auto", processes: int = 1, precision: RecipePrecision = None,
     minutes: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: no limit)")] = None,
     set: UseAppendAction[tuple[str, ...]] = (), quiet: bool = False,
+    on_nonfinite: Literal["stop", "rollback"] = "stop",
 ) -> None:  # fmt: skip
     """Train a recipe; the same command again resumes it.  `wherewhat recipes` lists the recipes.
 
@@ -50,7 +51,8 @@ def train(
         precision: auto is bf16 where the processor multiplies it natively
         minutes: stop after this time, earlier calls of the same command included
         set: any other setting, as in --set autoencoder.beta=3; may be repeated
-        quiet: do not show progress"""
+        quiet: do not show progress
+        on_nonfinite: where a loss is not finite, stop; or roll back to the last checkpoint and halve the learning rate"""
     from wherewhat.config import with_settings
     from wherewhat.recipes import at_resolution, find
 
@@ -65,7 +67,7 @@ def train(
     if lr is not None:
         config = replace(config, optimizer=replace(config.optimizer, lr=lr))
     config = with_settings(config, set).checked(f"recipe {recipe}")
-    run = _train(config, out, device, processes, minutes, quiet)
+    run = _train(config, out, device, processes, minutes, quiet, on_nonfinite)
     from lightning_fabric.utilities import rank_zero_only
 
     if not quiet and not getattr(rank_zero_only, "rank", 0):  # only one process prints
@@ -73,12 +75,13 @@ def train(
 
 
 def _train(
-    config: "Config", out: Path | None, device: str, processes: int, minutes: float | None, quiet: bool
-) -> "Run":
+    config: "Config", out: Path | None, device: str, processes: int, minutes: float | None, quiet: bool,
+    on_nonfinite: Literal["stop", "rollback"] = "stop",
+) -> "Run":  # fmt: skip
     from wherewhat.train.loop import train as train_loop
 
     path = out or Path("runs") / f"{config.recipe}-s{config.seed}"
-    return train_loop(config, str(path), device, processes, minutes, quiet)
+    return train_loop(config, str(path), device, processes, minutes, quiet, on_nonfinite)
 
 
 DEMO_METRICS = ["factor_vae", "beta_vae", "mig", "dci", "sap", "tpl"]  # those that most papers report

@@ -35,6 +35,8 @@ MEMBER_LIMIT = 2**29  # bytes that a file inside a .zip may have: it is unpacked
 DSPRITES = ("color", "shape", "scale", "orientation", "x", "y")
 SHAPES3D = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
 CHUNK = 2**22  # bytes of an array that are read at once
+TABLE = "factors.csv"  # beside the images of a folder: their factors
+RECORD = "data-make.json"  # beside images that `wherewhat data make` draws: which these are.  The table comes last
 
 
 def open_files(
@@ -47,9 +49,14 @@ def open_files(
     """
     form = Form(*size, channels, fit)
     path = _existing(path)
+    table = path / TABLE
+    if (path / RECORD).is_file() and not table.is_file():
+        raise UserError(
+            f"{path} is not complete: `wherewhat data make` was stopped, and the same command goes on.  To use the "
+            f"images that are there without their factors, remove {RECORD}"
+        )
     listing = _listing(path)
     files = prepared(path, listing, form, cache, lambda: _source(path, [name for name, *_ in listing], form))
-    table = path / "factors.csv"
     return replace(files, factors=_factors(table, files.names)) if table.is_file() else files
 
 
