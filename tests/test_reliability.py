@@ -14,6 +14,7 @@ import torch
 from conftest import small
 from safetensors.torch import load_file
 
+from wherewhat import cli
 from wherewhat.config import to_json, with_settings
 from wherewhat.errors import UserError
 from wherewhat.recipes import find
@@ -267,3 +268,34 @@ def test_a_training_that_is_never_finite_ends_all_the_same(tmp_path, monkeypatch
     with pytest.raises(UserError, match="not finite"):
         train(small("demo", images=64), str(tmp_path / "run"), "cpu", quiet=True, on_nonfinite="rollback")
     assert len(Run.open(tmp_path / "run").about["rollbacks"]) == 5
+
+
+# ------------------------------------------------------------------------------------------ the command line as a net
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/full/file"), "cannot write to /full/file: No space left"),
+        (MemoryError("7 TiB"), "not enough memory: give a smaller --batch"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
+    ],
+)
+def test_whatever_a_verb_meets_on_disk_or_in_memory_is_one_message(monkeypatch, capsys, error, said):
+    def verb() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "VERBS", {"recipes": verb})
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["recipes"])
+    assert said in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_was_being_replaced_is_put_back(tmp_path):
+    config = small("demo", images=64)
+    run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
+    before = weights(run)
+    last = run.checkpoints()[-1]
+    last.rename(last.with_name(f".{last.name}.before"))
+    assert same(weights(train(config, str(tmp_path / "run"), "cpu", quiet=True)), before)
+    assert run.images_seen == 64

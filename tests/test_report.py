@@ -280,8 +280,8 @@ def test_long_curves_are_averaged_and_counts_are_short():
 
 
 def test_metrics_are_parsed_once_for_a_page(run, drawn, monkeypatch):
-    parsed, parse = [], folder._parse
-    monkeypatch.setattr(folder, "_parse", lambda file: parsed.append(file.name) or parse(file))
+    parsed, parse = [], folder.read_rows
+    monkeypatch.setattr(folder, "read_rows", lambda file: parsed.append(file.name) or parse(file))
     drawn(Run.open(run.path))
     assert sorted(parsed) == ["metrics.jsonl", "train.jsonl"]
 

@@ -314,9 +314,12 @@ def from_json(text: str, where: str) -> Config:
     version = values.pop("format", None) if isinstance(values, dict) else None
     if isinstance(version, int) and version > FORMAT:
         raise UserError(f"{where} is of format {version}, which a later wherewhat wrote; this one reads up to {FORMAT}")
-    if version not in (1, FORMAT):
+    if type(version) is not int or version not in (1, FORMAT):
         raise UserError(f"{where} is not a wherewhat configuration of format {FORMAT}")
-    return _typed(from_format_1(values) if version == 1 else values, where).checked(where)
+    try:
+        return _typed(from_format_1(values) if version == 1 else values, where).checked(where)
+    except RecursionError:
+        raise UserError(f"{where} is not a wherewhat configuration: it is nested too deeply") from None
 
 
 RENAMED = {
@@ -349,7 +352,8 @@ def from_format_1(values: dict[str, Any]) -> dict[str, Any]:
         values["prior"] = "generalized_normal"
     generator, autoencoder = values.get("generator"), values.get("autoencoder")
     if isinstance(generator, dict):
-        for stage in generator.get("stages") or []:
+        stages = generator.get("stages")
+        for stage in stages if isinstance(stages, list) else []:
             if isinstance(stage, dict) and "width" in stage:
                 stage["channels"] = stage.pop("width")
         if generator.get("mask") == "start":

@@ -33,9 +33,9 @@ def resolve_precision(precision: str, device: str) -> str:
     return "bf16" if device == "cpu" and native() else "fp32"
 
 
-def memory_bytes(device: torch.device) -> int:
+def memory_bytes(device: torch.device | None = None) -> int:
     """Memory of a GPU, or of this machine: what the system has, or its container may use if that is less."""
-    if device.type == "cuda":
+    if device is not None and device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     found = [2**63]
     with suppress(ValueError, OSError, AttributeError):  # not on Windows

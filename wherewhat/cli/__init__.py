@@ -1,10 +1,12 @@
 """The command line: one short function a verb, in the modules of this package."""
 
+import errno
 import sys
 from collections.abc import Callable
 
 import tyro
 
+from wherewhat.atomic import first_line
 from wherewhat.cli.data import data_list, data_make, data_show
 from wherewhat.cli.editing import edit, export, invert, synthesize, transfer
 from wherewhat.cli.looking import explore, report, traverse
@@ -19,6 +21,10 @@ _IN_ORDER: tuple[Callable[..., None], ...] = (
     recipes, data_list, data_show, data_make, weights,
 )  # fmt: skip
 VERBS = {call.__name__.replace("_", " "): call for call in _IN_ORDER}
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+"""errors of a disk that is full, broken or may not be written to"""
+OUT_OF_MEMORY = "there is not enough memory: give a smaller --batch or --resolution"
 
 
 def main(words: list[str] | None = None) -> None:
@@ -36,6 +42,17 @@ def main(words: list[str] | None = None) -> None:
             tyro.cli(VERBS[verb], prog=f"wherewhat {verb}", args=rest)
     except UserError as error:
         print(f"wherewhat: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        where = f" to {error.filename}" if error.filename else ""
+        print(f"wherewhat: cannot write{where}: {error.strerror}. What was saved before is intact", file=sys.stderr)
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:  # RuntimeError: PyTorch's
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        print(f"wherewhat: {OUT_OF_MEMORY} ({first_line(error)})", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("wherewhat: stopped; the same command goes on", file=sys.stderr)

@@ -3,7 +3,6 @@
 import importlib
 import json
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -207,16 +206,9 @@ def percent(option: str, text: str) -> float:
 def read_codes(path: Path) -> "tuple[np.ndarray, np.ndarray | None, list[str] | None]":
     """Codes, factors and names of factors from a .npz; factors and names are None where it has none.  Raises UserError
     for a file that cannot be read or lacks codes, and if names and factors do not match."""
-    import numpy as np
+    from wherewhat.data.arrays import read_arrays
 
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in ("codes", "factors", "names") if name in file}
-            if "codes" not in found:
-                raise UserError(f"{path} has no array named codes; it has {', '.join(file.files) or 'none'}")
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        reason = getattr(error, "strerror", None) or str(error).split(chr(10))[0]
-        raise UserError(f"cannot read {path} as arrays: {reason}") from None
+    found = read_arrays(path, "codes", "factors", "names")
     factors, names = found.get("factors"), found.get("names")
     if factors is not None and names is not None and factors.shape[1:] != names.shape:
         raise UserError(f"{path} has {names.shape} names for factors of shape {factors.shape}: give one a column")

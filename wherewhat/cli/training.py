@@ -52,7 +52,7 @@ def train(
         minutes: stop after this time, earlier calls of the same command included
         set: any other setting, as in --set autoencoder.beta=3; may be repeated
         quiet: do not show progress
-        on_nonfinite: where a loss is not finite, stop; or roll back to the last checkpoint and halve the learning rate"""
+        on_nonfinite: at a loss that is not finite, stop; or roll back to the last checkpoint at half the rate"""
     from wherewhat.config import with_settings
     from wherewhat.recipes import at_resolution, find
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
-from numpy.lib import format as npy
 from PIL import Image
 
+from wherewhat.data.arrays import read_header
 from wherewhat.data.factors import Factors, classify
 from wherewhat.data.pictures import Fit, Form, TooSmallError, decode, reason
 from wherewhat.data.prepared import Batch, PreparedImages, Source, few, prepared, readable, would_work
@@ -239,11 +239,11 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Iterator[_Rows]:
         stream = archive.open(f"{name}.npy")
     with stream:
         with readable(path):
-            version = npy.read_magic(stream)
-            read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            shape, by_columns, dtype = read_header(stream)
-            if by_columns or dtype.hasobject:
-                raise ValueError(f"{name} is {'in Fortran order' if by_columns else 'pickled'}, not a C-ordered array")
+            shape, by_columns, dtype = read_header(stream, name)
+            if by_columns:
+                raise ValueError(f"{name} is in Fortran order, not a C-ordered array")
+            if prod(shape) * dtype.itemsize > archive.getinfo(f"{name}.npy").file_size:
+                raise ValueError(f"{name} of shape {shape} is not all there")
 
         def read(start: int, stop: int) -> Shaped[np.ndarray, "n *rest"]:  # ValueError if the file ends before
             part = (stop - start, *shape[1:])
@@ -275,6 +275,8 @@ def _h5(path: Path, form: Form) -> Iterator[Source]:
             )
         rows = _Rows(tuple(images.shape), images.dtype, lambda start, stop: images[start:stop])
         with readable(path):
+            if labels.nbytes > 64 * len(SHAPES3D) * len(rows):
+                raise ValueError(f"labels are {labels.shape} {labels.dtype}")
             table = np.asarray(labels[()])
         yield _array(path, rows, form, _columns(path, "labels", SHAPES3D, table, len(rows)))
 

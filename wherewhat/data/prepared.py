@@ -16,8 +16,6 @@ import shutil
 import threading
 import time
 import warnings
-import zipfile
-import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -269,7 +267,9 @@ def readable(path: Path) -> Iterator[None]:
     """Whatever the readers of archives raise for a broken one becomes a UserError."""
     try:
         yield
-    except (OSError, ValueError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except UserError:
+        raise
+    except Exception as error:  # of nearly every kind: readers of archives and headers have no common one
         raise UserError(f"{path} cannot be read, it may be broken: {reason(error)}") from error
 
 

@@ -22,8 +22,10 @@ from wherewhat.atomic import explained, first_line, read_text, sync, temporary, 
 from wherewhat.config import Config, difference, from_json, to_json
 from wherewhat.errors import UserError, did_you_mean
 from wherewhat.run import shipped
+from wherewhat.run.checks import check_controls
 from wherewhat.run.lock import locked, this_process
 from wherewhat.run.provenance import provenance
+from wherewhat.run.rows import CLOCK, read_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,12 +38,7 @@ if TYPE_CHECKING:
     from wherewhat.priors import Prior
 
 MAY_CHANGE = ("total_images:", "log_every:", "preview_every:", "checkpoint_every:")  # settings a resumed run may change
-RENAMED = {  # columns of train.jsonl in format 1 → names now
-    "images": "images_seen", "divergence": "kl", "perceptual": "lpips", "discriminator": "d_loss",
-    "generator": "g_loss", "information": "infogan",
-}  # fmt: skip
-# metrics in format 1 → keys of their details → names now
-RENAMED_DETAILS = {"dimensions": {"latent": "index", "turns": "is_angle"}, "where": {"latent": "control"}}
+LONGEST_NAME = 60  # letters of the name of a control
 VISIBLE_SHARE = 3e-3  # a control that visibly changes this share of the image is in use: twelve pixels of 64 × 64
 
 
@@ -121,6 +118,10 @@ class Run:
                 _same_settings(path, cls.open(path).config, config)
             run = cls(path, config)
             with explained(path):
+                for before in (path / "checkpoints").glob(".*.before"):  # its training was killed while it replaced it
+                    whole = before.with_name(before.name[1:].removesuffix(".before"))
+                    if not whole.exists():
+                        before.rename(whole)
                 write_text(file, to_json(config) + "\n")
             yield run
 
@@ -132,7 +133,7 @@ class Run:
         stat = file.stat()
         state = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
         if table not in self._parsed or self._parsed[table][0] != state:
-            self._parsed[table] = state, [_upgraded(table, row) for row in _parse(file)]
+            self._parsed[table] = state, list(read_rows(file))
         return list(self._parsed[table][1])
 
     def log(self, table: str, row: dict[str, Any]) -> None:
@@ -149,9 +150,10 @@ class Run:
 
     def drop_rows_after(self, images_seen: int) -> None:
         """Remove the rows that a resumed training will write again."""
-        for table, clock in (("train", "images_seen"), ("metrics", "images")):
-            rows = self.rows(table)
-            if any(row[clock] > images_seen for row in rows):
+        for table, clock in CLOCK.items():
+            file, rows = self.path / f"{table}.jsonl", self.rows(table)
+            cut_short = file.exists() and not file.read_bytes().endswith(b"\n")  # or the next row joins that line
+            if cut_short or any(row[clock] > images_seen for row in rows):
                 self._rewrite(table, [row for row in rows if row[clock] <= images_seen])
 
     def _rewrite(self, table: str, rows: list[dict[str, Any]]) -> None:
@@ -170,9 +172,9 @@ class Run:
     def about(self) -> dict[str, Any]:
         """about.json; empty if it was never written or is damaged."""
         about: dict[str, Any] = {}
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError, UserError):
             about = json.loads(read_text(file)) if (file := self.path / "about.json").exists() else {}
-        return about
+        return about if isinstance(about, dict) else {}
 
     def checkpoints(self) -> list[Path]:
         """Folders of complete checkpoints, oldest first."""
@@ -209,12 +211,15 @@ class Run:
         file = saved[-1] / "resume.pt"
         try:
             point: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-            return point if isinstance(point.get("images_seen", point.get("images")), int) else None
-        except Exception as error:
-            way = f"to go on from {saved[-2].name}" if saved[1:] else "to start over"
-            raise UserError(
-                f"{file} cannot be read ({first_line(error)}): remove the folder {saved[-1]} {way}"
-            ) from None
+        except Exception:  # of every kind; what it says advises to read a file that may run code
+            point = {}
+        seen = point.get("images_seen", point.get("images")) if isinstance(point, dict) else None
+        if type(seen) is int and 0 <= seen <= 10**12 and isinstance(point.get("seconds"), float | int):
+            return point
+        way = f"to go on from {saved[-2].name}" if saved[1:] else "to start over"
+        raise UserError(
+            f"{file} cannot be read: it is damaged, or not what a training saved. Remove the folder {saved[-1]} {way}"
+        )
 
     @property
     def images_seen(self) -> int:
@@ -224,7 +229,7 @@ class Run:
         file = self._last_checkpoint() / "generator.safetensors"
         try:
             with safe_open(file, "pt") as opened:
-                return int(opened.metadata()["images"])
+                return min(max(int(opened.metadata()["images"]), 0), 10**12)
         except Exception as error:
             raise UserError(f"{file} cannot be read ({first_line(error)}): it is damaged") from None
 
@@ -252,8 +257,9 @@ class Run:
         file = folder / f"{name}.safetensors"
         if name == "encoder" and not file.exists() and (older := folder / "recogniser.safetensors").exists():
             file = older  # format 1
-        module: Any = family_of(self.config).build(self.config)[name]
         try:
+            _check_shapes(file, self.config, name)
+            module: Any = family_of(self.config).build(self.config)[name]
             module.load_state_dict(load_file(file))
         except Exception as error:
             raise UserError(
@@ -271,9 +277,11 @@ class Run:
         if not file.exists():
             return None
         try:
-            return Controls.from_json(json.loads(read_text(file)))
-        except (ValueError, TypeError, KeyError):
-            raise UserError(f"{file} cannot be read: it is damaged or of another run") from None
+            controls = Controls.from_json(json.loads(read_text(file)))
+            check_controls(controls, self.config.latents)
+            return controls
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ArithmeticError) as error:
+            raise UserError(f"{file} is damaged or of another run ({first_line(error)})") from None
 
     def _last_checkpoint(self) -> Path:
         found = self.checkpoints()
@@ -288,8 +296,11 @@ class Run:
         if not file.exists():
             return {}
         try:
-            return {int(k): str(v) for k, v in json.loads(read_text(file)).items()}
-        except (ValueError, AttributeError):
+            given = {int(k): v for k, v in json.loads(read_text(file)).items()}
+            if not all(isinstance(name, str) for name in given.values()):
+                raise ValueError("a name is text")
+            return {k: plain_name(name) for k, name in given.items() if 0 <= k < self.config.latents}
+        except (ValueError, AttributeError, RecursionError):
             raise UserError(f'{file} cannot be read: it must look like {{"3": "wall colour", "7": "smile"}}') from None
 
     def rename(self, index: int, name: str) -> None:
@@ -297,8 +308,8 @@ class Run:
         name = name.strip()
         if not 0 <= index < self.config.latents:
             raise UserError(f"there is no control z{index}: they go from z0 to z{self.config.latents - 1}")
-        if len(name) > 60 or not name.isprintable():
-            raise UserError("a name is one line of at most 60 letters")
+        if name != plain_name(name):
+            raise UserError(f"a name is one line of at most {LONGEST_NAME} letters")
         names = {**self.names, index: name}
         kept = {str(k): names[k] for k in sorted(names) if names[k]}
         with explained(self.path):
@@ -330,7 +341,22 @@ class Run:
     def control_table(self) -> list[ControlSummary] | None:
         """What evaluation found of each control, longest traversal first; None if the run was not evaluated."""
         row = self.latest("controls")
-        return [ControlSummary(**d) for d in row["details"]] if row else None
+        return [self._summary(control) for control in row["details"]] if row else None
+
+    def _summary(self, values: dict[str, Any]) -> ControlSummary:
+        """Raises UserError for values that evaluation did not write about one of this run's controls."""
+        from pydantic import TypeAdapter, ValidationError
+
+        try:
+            found = TypeAdapter(ControlSummary).validate_python(values)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            wrong = f"{'.'.join(map(str, problem['loc']))[:60]}: {problem['msg']}"
+        else:
+            if 0 <= found.index < self.config.latents and 0 <= found.row <= 1 and 0 <= found.column <= 1:
+                return found
+            wrong = f"control {found.index} at row {found.row:g} and column {found.column:g}"
+        raise UserError(f"{self.path / 'metrics.jsonl'} does not describe the controls of this run ({wrong})")
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the controls in use (all if none is), and their picture if it was drawn."""
@@ -363,6 +389,22 @@ def open_run(path: str | Path) -> Run:
     return Run.open(path)
 
 
+def _check_shapes(file: Path, config: Config, name: str) -> None:
+    """Raises ValueError if a file does not hold the weights of this network, before the network takes any memory."""
+    import torch
+    from safetensors import safe_open
+
+    from wherewhat.families import family_of
+
+    with torch.device("meta"):
+        wanted = {k: list(v.shape) for k, v in family_of(config).build(config)[name].state_dict().items()}
+    with safe_open(file, "pt") as opened:
+        there = {k: opened.get_slice(k).get_shape() for k in opened.keys()}  # noqa: SIM118
+    for key in wanted.keys() | there.keys():
+        if wanted.get(key) != there.get(key):
+            raise ValueError(f"{key} is {there.get(key)}, and should be {wanted.get(key)}")
+
+
 def _write_weights(folder: Path, images_seen: int, modules: dict[str, "nn.Module"], resume: dict[str, Any]) -> None:
     """The weights of a checkpoint.  Raises OSError for whatever PyTorch and safetensors raise on a full disk."""
     import torch
@@ -391,26 +433,13 @@ def _same_settings(path: Path, old: Config, new: Config) -> None:
         )
 
 
+def plain_name(text: str) -> str:
+    """A name without what could confuse a terminal or a page, and not too long."""
+    return "".join(letter for letter in text if letter.isprintable()).strip()[:LONGEST_NAME]
+
+
 def _no_run(path: Path) -> str:
     if path.exists():
         return f"{path} is not a run: it has no config.json"
     siblings = [p.name for p in path.parent.glob("*") if (p / "config.json").exists()] if path.parent.exists() else []
     return f"there is no run {path}" + (did_you_mean(path.name, siblings) if siblings else "")
-
-
-def _parse(file: Path) -> Iterator[dict[str, Any]]:
-    for line in read_text(file).splitlines():
-        with suppress(ValueError):
-            yield json.loads(line)
-
-
-def _upgraded(table: str, row: dict[str, Any]) -> dict[str, Any]:
-    """A row of format 1 under the names of today; other rows as they are."""
-    if table == "train" and "images" in row:
-        return {RENAMED.get(name, name): value for name, value in row.items()}
-    metric = row.get("metric")
-    if metric in RENAMED_DETAILS:
-        names = RENAMED_DETAILS[metric]
-        details = [{names.get(k, k): v for k, v in control.items()} for control in row["details"]]
-        return {**row, "metric": "controls" if metric == "dimensions" else metric, "details": details}
-    return row
