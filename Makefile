@@ -5,7 +5,10 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 BIN = .venv/bin
 
-.PHONY: install demo test check clean
+# make test-nightly  the loaders under 20,000 damaged files each     make test-crash   100 trainings, each killed three times
+# make test-matrix   tests on every Python found here               make test-build   what wheel and sdist hold
+
+.PHONY: install demo test check clean test-nightly test-crash test-matrix test-build
 
 install: .venv/installed
 	@$(BIN)/wherewhat weights > /dev/null
@@ -26,6 +29,18 @@ check: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_layers.py
+
+test-nightly: .venv/installed
+	WHEREWHAT_EXAMPLES=20000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_fuzz.py
+
+test-crash: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/crash.py
+
+test-build: .venv/installed
+	$(BIN)/python tests/build.py
+
+test-matrix:
+	$(PYTHON) tests/matrix.py $(PIP_FLAGS)
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build *.egg-info

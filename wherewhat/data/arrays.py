@@ -28,7 +28,7 @@ def read_header(stream: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype
 
 
 def read_arrays(path: Path, needed: str, *others: str) -> dict[str, np.ndarray]:
-    """Arrays of a .npz by name: one that must be there, and others if they are.  Raises UserError for anything else, and
+    """Arrays of a .npz by name: one that must be there, and others if they are.  Raises UserError for another file, and
     for an array that takes more than half of this machine's memory."""
     try:
         with zipfile.ZipFile(path) as archive:
