@@ -3,6 +3,7 @@ that are not finite."""
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from wherewhat.recipes import find
 from wherewhat.run.folder import Run
 from wherewhat.train import interrupts, loop, memory
 from wherewhat.train.loop import train
+from wherewhat.train.preview import warn_of_collapse
 
 SCRIPT = """
 import sys, time, torch
@@ -268,6 +270,18 @@ def test_a_training_that_is_never_finite_ends_all_the_same(tmp_path, monkeypatch
     with pytest.raises(UserError, match="not finite"):
         train(small("demo", images=64), str(tmp_path / "run"), "cpu", quiet=True, on_nonfinite="rollback")
     assert len(Run.open(tmp_path / "run").about["rollbacks"]) == 5
+
+
+@pytest.mark.parametrize(("in_use", "warned"), [(0, True), (1, True), (2, False), (3, False)])
+def test_controls_that_die_are_told(trained, tmp_path, capsys, in_use, warned):
+    """Three controls changed the image at the checkpoint before: one that is left is too few, two are not."""
+    run = Run.open(shutil.copytree(trained, tmp_path / "run"))
+    control = {"tpl": 1.0, "tpl_error": 0.1, "active": True, "row": 0.5, "column": 0.5, "area": 0.2, "peak": 0.5}
+    details = [{**control, "index": k % 2, "visible": 0.1} for k in range(3)] + [{**control, "index": 1, "visible": 0}]
+    run.log_metric({"images": 32, "metric": "controls", "value": 3, "options": {}, "details": details})
+    warn_of_collapse(run, 64, in_use)
+    assert ("may be collapsing" in capsys.readouterr().err) == warned
+    assert len(run.about.get("warnings", [])) == warned
 
 
 # ------------------------------------------------------------------------------------------ the command line as a net

@@ -343,6 +343,12 @@ class Run:
         row = self.latest("controls")
         return [self._summary(control) for control in row["details"]] if row else None
 
+    @property
+    def most_in_use(self) -> int:
+        """The largest number of controls that were in use at any checkpoint."""
+        rows = [row for row in self.rows("metrics") if row["metric"] == "controls"]
+        return max((sum(self._summary(control).in_use for control in row["details"]) for row in rows), default=0)
+
     def _summary(self, values: dict[str, Any]) -> ControlSummary:
         """Raises UserError for values that evaluation did not write about one of this run's controls."""
         from pydantic import TypeAdapter, ValidationError

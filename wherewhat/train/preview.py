@@ -51,6 +51,7 @@ def preview(run: Run, generator: Generator, encoder: Encoder, data: Images, imag
         encoded = encode(encoder, data, ENCODED) if data.factors else None
         around = encoder(real).detach() if family_of(run.config).encodes_images else None
         table = describe_controls(generator, run.prior, result, encoded, data, around=around)
+        warn_of_collapse(run, images_seen, sum(control.in_use for control in table))
         for row in tpl_rows(result, "small", table):
             run.log_metric({"images": images_seen, **row})
         scores = {"tpl": result.score, "active": float(result.active.sum())}
@@ -63,6 +64,18 @@ def preview(run: Run, generator: Generator, encoder: Encoder, data: Images, imag
     pictures["masks"] = traversals.single_masks(generator, shown, z[:6])
     saved = {n: canvas.save_still(p, run.picture(f"{stem}-{n}.png")) for n, p in pictures.items()}
     return Preview(images_seen, saved, scores)
+
+
+def warn_of_collapse(run: Run, images_seen: int, in_use: int) -> None:
+    """Say on standard error and in about.json if fewer than half of the controls change the image that once did."""
+    if 2 * in_use >= run.most_in_use:
+        return
+    text = (
+        f"at {images_seen:,} images {in_use} controls change the image, and {run.most_in_use} did before: the training "
+        "may be collapsing. An earlier checkpoint opens as RUN@CHECKPOINT; a lower learning rate (--lr) may help"
+    )
+    run.write_about("running", warnings=[*run.about.get("warnings", []), text])
+    print(f"wherewhat: {run.path}: {text}", file=sys.stderr, flush=True)
 
 
 @torch.no_grad()
