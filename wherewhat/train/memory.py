@@ -85,5 +85,5 @@ def _widest(config: Config) -> str:
     return max(channels, key=lambda name: channels[name])
 
 
-def _gigabytes(size: float) -> str:
+def _gigabytes(size: float | int) -> str:
     return f"{size / 1e9:,.1f} GB"
