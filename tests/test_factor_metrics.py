@@ -28,6 +28,7 @@ from wherewhat.metrics.factors import (
     modularity,
     pieces_of,
     sap,
+    split,
 )
 
 METRICS = [metric.name for metric in registry.METRICS if metric.needs == "factors"]
@@ -389,7 +390,7 @@ def test_dci_is_the_loop_over_factors():
     codes = mixture(factors, 4)
     result = dci(codes, factors, np.random.default_rng(5), tree_rows=400, test_rows=300, trees=4, depth=1, n_jobs=2)
     rng = np.random.default_rng(5)
-    train, test = rng.integers(4_000, size=400), rng.integers(4_000, size=300)
+    train, test = split(4_000, rng, 400, 300)
     importance, accuracy = np.zeros((4, 3)), []
     for j, seed in enumerate(rng.integers(2**31, size=3)):
         model = GradientBoostingClassifier(n_estimators=4, max_depth=1, learning_rate=0.1, random_state=seed)
@@ -410,7 +411,7 @@ def test_sap_is_the_loop_over_codes_and_factors():
     codes = mixture(factors, 4)
     result = sap(codes, factors, np.random.default_rng(5), rows=1_000, test_rows=500, n_jobs=2)
     rng = np.random.default_rng(5)
-    train, test = rng.integers(4_000, size=1_000), rng.integers(4_000, size=500)
+    train, test = split(4_000, rng, 1_000, 500)
     table = np.zeros((4, 3))
     for i in range(4):
         for j in range(3):
@@ -522,3 +523,20 @@ def test_a_factor_too_rare_to_be_drawn_is_named(metric):
     factors[:, 1] = np.arange(len(factors)) == 0
     with pytest.raises(UserError, match=r"in the rows drawn .* of column 1"):
         score(metric, mixture(factors[:, :1], 2), factors, rows=100, tree_rows=100)
+
+
+@pytest.mark.parametrize("rows", [300, 1_500])
+def test_noise_scores_chance_however_few_rows_there_are(rows):
+    """Four equally frequent values: chance is .25 for accuracies, .5 for areas under the curve, 0 for gaps."""
+    rng = np.random.default_rng(0)
+    codes, truth = rng.standard_normal((rows, 10)), rng.integers(4, size=(rows, 2))
+    margin = 4 * (0.25 / (rows / 3)) ** 0.5  # four standard errors of an accuracy over the rows that are tested
+    assert dci(codes, truth, rng, trees=20).informativeness == pytest.approx(0.25, abs=margin)
+    assert explicitness(codes, truth, rng).score == pytest.approx(0.5, abs=margin)
+    assert sap(codes, truth, rng).score < margin
+
+
+@pytest.mark.parametrize("rows", [2, 3, 10, 15_000])
+def test_no_row_is_both_fitted_and_tested(rows):
+    train, test = split(rows, np.random.default_rng(0), 10_000, 5_000)
+    assert (len(train), len(test)) == (10_000, 5_000) and not set(train) & set(test)

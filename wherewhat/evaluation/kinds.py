@@ -34,6 +34,8 @@ from wherewhat.run.folder import Run
 BATCH = 64
 ENCODED = {"dlib": 50_000, "fast": 10_000}  # protocol → images encoded, none twice; all of a smaller data set
 PUBLISHED = 15_000  # rows that the published protocol draws to fit and to test on; from fewer, some several times
+TESTED = {name: {"tested_on": "other rows"} for name in ("dci", "sap", "explicitness")}
+"""written with scores of rows that were not fitted: earlier ones, of rows that could be both, are measured again"""
 RECONSTRUCTED = 1_000  # images that are reconstructed
 BEST_PSNR = 100.0  # in dB, for an image equal to its reconstruction, which would have an infinite one
 PATHS: dict[str, Along] = {"ppl": "full", "ppl_end": "end"}  # steps anywhere between latents; from the first of them
@@ -150,7 +152,7 @@ class Kind(NamedTuple):
 
 def codes_asked(s: Subject, metric: Metric) -> dict[str, dict[str, Any]]:
     encoded = min(ENCODED[s.protocol], len(s.data))
-    options = {"protocol": s.protocol, "encoded": encoded, **metric.options(s.protocol)}
+    options = {"protocol": s.protocol, "encoded": encoded, **metric.options(s.protocol), **TESTED.get(metric.name, {})}
     return {score.name: options for score in metric.scores}
 
 
@@ -167,7 +169,7 @@ def code_rows(metric: Metric, encoded: Encoded, factor_names: Sequence[str], pro
     """The rows of one metric of codes, or of codes and factors.  Raises UserError if no factor that it needs varies."""
     codes, factors = encoded.codes.astype(np.float64), encoded.factors
     options = metric.options(protocol)
-    about: dict[str, Any] = {"protocol": protocol, "encoded": len(codes)}
+    about: dict[str, Any] = {"protocol": protocol, "encoded": len(codes), **TESTED.get(metric.name, {})}
     arrays = [codes]
     if metric.needs == "factors":
         varying = np.flatnonzero(np.ptp(factors, 0) > 0)

@@ -186,6 +186,8 @@ def score_row(row: dict[str, Any]) -> ScoreRow:
     value = f"{row['value']:,.{known.digits}f}" + (f" ± {error:.{known.digits}f}" if error is not None else "")
     protocol = [str(options[key]) for key in ("protocol", "network") if key in options]
     protocol += [f"against {options['against']}"] if "against" in options else []
+    if options.get("protocol") == "dlib" and options.get("counts") == "below the published":
+        protocol.append(f"below the published counts: {options['encoded']} rows")
     return ScoreRow(row["metric"], known.label, known.help, value, ", ".join(protocol), options)
 
 
