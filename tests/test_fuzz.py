@@ -3,6 +3,7 @@
 500 inputs a loader; the nightly target gives more in WHEREWHAT_EXAMPLES.
 """
 
+import copy
 import io
 import json
 import os
@@ -73,7 +74,7 @@ def changed(draw, text):
         if draw(st.booleans()) and isinstance(at, dict):
             at.pop(last, None)
         else:
-            at[last] = draw(st.one_of(ODD, NUMBERS, JSON))
+            at[last] = copy.deepcopy(draw(st.one_of(ODD, NUMBERS, JSON)))  # what is drawn may be drawn again
         if not isinstance(values, dict | list) or not values:
             break
     return json.dumps(values).encode()
