@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from wherewhat.metrics.registry import scores
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 def show_controls(run: "Run") -> None:
     """The table of controls in use: where, what, how much."""
     heads = "control", "where: centre (row, column), area", "what: matched factor, share", "TPL"
-    table, controls = Table(*heads, title=str(run.path)), run.control_table or []
+    table, controls = Table(*heads, title=escape(str(run.path))), run.control_table or []
     for d in (d for d in controls if d.in_use):
         where = f"{d.place} ({d.row:.2f}, {d.column:.2f}), {d.area:.0%}"
-        what = f"{d.factor} {d.share:.0%}" if d.factor else "–"
+        what = escape(f"{d.factor} {d.share:.0%}") if d.factor else "–"
         table.add_row(f"z{d.index}", where, what, f"{d.tpl:.2f} ± {d.tpl_error:.2f}")
     if idle := [f"z{d.index}" for d in controls if not d.in_use]:
         table.caption = f"not in use: {', '.join(idle)}"
@@ -38,6 +39,8 @@ def show_scores(rows: list[dict[str, Any]]) -> None:
         digits = known[row["metric"]].digits if row["metric"] in known else 3
         error = row.get("details", {}).get("error")
         value = f"{row['value']:.{digits}f}" + (f" ± {error:.{digits}f}" if error is not None else "")
+        if row["metric"] == "tpl":
+            value += f", {row['details']['active']} active"
         table.add_row(row["metric"], value, conditions(row["options"]))
     Console().print(table)
 
@@ -46,7 +49,10 @@ def conditions(options: dict[str, Any]) -> str:
     """In a few words what a score was measured with: its protocol, its network, how many images."""
     counts = {"real": "real", "fake": "generated", "pairs": "pairs"}
     numbers = [f"{options[key]} {word}" for key, word in counts.items() if key in options]
-    return ", ".join([*(options[key] for key in ("protocol", "network") if key in options), *numbers])
+    words = [*(options[key] for key in ("protocol", "network") if key in options), *numbers]
+    if options.get("protocol") == "dlib" and options.get("counts") == "below the published":
+        words.append(f"below the published counts: {options['encoded']} rows")
+    return ", ".join(words)
 
 
 def show_places(run: "Run", found: "Sequence[Place]") -> None:
@@ -58,7 +64,7 @@ def show_places(run: "Run", found: "Sequence[Place]") -> None:
     for p in found:
         numbers = (p.sharpness, p.consistency, p.mask_change, p.mask_perceived, p.change_truth, p.mask_truth)
         words = [f"{v:.2f}" if v is not None else "–" for v in numbers]
-        name = f"z{p.control} {run.names.get(p.control) or p.factor or ''}".strip()
+        name = escape(f"z{p.control} {run.names.get(p.control) or p.factor or ''}".strip())
         table.add_row(name, f"{p.area:.0%}", *words[:2], f"{p.share_changed:.0%}", *words[2:])
     Console().print(table)
 
@@ -70,10 +76,17 @@ def show_ranking(ranking: "Ranking") -> None:
     for place, r in enumerate(ranking.ranked, 1):
         value = f"{r.value:.3f}" + (f" ± {r.error:.3f}" if r.error is not None else "")
         scores = [f"{r.scores[name]:.3f}" if name in r.scores else "–" for name in known]
-        table.add_row(str(place), str(r.run.path), value, "–" if r.active is None else str(r.active), *scores)
+        table.add_row(str(place), escape(str(r.run.path)), value, "–" if r.active is None else str(r.active), *scores)
     console = Console()
     console.print(table)
-    console.print(f"\npicked: {ranking.ranked[0].run.path}")
+    first, *others = ranking.ranked
+    console.print(f"\npicked: {escape(str(first.run.path))}", soft_wrap=True)
+    if ties := sum(r.value == first.value and r.active == first.active for r in others):
+        console.print(f"of other runs that have the same value as the first: {ties}")
+    if len(sources := {r.run.config.data.source for r in ranking.ranked}) > 1:
+        words = ", ".join(sorted(Path(source).name for source in sources))
+        console.print(f"these runs were trained on different data, so their values may not compare: {words}",
+                      markup=False, soft_wrap=True)  # fmt: skip
     for name, a in ranking.agreements.items():
         interval = f"[{a.low:+.2f}, {a.high:+.2f}]"
         console.print(f"with {name}: Spearman {a.spearman:+.2f} {interval}, regret {a.regret:.3f}, {a.models} runs",
@@ -111,7 +124,7 @@ def show_inversions(rows: Sequence[dict[str, Any]]) -> None:
         table.add_row(words, *(f"{before:.3f} → {after:.3f}" for before, after in means))
 
     for row in rows:
-        line(row["photo"], [row])
+        line(escape(row["photo"]), [row])
     if len(rows) > 1:
         line("mean", rows)
     Console().print(table)

@@ -76,7 +76,10 @@ def rank(
         values = [(float(v), None) for v in udr(_codes(runs, device, progress))]
     found = [_ranked(run, *value) for run, value in zip(runs, values, strict=True)]
     sign = -1 if registry.scores()[by].better == "lower" else 1
-    ranked = sorted(found, key=lambda r: -sign * r.value)
+    blank = [r.active == 0 and by == "tpl" for r in found]  # the shortest traversals of all, of nothing
+    if all(blank):
+        raise UserError("no run has an active control, so there is none to pick: train longer, or --by udr")
+    ranked = [r for _, r in sorted(zip(blank, found, strict=True), key=lambda pair: (pair[0], -sign * pair[1].value))]
     return Ranking(by, ranked, dict(_agreements(ranked, sign, by)))
 
 

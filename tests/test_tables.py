@@ -1,0 +1,29 @@
+"""Tables that verbs print."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+from conftest import small
+
+from wherewhat.cli.tables import show_ranking, show_scores
+from wherewhat.evaluation.rank import Ranked, Ranking
+
+
+def ranked(path, source, value=1.0):
+    config = small("demo")
+    run = SimpleNamespace(path=path, config=replace(config, data=replace(config.data, source=source)))
+    return Ranked(run, value, 0.1, 3, {})
+
+
+def test_runs_of_different_data_and_ties_are_said_and_markup_in_paths_is_text(capsys):
+    show_ranking(Ranking("tpl", [ranked("[/b]", "rooms"), ranked("[bold]x", "sprites")], {}))
+    printed = capsys.readouterr().out
+    assert "picked: [/b]" in printed and "[bold]x" in printed
+    assert "different data" in printed and "rooms, sprites" in printed
+    assert "the same value as the first: 1" in printed
+
+
+def test_tpl_is_shown_with_the_number_of_active_controls(capsys):
+    options = {"protocol": "small", "network": "alex"}
+    show_scores([{"metric": "tpl", "value": 0.0, "options": options, "details": {"active": 0, "error": 0.0}}])
+    assert "0.000 ± 0.000, 0 active" in capsys.readouterr().out
