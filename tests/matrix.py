@@ -24,9 +24,7 @@ def found(version: str) -> str | None:
 
 def tried(python: str, old: bool, pip: list[str]) -> str:
     """passed, or what failed first.  The path has a space and a letter that is not in ASCII."""
-    with tempfile.TemporaryDirectory(
-        prefix="wherewhat ünicode "
-    ) as name:
+    with tempfile.TemporaryDirectory(prefix="wherewhat ünicode ") as name:
         own = Path(name) / "venv" / "bin" / "python"
         pins = [f"{package}=={version}" for package, version in OLDEST.items()] if old else []
         tools = ["pytest", "hypothesis", "beartype"]
