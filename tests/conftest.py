@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from wherewhat.config import Config, TrunkConfig
+from wherewhat.config import Config, TrunkConfig, with_settings
 from wherewhat.recipes import find
 
 torch.set_num_threads(1)
@@ -22,9 +22,16 @@ if version and "+cu" in version.read_text() and torch.version.cuda is None:
         operators.define(f"{name}(Tensor boxes, Tensor scores, float threshold) -> Tensor")
 
 
+MASKED = (
+    "generator.mask=boxes", "generator.palette=0", "generator.palette_latents=0", "generator.stages.2.transform=none",
+    "autoencoder.controls=ica",
+)  # fmt: skip
+"""what differs from demo in `masked`: the paper's masks, and no other latents than those of the stages"""
+
+
 def small(recipe: str, size: tuple[int, int] = (16, 16), batch: int = 8, images: int = 64) -> Config:
-    """A recipe shrunk to the smallest networks that have all its parts."""
-    config = find(recipe)
+    """A recipe, or `masked`, shrunk to the smallest networks that have all its parts."""
+    config = with_settings(find("demo"), MASKED) if recipe == "masked" else find(recipe)
     double = config.generator.head == "double"
     stages = tuple(replace(s, channels=8, latents=2, boxes=2) for s in config.generator.stages[: 1 if double else 2])
     channels = (8, 8)
@@ -32,7 +39,13 @@ def small(recipe: str, size: tuple[int, int] = (16, 16), batch: int = 8, images:
     shrunk = replace(
         config,
         data=replace(config.data, source=source, height=size[0], width=size[1]),
-        generator=replace(config.generator, stages=stages, constant_channels=8),
+        generator=replace(
+            config.generator,
+            stages=stages,
+            constant_channels=8,
+            palette=3 * bool(config.generator.palette),
+            palette_latents=2 * bool(config.generator.palette),
+        ),
         encoder=replace(config.encoder, channels=channels, hidden=32),  # wide enough for Muon
         log_every=16,
         preview_every=10_000,
@@ -64,5 +77,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "small"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(preview, "quick_distance", lambda *_: None)
-        train(replace(small("demo"), log_every=16, preview_every=64, checkpoint_every=32), str(path), "cpu", quiet=True)
+        train(
+            replace(small("masked"), log_every=16, preview_every=64, checkpoint_every=32), str(path), "cpu", quiet=True
+        )
     return path

@@ -45,7 +45,7 @@ for line in sys.stdin:
     print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-CONFIG = replace(small("demo", images=192), checkpoint_every=16, preview_every=96, log_every=8)
+CONFIG = replace(small("masked", images=192), checkpoint_every=16, preview_every=96, log_every=8)
 
 
 class Server:

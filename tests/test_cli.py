@@ -454,7 +454,7 @@ def test_data_show_draws_a_world_and_a_folder(call):
 @pytest.mark.skipif(not LPIPS.is_file(), reason="needs the LPIPS weights: wherewhat weights")
 def test_demo_trains_scores_and_draws(call, monkeypatch):
     """The whole path on a demo of the smallest networks that LPIPS can see."""
-    config = small("demo", size=(32, 32), images=100_000)
+    config = small("masked", size=(32, 32), images=100_000)
     monkeypatch.setitem(RECIPES, "demo", (config, "a small demo"))
     options = registry.Metric.options
     monkeypatch.setattr(registry.Metric, "options", lambda metric, _="": options(metric, "fast"))
@@ -481,7 +481,7 @@ def test_demo_trains_scores_and_draws(call, monkeypatch):
 
 def test_minutes_end_a_demo_early_and_again_it_goes_on(call, monkeypatch):
     """What is scored is the last checkpoint; drawing and scoring are left out here."""
-    monkeypatch.setitem(RECIPES, "demo", (small("demo", images=100_000), "a small demo"))
+    monkeypatch.setitem(RECIPES, "demo", (small("masked", images=100_000), "a small demo"))
     monkeypatch.setattr(
         evaluate, "evaluate", lambda run, *_, **__: run.log_metric({"images": run.images_seen, "metric": ""})
     )

@@ -173,7 +173,7 @@ def test_a_run_with_a_palette_and_curves_is_exported_as_it_is(trained, tmp_path)
 
 
 def test_an_encoder_that_searches_turns_is_refused(tmp_path):
-    config = small("demo", images=16)
+    config = small("masked", images=16)
     moving = replace(config.generator.stages[-1], transform="circle")
     config = replace(config, generator=replace(config.generator, stages=(*config.generator.stages[:-1], moving)))
     run = train(config, str(tmp_path / "run"), "cpu", quiet=True)

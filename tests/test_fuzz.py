@@ -96,7 +96,7 @@ def run(trained, tmp_path_factory):
     return Run.open(shutil.copytree(trained, tmp_path_factory.mktemp("fuzz") / "run"))
 
 
-CONFIGS = [to_json(small(name)) for name in ("demo", "rooms", "folder-ae", "beta-vae")]
+CONFIGS = [to_json(small(name)) for name in ("masked", "rooms", "folder-ae", "beta-vae")]
 
 
 @fuzzed
@@ -184,7 +184,7 @@ def test_rows(run, data):
 @fuzzed
 @given(changed(json.dumps({"images_seen": 16, "seconds": 1.0, "reconstruction": 3.5})))
 def test_losses(tmp_path_factory, content):
-    opened = Run(tmp_path_factory.getbasetemp(), small("demo"))
+    opened = Run(tmp_path_factory.getbasetemp(), small("masked"))
     (opened.path / "train.jsonl").write_bytes(content)
     only_ours(lambda: opened.rows("train"))
     only_ours(lambda: opened.drop_rows_after(8))
@@ -212,7 +212,7 @@ def test_resume_points(run, data):
         file.write_bytes(whole)
 
 
-FABRIC = loop.launch(small("demo"), "cpu", 1)
+FABRIC = loop.launch(small("masked"), "cpu", 1)
 
 
 def npz(arrays):

@@ -82,7 +82,7 @@ def same(one, two):
 
 
 def test_a_second_process_is_refused_with_process_and_machine_and_a_killed_one_keeps_nobody_out(tmp_path):
-    config = small("demo", images=96)
+    config = small("masked", images=96)
     first = start(tmp_path, config, slow=60)
     try:
         wait_for(tmp_path / "run" / "slow")
@@ -100,7 +100,7 @@ def test_a_second_process_is_refused_with_process_and_machine_and_a_killed_one_k
 
 
 def test_the_lock_ends_with_the_training_however_it_ends(tmp_path, monkeypatch):
-    config, step = small("demo", images=16), loop.train_step
+    config, step = small("masked", images=16), loop.train_step
     monkeypatch.setattr(loop, "train_step", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         train(config, str(tmp_path / "run"), "cpu", quiet=True)
@@ -113,7 +113,7 @@ def test_the_lock_ends_with_the_training_however_it_ends(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_after_the_step_and_what_goes_on_equals_one_never_stopped(tmp_path, kind):
-    config = small("demo", images=160)
+    config = small("masked", images=160)
     process = start(tmp_path, config, slow=0.3)
     wait_for(tmp_path / "run" / "slow")
     began = time.monotonic()
@@ -127,7 +127,7 @@ def test_a_signal_ends_after_the_step_and_what_goes_on_equals_one_never_stopped(
 
 
 def test_sigterm_ends_a_step_that_does_not_end(tmp_path):
-    process = start(tmp_path, small("demo", images=96), slow=100, patience=1.0)
+    process = start(tmp_path, small("masked", images=96), slow=100, patience=1.0)
     wait_for(tmp_path / "run" / "slow")
     began = time.monotonic()
     process.terminate()
@@ -182,7 +182,7 @@ def test_sizes_of_every_family_are_known_without_making_the_networks(name):
 )  # fmt: skip
 def test_settings_beyond_all_bounds_are_named(setting):
     with pytest.raises(UserError, match=setting.split("=")[0].replace(".", r"\.")):
-        with_settings(small("demo"), [setting]).checked()
+        with_settings(small("masked"), [setting]).checked()
 
 
 # ---------------------------------------------------------------------------------------------------------- full disks
@@ -191,7 +191,7 @@ def test_settings_beyond_all_bounds_are_named(setting):
 @pytest.mark.parametrize("limit", [4_000, 60_000])
 def test_a_file_that_cannot_be_written_ends_with_one_message(tmp_path, limit):
     """The system refuses files beyond a size, as it does on a full disk: at every place of a checkpoint."""
-    config = small("demo", images=64)
+    config = small("masked", images=64)
     whole = train(config, str(tmp_path / "run"), "cpu", quiet=True)
     before = weights(whole)
     (tmp_path / "config.json").write_text(to_json(replace(config, total_images=128)))
@@ -221,7 +221,7 @@ def test_a_full_disk_beside_checkpoints_ends_with_one_message(tmp_path, monkeypa
     else:
         monkeypatch.setattr(loop, "preview", full)
     with pytest.raises(UserError, match="No space left on device"):
-        train(small("demo", images=32), str(tmp_path / "run"), "cpu", quiet=True)
+        train(small("masked", images=32), str(tmp_path / "run"), "cpu", quiet=True)
 
 
 # ------------------------------------------------------------------------------------------ losses that are not finite
@@ -247,14 +247,14 @@ def broken_step(monkeypatch, at, what="loss"):
 def test_what_is_not_finite_stops_and_says_how_to_go_on(tmp_path, monkeypatch, what):
     broken_step(monkeypatch, 40, what)
     with pytest.raises(UserError, match=rf"{what} .*.*not finite.*32 images is intact.*--on-nonfinite rollback"):
-        train(small("demo", images=64), str(tmp_path / "run"), "cpu", quiet=True)
+        train(small("masked", images=64), str(tmp_path / "run"), "cpu", quiet=True)
     assert Run.open(tmp_path / "run").images_seen == 32
 
 
 @pytest.mark.parametrize("at", [8, 40])
 def test_rollback_goes_on_from_the_last_checkpoint_at_half_the_rate(tmp_path, monkeypatch, capsys, at):
     broken_step(monkeypatch, at)
-    run = train(small("demo", images=96), str(tmp_path / "run"), "cpu", quiet=True, on_nonfinite="rollback")
+    run = train(small("masked", images=96), str(tmp_path / "run"), "cpu", quiet=True, on_nonfinite="rollback")
     assert run.images_seen == 96 and run.about["state"] == "done"
     (rollback,) = run.about["rollbacks"]
     assert rollback["to"] == (32 if at == 40 else 0) and rollback["lr_scale"] == 0.5
@@ -268,7 +268,7 @@ def test_a_training_that_is_never_finite_ends_all_the_same(tmp_path, monkeypatch
     whole = loop.train_step
     monkeypatch.setattr(loop, "train_step", lambda *w: {**whole(*w), "kl": torch.tensor(float("inf"))})
     with pytest.raises(UserError, match="not finite"):
-        train(small("demo", images=64), str(tmp_path / "run"), "cpu", quiet=True, on_nonfinite="rollback")
+        train(small("masked", images=64), str(tmp_path / "run"), "cpu", quiet=True, on_nonfinite="rollback")
     assert len(Run.open(tmp_path / "run").about["rollbacks"]) == 5
 
 
@@ -306,7 +306,7 @@ def test_whatever_a_verb_meets_on_disk_or_in_memory_is_one_message(monkeypatch, 
 
 
 def test_a_checkpoint_that_was_being_replaced_is_put_back(tmp_path):
-    config = small("demo", images=64)
+    config = small("masked", images=64)
     run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
     before = weights(run)
     last = run.checkpoints()[-1]

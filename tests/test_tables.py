@@ -10,7 +10,7 @@ from wherewhat.evaluation.rank import Ranked, Ranking
 
 
 def ranked(path, source, value=1.0):
-    config = small("demo")
+    config = small("masked")
     run = SimpleNamespace(path=path, config=replace(config, data=replace(config.data, source=source)))
     return Ranked(run, value, 0.1, 3, {})
 

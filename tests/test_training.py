@@ -11,18 +11,18 @@ import torch
 from conftest import small
 from safetensors.torch import load_file
 
-from wherewhat.config import AutoencoderConfig, to_json, with_settings
+from wherewhat.config import AutoencoderConfig, difference, to_json, with_settings
 from wherewhat.errors import UserError
 from wherewhat.families.autoencoder import beta_schedule
 from wherewhat.machine import pick_device
 from wherewhat.metrics.distance import Pixels
 from wherewhat.nn.controls import Controls
-from wherewhat.recipes import RECIPES
+from wherewhat.recipes import RECIPES, find
 from wherewhat.run.folder import Run
 from wherewhat.train import loop
 from wherewhat.train.loop import train
 
-FAMILIES = ["demo", "demo-gan"]
+FAMILIES = ["masked", "demo", "demo-gan"]
 
 
 def weights(run):
@@ -78,7 +78,7 @@ def test_resume_equals_never_stopping(name, tmp_path):
 
 
 def test_rows_after_the_checkpoint_are_written_again_not_twice(tmp_path):
-    config = small("demo", images=64)
+    config = small("masked", images=64)
     run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
     run.log("train", {"images_seen": 72, "reconstruction": 1.0})
     train(replace(config, total_images=96), str(tmp_path / "run"), "cpu", quiet=True)
@@ -128,7 +128,7 @@ def test_controls_are_found_where_training_stops_and_belong_to_their_weights(tmp
 
     monkeypatch.setattr("wherewhat.train.loop.fit_controls", find)
     monkeypatch.setattr(Run, "save", keep)
-    config = small("demo", images=64)
+    config = small("masked", images=64)
     run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
     assert asked == [(10_000, "ica")]
     assert saved == [(32, None), (64, turned)]
@@ -145,7 +145,7 @@ def test_controls_are_found_where_training_stops_and_belong_to_their_weights(tmp
 
 
 def test_a_finished_training_is_left_as_it_is(tmp_path):
-    config, path = small("demo", images=16), tmp_path / "run"
+    config, path = small("masked", images=16), tmp_path / "run"
     train(config, str(path), "cpu", quiet=True)
     before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
     assert train(config, str(path), "cpu", quiet=True).images_seen == 16
@@ -160,7 +160,7 @@ def test_a_gan_moves_its_latents(tmp_path):
 def test_the_lpips_term_is_logged_and_trains(tmp_path, monkeypatch):
     """With another distance in the place of LPIPS, whose weights need not be here."""
     monkeypatch.setattr("wherewhat.train.state.load_distance", lambda name, device: Pixels())
-    plain = small("demo", images=32)
+    plain = small("masked", images=32)
     weighed = replace(plain, autoencoder=replace(plain.autoencoder, lpips_weight=1e4))
     runs = [train(config, str(tmp_path / name), "cpu", quiet=True) for name, config in (("a", plain), ("b", weighed))]
     first, second = (run.rows("train")[-1] for run in runs)
@@ -173,7 +173,7 @@ def test_the_batch_size_changes_no_schedule(tmp_path):
     """Warm-up and rows follow images seen: the learning rate after 64 images is the same for batches of 8 and 16."""
     rates = []
     for batch in (8, 16):
-        config = replace(small("demo", images=64), batch=batch)
+        config = replace(small("masked", images=64), batch=batch)
         config = replace(config, optimizer=replace(config.optimizer, warmup_images=128, lr_halflife=64))
         run = train(config, str(tmp_path / str(batch)), "cpu", quiet=True)
         rates.append(run.resume_point()["optimizer_autoencoder"]["parts"][0]["param_groups"][0]["lr"])
@@ -183,7 +183,7 @@ def test_the_batch_size_changes_no_schedule(tmp_path):
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path, monkeypatch):
-    config = small("demo", images=96)
+    config = small("masked", images=96)
     real_step = loop.train_step
 
     def interrupting(state, real):
@@ -204,7 +204,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path, monkeypatch):
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
-    config = small("demo", images=96)
+    config = small("masked", images=96)
     real_step = loop.train_step
 
     def spoiling(state, real):
@@ -224,7 +224,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_p
 
 
 def test_minutes_stop_a_training_that_can_go_on(tmp_path):
-    config = small("demo", images=10_000)
+    config = small("masked", images=10_000)
     run = train(config, str(tmp_path / "run"), "cpu", minutes=0.01, quiet=True)
     seen = run.images_seen
     assert 0 < seen < 10_000
@@ -233,10 +233,10 @@ def test_minutes_stop_a_training_that_can_go_on(tmp_path):
 
 
 def test_another_configuration_is_refused_with_the_difference(tmp_path):
-    config = small("demo", images=16)
+    config = small("masked", images=16)
     train(config, str(tmp_path / "run"), "cpu", quiet=True)
-    other = with_settings(config, ["autoencoder.beta=3"])
-    with pytest.raises(UserError, match=r"autoencoder.beta: 5.0 → 3.0"):
+    other = with_settings(config, ["autoencoder.beta=5"])
+    with pytest.raises(UserError, match=r"autoencoder.beta: 3.0 → 5.0"):
         train(other, str(tmp_path / "run"), "cpu", quiet=True)
     assert Run.open(tmp_path / "run").config == config
 
@@ -244,13 +244,13 @@ def test_another_configuration_is_refused_with_the_difference(tmp_path):
 def test_a_full_folder_that_is_no_run_is_refused(tmp_path):
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(UserError, match="is not a run"):
-        train(small("demo"), str(tmp_path), "cpu", quiet=True)
+        train(small("masked"), str(tmp_path), "cpu", quiet=True)
     assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
 
 
 @pytest.mark.parametrize("file", ["resume.pt", "generator.safetensors"])
 def test_a_truncated_checkpoint_is_reported(tmp_path, file):
-    config = small("demo", images=64)
+    config = small("masked", images=64)
     run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
     broken = run.checkpoints()[-1] / file
     broken.write_bytes(broken.read_bytes()[:100])
@@ -264,7 +264,7 @@ def test_a_truncated_checkpoint_is_reported(tmp_path, file):
 def test_removing_a_truncated_checkpoint_goes_on_from_the_one_before(tmp_path):
     import shutil
 
-    config = replace(small("demo", images=2000), log_every=1000, checkpoint_every=1000)
+    config = replace(small("masked", images=2000), log_every=1000, checkpoint_every=1000)
     run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
     whole = weights(run)
     assert [p.name for p in run.checkpoints()] == ["000001k", "000002k"]
@@ -278,18 +278,18 @@ def test_removing_a_truncated_checkpoint_goes_on_from_the_one_before(tmp_path):
 def test_a_foreign_checkpoint_is_reported(tmp_path):
     import shutil
 
-    ours = train(small("demo", images=16), str(tmp_path / "ours"), "cpu", quiet=True)
+    ours = train(small("masked", images=16), str(tmp_path / "ours"), "cpu", quiet=True)
     theirs = train(small("demo-gan", images=16), str(tmp_path / "theirs"), "cpu", quiet=True)
     shutil.rmtree(ours.checkpoints()[-1])
     shutil.copytree(theirs.checkpoints()[-1], ours.path / "checkpoints" / "000000k")
     with pytest.raises(UserError, match=r"another training|of another run"):
-        train(small("demo", images=32), str(tmp_path / "ours"), "cpu", quiet=True)
+        train(small("masked", images=32), str(tmp_path / "ours"), "cpu", quiet=True)
     with pytest.raises(UserError, match="another run"):
         _ = Run.open(tmp_path / "ours").generator
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_and_nothing_half_written(tmp_path, monkeypatch):
-    config = small("demo", images=64)
+    config = small("masked", images=64)
     real_save, calls = torch.save, []
 
     def failing(packed, file, *more, **named):
@@ -309,7 +309,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_nothing_half_written(tmp_pat
 def test_no_permission_to_write_is_reported(tmp_path):
     (tmp_path / "file").write_text("a file where the folder should be")
     with pytest.raises(UserError, match="cannot write"):
-        train(small("demo"), str(tmp_path / "file" / "run"), "cpu", quiet=True)
+        train(small("masked"), str(tmp_path / "file" / "run"), "cpu", quiet=True)
 
 
 def test_devices():
@@ -329,7 +329,7 @@ def test_a_batch_that_cannot_be_shared_is_reported(monkeypatch):
 
     monkeypatch.setattr(loop, "Fabric", lambda **_: Three())
     with pytest.raises(UserError, match="batch 8 cannot be shared by 3"):
-        loop.launch(small("demo"), "cpu", 3)
+        loop.launch(small("masked"), "cpu", 3)
 
 
 def settings():
@@ -393,5 +393,16 @@ def test_beta_decays_exponentially_and_then_stays():
     assert [beta_schedule(c, images) for images in (0, 500, 1_000, 9_000)] == pytest.approx([64, 16, 4, 4])
     assert beta_schedule(AutoencoderConfig(beta=4.0), 0) == 4
     for changed in ("beta=0", "beta_anneal_images=0"):
-        config = with_settings(small("sprites-ae"), [f"autoencoder.{changed}"])
+        annealed = ["autoencoder.beta_init=64", "autoencoder.beta_anneal_images=1000", f"autoencoder.{changed}"]
+        config = with_settings(small("masked"), annealed)
         assert any("decays exponentially" in problem for problem in config.problems())
+
+
+@pytest.mark.parametrize("name", ["demo", "rooms-ae", "sprites-ae", "faces"])
+def test_one_recipe_for_every_set_of_pictures(name):
+    """They differ from folder-ae, which a stranger's pictures get, in data and budget alone."""
+    stranger, own = find("folder-ae"), find(name)
+    changed = {line.partition(":")[0] for line in difference(stranger, own)}
+    assert changed <= {"recipe", "data.source", "data.channels", "total_images", "optimizer.lr_halflife"}
+    share = own.optimizer.lr_halflife / stranger.optimizer.lr_halflife
+    assert share == pytest.approx(own.total_images / stranger.total_images)

@@ -16,7 +16,7 @@ from wherewhat.train.loop import train
 
 def moving(kind="circle", mask="open", images=64):
     """The small demo with a transform group in its last stage."""
-    config = small("demo", images=images)
+    config = small("masked", images=images)
     *earlier, last = config.generator.stages
     stages = (*earlier, replace(last, transform=kind, transform_mask=mask))
     return replace(config, generator=replace(config.generator, stages=stages)).checked()
@@ -33,7 +33,7 @@ def test_the_encoder_undoes_one_open_group_and_no_other():
     assert isinstance(networks(moving())[1], TransformEncoder)
     assert undone_group(moving().generator) == (2, "circle")
     assert undone_group(moving("line", "boxes").generator) is None
-    assert undone_group(small("demo").generator) is None
+    assert undone_group(small("masked").generator) is None
 
 
 @pytest.mark.parametrize("kind", ["line", "circle"])

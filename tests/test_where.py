@@ -62,7 +62,7 @@ def test_the_place_that_is_perceived_is_where_a_sweep_changes() -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    run = train(small("demo", (64, 64), images=16), str(tmp_path_factory.mktemp("where") / "run"), "cpu", quiet=True)
+    run = train(small("masked", (64, 64), images=16), str(tmp_path_factory.mktemp("where") / "run"), "cpu", quiet=True)
     control = {
         "index": 1,
         "tpl": 1.0,
@@ -131,6 +131,6 @@ def test_without_data_sweeps_start_from_the_prior(trained, tmp_path) -> None:
 
 
 def test_controls_must_be_known(tmp_path) -> None:
-    run = train(small("demo", images=16), str(tmp_path / "run"), "cpu", quiet=True)
+    run = train(small("masked", images=16), str(tmp_path / "run"), "cpu", quiet=True)
     with pytest.raises(UserError, match="wherewhat evaluate"):
         where(run)

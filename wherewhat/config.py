@@ -154,9 +154,9 @@ class GanConfig:
 class AutoencoderConfig:
     """Weights of the constricted autoencoder's objective; the generator is its decoder."""
 
-    sigma: PositiveFloat = 0.4
+    sigma: PositiveFloat = 0.3
     """standard deviation of the Gaussian likelihood, for images in [−1, 1]"""
-    beta: AtLeastZero = 5.0
+    beta: AtLeastZero = 3.0
     """weight of the KL divergence to the prior"""
     beta_init: AtLeastZero = 0.0
     """its value at the start, from which it decays exponentially to beta, so that the variations worth most nats are
@@ -165,7 +165,7 @@ class AutoencoderConfig:
     """images over which it decays"""
     lpips_weight: AtLeastZero = 0.0
     """weight of LPIPS-AlexNet between image and reconstruction, in nats"""
-    controls: Literal["latents", "polar", "ica", "curves"] = "ica"
+    controls: Literal["latents", "polar", "ica", "curves"] = "curves"
     """what a user moves after training: the latents; latents, with pairs on a circle in polar coordinates; the same of
     their independent components; independent components, with those that hold one variation joined into a curve"""
 
