@@ -153,12 +153,12 @@ def rooms_ae() -> Config:
 
 def sprites_ae() -> Config:
     """folder-ae on the world sprites, which have no upright: a turn becomes a control."""
-    return _on("sprites-ae", DataConfig("sprites", 64, 64, 1), total_images=200_000)
+    return _on("sprites-ae", DataConfig("sprites", 64, 64, 1), total_images=120_000)
 
 
 def faces() -> Config:
     """folder-ae on cartoon faces (wherewhat data make faces)."""
-    return _on("faces", DataConfig("faces", 64, 64), total_images=400_000)
+    return _on("faces", DataConfig("faces", 64, 64), total_images=200_000)
 
 
 def beta_vae() -> Config:
