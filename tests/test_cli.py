@@ -541,3 +541,15 @@ def test_what_cannot_be_scored_is_reported(call, words, message):
     Path("text.npz").write_text("codes")
     status, out, err = call("evaluate", *words)
     assert (status, out) == (2, "") and message in err
+
+
+def test_images_get_the_shape_of_the_pictures(call):
+    """Portraits are not cropped to squares unasked, and what is asked for is done."""
+    pictures("portraits", [(120, 90)] * 5 + [(118, 91)])
+    words = ["train", "folder-ae", "--data", "portraits", "--images", "8", "--batch", "8", "--device", "cpu"]
+    _, _, err = call(*words, "--out", "own")
+    assert Run.open("own").config.size == (64, 48)
+    assert "64x48" in err and "--resolution 64" in err
+    call(*words, "--quiet", "--resolution", "64", "--out", "square")
+    call(*words, "--quiet", "--fit", "pad", "--out", "padded")
+    assert Run.open("square").config.size == Run.open("padded").config.size == (64, 64)

@@ -22,7 +22,7 @@ from PIL import Image
 
 from wherewhat.data import folder as folders
 from wherewhat.data import pictures, prepared
-from wherewhat.data.folder import open_files
+from wherewhat.data.folder import open_files, usual_ratio
 from wherewhat.data.prepared import PreparedImages
 from wherewhat.errors import UserError
 
@@ -878,3 +878,23 @@ def test_ctrl_c_leaves_nothing_half_written(folder, cache, monkeypatch, where):
     assert left(cache) == []
     monkeypatch.undo()
     assert len(open_files(folder, (64, 64), cache=cache)) == 5
+
+
+def test_the_usual_shape_is_that_of_upright_pictures(folder):
+    for k in range(4):
+        noise(60, 90, k).save(folder / f"{k}.png")
+    assert usual_ratio(folder) == pytest.approx(2 / 3)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    for k in range(8):
+        noise(60, 90, k).save(folder / f"turned{k}.jpg", exif=exif)
+    assert usual_ratio(folder) == pytest.approx(3 / 2)
+    with zipfile.ZipFile(folder.parent / "turned.zip", "w") as archive:
+        archive.write(folder / "turned0.jpg", "turned0.jpg")
+    assert usual_ratio(folder.parent / "turned.zip") == pytest.approx(3 / 2)
+
+
+def test_pictures_of_many_shapes_have_no_usual_one(folder):
+    for k, (height, width) in enumerate([(40, 90), (90, 40), (60, 60), (30, 100), (100, 30)]):
+        noise(height, width, k).save(folder / f"{k}.png")
+    assert usual_ratio(folder) is None

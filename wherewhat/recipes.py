@@ -1,5 +1,6 @@
 """Whole configurations by name.  RECIPES is the registry: a recipe is a function in it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -276,6 +277,21 @@ def at_resolution(config: Config, height: int, width: int) -> Config:
     if config.gan:
         changed = replace(changed, gan=_gan(config, discriminator=_halving(config.gan.discriminator, doublings)))
     return changed
+
+
+def size_for(config: Config, ratio: float) -> tuple[int, int]:
+    """Height and width for pictures of this height over width: a size that the recipe's stages make, with about as many
+    pixels as it has and about this shape."""
+    height, width = config.data.height, config.data.width
+    step = 2 ** find_doublings(height, width)
+    sides = [step * k for k in range(1, 8)]
+    possible = [(h, w) for h in sides for w in sides if max(h, w) >= 4 * step]
+
+    def misfit(size: tuple[int, int]) -> float:
+        shape, pixels = size[0] / size[1] / ratio, size[0] * size[1] / (height * width)
+        return abs(math.log(shape)) + 0.3 * abs(math.log(pixels))
+
+    return min(possible, key=misfit)
 
 
 def _halving(trunk: TrunkConfig, times: int) -> TrunkConfig:

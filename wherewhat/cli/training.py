@@ -42,7 +42,8 @@ def train(
         out: the run's folder; runs/RECIPE-sSEED if not given
         images: how many images the training sees in total
         batch: images of an optimizer step, over all processes
-        resolution: 64, or height x width as in 128x96: a side of 1 to 7 doubled a number of times
+        resolution: 64, or height x width as in 128x96: a side of 1 to 7 doubled a number of times; if not given, the
+            recipe's, in the shape of the pictures of a folder
         channels: 1 grey, 3 colour, 4 colour and transparency
         fit: crop images to the aspect ratio, or pad them
         lr: learning rate
@@ -63,6 +64,8 @@ def train(
     config = replace(config, data=replace(config.data, **shape))
     if resolution:
         config = at_resolution(config, *sides(resolution))
+    elif data and fit is None:
+        config = _shaped(config, quiet)
     config = replace(config, **given({"total_images": images, "batch": batch, "seed": seed, "precision": precision}))
     if lr is not None:
         config = replace(config, optimizer=replace(config.optimizer, lr=lr))
@@ -72,6 +75,27 @@ def train(
 
     if not quiet and not getattr(rank_zero_only, "rank", 0):  # only one process prints
         print(f"{run.path}: {run.images_seen:,} images seen. Next: wherewhat evaluate {run.path}")
+
+
+def _shaped(config: "Config", quiet: bool) -> "Config":
+    """A recipe of squares in the shape that the pictures of a folder or a .zip have."""
+    from wherewhat.data.folder import usual_ratio
+    from wherewhat.data.synthetic import WORLDS
+    from wherewhat.recipes import at_resolution, size_for
+
+    side, source = config.data.height, config.data.source
+    if config.data.width != side or source in WORLDS or not Path(source).expanduser().exists():
+        return config
+    ratio = usual_ratio(Path(source))
+    size = (side, side) if ratio is None else size_for(config, ratio)
+    if size == (side, side):
+        return config
+    if not quiet:
+        say(
+            f"{source}: pictures are {ratio:.2f} times as high as wide, so images are {size[0]}x{size[1]}; "
+            f"--resolution {side} crops them to squares"
+        )
+    return at_resolution(config, *size)
 
 
 def _train(

@@ -10,7 +10,7 @@ import os
 import stat
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -22,7 +22,7 @@ from PIL import Image
 
 from wherewhat.data.arrays import read_header
 from wherewhat.data.factors import Factors, classify
-from wherewhat.data.pictures import Fit, Form, TooSmallError, decode, reason
+from wherewhat.data.pictures import Fit, Form, TooSmallError, decode, read_size, reason
 from wherewhat.data.prepared import Batch, PreparedImages, Source, few, prepared, readable, would_work
 from wherewhat.errors import UserError, did_you_mean
 
@@ -58,6 +58,37 @@ def open_files(
     listing = _listing(path)
     files = prepared(path, listing, form, cache, lambda: _source(path, [name for name, *_ in listing], form))
     return replace(files, factors=_factors(table, files.names)) if table.is_file() else files
+
+
+def usual_ratio(path: Path, count: int = 200, seed: int = 0) -> float | None:
+    """Height over width of the pictures in a folder or a .zip: the median of some of them.  None if they have no usual
+    shape (half of them differ from it by more than a quarter), and for published files, whose images are all alike.
+    Raises UserError if there are none."""
+    path = _existing(path)
+    rng = np.random.default_rng(seed)
+    sizes: list[tuple[int, int]] = []
+
+    def read(opened: Callable[[str], io.BytesIO | io.BufferedReader], names: list[str]) -> None:
+        for name in rng.permutation(names)[:count].tolist():
+            with suppress(Exception), opened(name) as file:  # what cannot be read is skipped, and named, when prepared
+                sizes.append(read_size(file))
+
+    if path.is_dir():
+        read(partial(_open_in, path), [name for name, *_ in _listing(path)])
+    elif path.suffix.lower() == ".zip":
+        with readable(path), zipfile.ZipFile(path) as archive:
+            read(lambda name: io.BytesIO(archive.read(name)), [n for n in archive.namelist() if _is_image(n)])
+    if not sizes:
+        return None
+    ratios = np.log([height / width for height, width in sizes])
+    usual = float(np.median(ratios))
+    return float(np.exp(usual)) if np.median(np.abs(ratios - usual)) < np.log(1.25) else None
+
+
+def _open_in(path: Path, name: str) -> io.BufferedReader:
+    if not (path / name).is_file():
+        raise ValueError("not a file")  # opening a pipe would wait for ever
+    return open(path / name, "rb")
 
 
 def _existing(path: Path) -> Path:
@@ -143,12 +174,7 @@ def _source(path: Path, names: list[str], form: Form) -> AbstractContextManager[
 
 @contextmanager
 def _folder(path: Path, names: list[str], form: Form) -> Iterator[Source]:
-    def opened(name: str) -> io.BytesIO | io.BufferedReader:
-        if not (path / name).is_file():
-            raise ValueError("not a file")  # opening a pipe would wait for ever
-        return open(path / name, "rb")
-
-    yield Source(len(names), (partial(_picture, opened, name, form) for name in names))
+    yield Source(len(names), (partial(_picture, partial(_open_in, path), name, form) for name in names))
 
 
 @contextmanager

@@ -117,6 +117,15 @@ def decode(file: io.BytesIO | io.BufferedReader, form: Form) -> Image.Image:
         return _plain(image) if turn is None else _plain(image).transpose(turn)
 
 
+def read_size(file: io.BytesIO | io.BufferedReader) -> tuple[int, int]:
+    """Height and width of the first frame when it is upright, from the file's head alone.  Raises anything."""
+    with Image.open(file, formats=_formats()) as image:
+        on_its_side = False
+        with suppress(Exception):
+            on_its_side = int(image.getexif().get(0x0112, 1)) >= 5
+        return image.size if on_its_side else image.size[::-1]
+
+
 def _formats() -> list[str]:
     """Those of FORMATS that this Pillow was built with."""
     Image.init()
