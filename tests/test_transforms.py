@@ -76,3 +76,10 @@ def test_gradients_reach_shift_angle_size_and_mask():
     *by, mask = (v.requires_grad_() for v in values)
     transform(smooth(), Similarity(*by), mask).square().sum().backward()
     assert all((v.grad != 0).any() for v in (*by, mask))
+
+
+def test_a_mask_of_less_precision_moves_the_same():
+    """Masks of networks in bf16 move features as exactly as open ones do: places stay in full precision."""
+    x = torch.randn(2, 3, 16, 16)
+    by = Similarity(torch.full((2, 2), 0.25), torch.zeros(2), torch.zeros(2))
+    torch.testing.assert_close(transform(x, by, torch.ones(2, 16, 16, dtype=torch.bfloat16)), transform(x, by))

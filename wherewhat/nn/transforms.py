@@ -41,7 +41,7 @@ def transform(
     p = positions_of(x)
     source = by.inverse(p[None])
     if mask is not None:
-        source = torch.lerp(p[None].expand_as(source), source, mask[..., None])
+        source = torch.lerp(p[None].expand_as(source), source, mask[..., None].to(p.dtype))
     return sample_at(x, source)
 
 
