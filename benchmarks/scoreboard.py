@@ -75,12 +75,12 @@ def options() -> argparse.Namespace:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--quick", action="store_true", help="a smoke run: the fast protocol, nothing written")
     args = parser.parse_args()
-    args.paths = {"faces": str(args.faces.expanduser())}
+    args.paths = {"faces": str(args.faces.expanduser().absolute())}
     for text in args.add:
         name, equals, path = text.partition("=")
         if not equals:
             parser.error(f"--add {text}: write it as name=path")
-        args.paths[name] = str(Path(path).expanduser())
+        args.paths[name] = str(Path(path).expanduser().absolute())
     args.sets += [name for name in args.paths if name not in args.sets and name != "faces"]
     return args
 

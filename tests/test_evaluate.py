@@ -112,10 +112,9 @@ def test_scoring_again_replaces_rows_and_other_options_stand_beside_them(run):
     evaluate(run, ["tpl"], "fast", distance="pixels", threshold=0.25)
     evaluate(run, ["mig"], "fast", seed=1)
     assert [count(name) for name in ("mig", "tpl", "controls")] == [2, 2, 2]
-    assert run.latest("tpl")["options"]["threshold"] == 0.25
+    assert run.latest("tpl")["options"]["threshold"] == 0.1  # the published one stands for the run
     evaluate(run, ["tpl"], "fast", distance="pixels")
     assert count("tpl") == 2
-    assert run.latest("tpl")["options"]["threshold"] == 0.1
 
 
 def test_an_evaluation_that_was_stopped_goes_on(run, monkeypatch):
@@ -377,3 +376,48 @@ def test_a_run_without_a_checkpoint_is_reported(run):
     shutil.rmtree(run.path / "checkpoints")
     with pytest.raises(UserError, match="has no checkpoint yet"):
         evaluate(run, ["tpl"], "fast", distance="pixels")
+
+
+# ------------------------------------------------------------------------------------------ which row stands for a run
+
+
+def other_images(run, tmp_path):
+    """The run, pointed at a folder of other images."""
+    folder = tmp_path / "others"
+    folder.mkdir()
+    for k in range(4):
+        Image.fromarray(np.random.default_rng(k).integers(0, 256, (16, 16, 3), np.uint8)).save(folder / f"{k}.png")
+    pointed = Run.open(run.path)
+    pointed.config = replace(run.config, data=replace(run.config.data, source=str(folder)))
+    return pointed
+
+
+def test_scores_on_other_images_do_not_stand_for_the_run(run, tmp_path):
+    own = evaluate(run, ["reconstruction"], "fast", "small", "pixels")
+    others = evaluate(other_images(run, tmp_path), ["reconstruction"], "fast", "small", "pixels")
+    assert "other_data" not in own[0]["options"] and others[0]["options"]["other_data"] == 4
+    assert run.latest("psnr")["value"] == own[0]["value"] != others[0]["value"]
+
+
+def test_the_same_images_in_another_place_are_its_own(run):
+    moved = Run.open(run.path)
+    moved.config = replace(run.config, data=replace(run.config.data, source="rooms"))
+    moved._trained_on = "elsewhere"
+    assert "other_data" not in evaluate(moved, ["reconstruction"], "fast", "small", "pixels")[0]["options"]
+
+
+def test_scores_on_other_images_are_shown_as_such(run, tmp_path, capsys):
+    from wherewhat.cli.tables import show_scores
+
+    show_scores(evaluate(other_images(run, tmp_path), ["reconstruction"], "fast", "small", "pixels"))
+    assert "on other images: 4 of others" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_larger_protocol_and_the_published_threshold_stand_for_the_run(run):
+    evaluate(run, ["tpl"], "fast", "medium", "pixels")
+    evaluate(run, ["tpl"], "fast", "small", "pixels")
+    evaluate(run, ["tpl"], "fast", "medium", "pixels", threshold=0.7)
+    row = run.latest("controls")
+    assert (row["options"]["protocol"], row["options"]["threshold"]) == ("medium", 0.1)
+    assert run.latest("tpl", protocol="small")["options"]["protocol"] == "small"
+    assert run.latest("tpl", protocol="large") is None

@@ -41,7 +41,7 @@ def show_scores(rows: list[dict[str, Any]]) -> None:
         value = f"{row['value']:.{digits}f}" + (f" ± {error:.{digits}f}" if error is not None else "")
         if row["metric"] == "tpl":
             value += f", {row['details']['active']} active"
-        table.add_row(row["metric"], value, conditions(row["options"]))
+        table.add_row(row["metric"], value, escape(conditions(row["options"])))
     Console().print(table)
 
 
@@ -52,6 +52,8 @@ def conditions(options: dict[str, Any]) -> str:
     words = [*(options[key] for key in ("protocol", "network") if key in options), *numbers]
     if options.get("protocol") == "dlib" and options.get("counts") == "below the published":
         words.append(f"below the published counts: {options['encoded']} rows")
+    if "other_data" in options:
+        words.append(f"on other images: {options['other_data']:,} of {options['data']}")
     return ", ".join(words)
 
 

@@ -42,7 +42,7 @@ def open_data(config: DataConfig) -> Images:
     size, name, path = (config.height, config.width), config.source, Path(config.source).expanduser()
     if name in WORLDS and WORLDS[name].fast:
         return open_world(name, size, config.channels)
-    if name in WORLDS and not path.exists():
+    if name in WORLDS:  # never a folder that happens to have this name: it may hold other images
         raise UserError(f"draw the {name} first: wherewhat data make {name} FOLDER, then give --data FOLDER")
     if path.name == name and not path.exists():
         raise UserError(f"{name} is neither a world nor a file here{did_you_mean(name, list(WORLDS))}")

@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Protocol, runtime_checkable
+from hashlib import blake2b
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Integer, UInt8
 
 from wherewhat.data.factors import Factors
+
+COMPARED = 64
+"""images of a set that its identity looks at"""
 
 
 @runtime_checkable
@@ -25,6 +29,14 @@ class Images(Protocol):
     def factors(self) -> Factors | None: ...
     def __len__(self) -> int: ...
     def images(self, index: Integer[np.ndarray, " n"]) -> UInt8[np.ndarray, "n c h w"]: ...
+
+
+def identity(data: Images) -> dict[str, Any]:
+    """What tells a set of images from another one: its name, how many they are, a digest of their shape, of the names
+    of their factors and of some of them."""
+    digest = blake2b(repr((data.channels, *data.size, data.factors and data.factors.names)).encode(), digest_size=8)
+    digest.update(data.images(np.linspace(0, len(data) - 1, min(len(data), COMPARED)).astype(np.int64)).tobytes())
+    return {"name": data.name, "count": len(data), "digest": digest.hexdigest()}
 
 
 def order(count: int, seed: int, first: int, number: int) -> Integer[np.ndarray, " number"]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wherewhat.data.batches import identity
 from wherewhat.errors import UserError, did_you_mean
 from wherewhat.evaluation.controls import tpl_rows
 from wherewhat.evaluation.encoding import Encoded
@@ -44,7 +45,8 @@ def evaluate(
     subject = Subject(run, protocol, tpl_protocol, distance, threshold, until, features, count, seed, device, progress)
     chosen = _possible(subject, chosen, strict=metrics is not None)
     asked = {metric.name: KINDS[metric.needs].asked(subject, metric) for metric in chosen}
-    model, common = fingerprint(run), {"seed": seed, "data": subject.data.name}
+    about_data = run.data_options(identity(subject.data))
+    model, common = fingerprint(run), {"seed": seed, **about_data}
     about = run.images_seen, model
     newest = [] if again else reversed(run.rows("metrics"))
     earlier = [row for row in newest if (row["images"], row.get("model")) == about]
@@ -52,7 +54,9 @@ def evaluate(
     for metric in sorted(chosen, key=lambda metric: metric.needs == "generator"):
         progress(metric.name, 0.0)
         for row in cached_rows(earlier, asked[metric.name], common) or KINDS[metric.needs].measure(subject, metric):
-            row["options"]["data"] = subject.data.name
+            row["options"] |= about_data
+            if metric.name == "tpl" and threshold not in (None, lengths.find_protocol(tpl_protocol).threshold):
+                row["options"]["own_threshold"] = True
             rows.append({"images": run.images_seen, "model": model, **row})
             run.log_metric(rows[-1])  # also an earlier one: the newest row is what was asked for last
     progress("done", 1.0)

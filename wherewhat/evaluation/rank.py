@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -84,18 +84,18 @@ def rank(
 
 
 def _tpl(run: Run, protocol: str, distance: str, device: str, progress: Progress) -> tuple[float, float | None]:
-    row = run.latest("tpl")
-    if not _measured(row, protocol, distance):
-        evaluate(run, ["tpl"], "fast", protocol, distance, device=device, progress=progress)
-        row = run.latest("tpl")
-    assert row is not None
+    asked = {"protocol": protocol, "network": distance}  # with weights named by a path there is never an earlier one
+    row = run.latest("tpl", **asked)
+    if row is None:
+        rows = evaluate(run, ["tpl"], "fast", protocol, distance, device=device, progress=progress)
+        row = next(r for r in rows if r["metric"] == "tpl")
     return row["value"], row["details"]["error"]
 
 
 def _axis(run: Run, protocol: str, distance: str, device: str, progress: Progress) -> float:
     """Mean axis score over pairs of active controls; 0 with fewer than two."""
-    row = run.latest("axis")
-    if not _measured(row, protocol, distance):
+    row = run.latest("axis", protocol=protocol, network=distance)
+    if row is None:
         if run.control_table is None:
             evaluate(run, ["tpl"], "fast", protocol, distance, device=device, progress=progress)
         active = [d.index for d in run.control_table or [] if d.active][:AXIS_CONTROLS]
@@ -110,13 +110,7 @@ def _axis(run: Run, protocol: str, distance: str, device: str, progress: Progres
         options = {"protocol": protocol, "angles": 5, **perceptual.options}
         row = {"images": run.images_seen, "metric": "axis", "value": value, "options": options, "details": scores}
         run.log_metric(row)
-    assert row is not None
     return float(row["value"])
-
-
-def _measured(row: dict[str, Any] | None, protocol: str, distance: str) -> bool:
-    """Whether an earlier score is the one asked for; with weights named by a path it never is."""
-    return row is not None and (row["options"]["protocol"], row["options"]["network"]) == (protocol, distance)
 
 
 def _loss(run: Run, first: Run) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from wherewhat.data import open_data, region
-from wherewhat.data.batches import Images, draw_index
+from wherewhat.data.batches import Images, draw_index, identity
 from wherewhat.errors import UserError
 from wherewhat.metrics.distance import load_distance
 from wherewhat.metrics.tpl import sweep
@@ -73,7 +73,8 @@ def where(run: Run, count: int = 32, seed: int = 0, device: str = "cpu", distanc
     with_truth = [p.change_truth for p in found if p.change_truth is not None]
     values = with_truth or [p.mask_change for p in found]
     options = {"against": "truth" if with_truth else "mask", "around": "images" if data else "prior", "images": count,
-               "steps": SWEEP_POINTS, "reach": SWEEP_REACH, "seed": seed, **perceptual.options}  # fmt: skip
+               "steps": SWEEP_POINTS, "reach": SWEEP_REACH, "seed": seed, **perceptual.options,
+               **(run.data_options(identity(data)) if data else {})}  # fmt: skip
     row = {"metric": "where", "value": float(np.mean(values)) if values else 0.0, "options": options}
     run.log_metric({"images": run.images_seen, **row, "details": [p._asdict() for p in found]})
     return found

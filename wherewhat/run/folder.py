@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from wherewhat.priors import Prior
 
 MAY_CHANGE = ("total_images:", "log_every:", "preview_every:", "checkpoint_every:")  # settings a resumed run may change
+PROTOCOLS = ("fast", "small", "medium", "dlib", "large", "huge")
+"""of the rows of a metric, those of a later one stand for the run"""
 LONGEST_NAME = 60  # letters of the name of a control
 VISIBLE_SHARE = 3e-3  # a control that visibly changes this share of the image is in use: twelve pixels of 64 × 64
 
@@ -82,6 +84,7 @@ class Run:
     def __init__(self, path: Path, config: Config, checkpoint: str | None = None) -> None:
         """checkpoint: the name of its folder; the last one if not given."""
         self.path, self.config, self.checkpoint = path, config, checkpoint
+        self._trained_on = config.data.source
         self._parsed: dict[str, tuple[tuple[int, ...], list[dict[str, Any]]]] = {}  # table → state of its file, rows
 
     @classmethod
@@ -331,11 +334,24 @@ class Run:
             drawn[:, angle] = 4 * self.prior.cdf(drawn[:, angle]) - 2
         return drawn
 
-    def latest(self, metric: str) -> dict[str, Any] | None:
-        """The newest row of a metric for the last checkpoint; None if there is none."""
+    def latest(self, metric: str, **options: Any) -> dict[str, Any] | None:
+        """The row of a metric that stands for the last checkpoint, among those with these options; None if there is
+        none.  Images that it was trained on come before others, then protocols as in PROTOCOLS, the published
+        thresholds before others, the newest at last."""
         rows = [row for row in self.rows("metrics") if row["metric"] == metric]
         images_seen = self.images_seen if rows else 0
-        return next((row for row in reversed(rows) if row["images"] == images_seen), None)
+        fitting = (r for r in rows if r["images"] == images_seen and options.items() <= r.get("options", {}).items())
+        return max(enumerate(fitting), key=lambda row: (_standing(row[1]), row[0]), default=(0, None))[1]
+
+    def data_options(self, data: dict[str, Any]) -> dict[str, Any]:
+        """What a row of metrics.jsonl says of the images that it was measured on, by their identity
+        (data.batches.identity).  other_data: how many they are, if they are not those that the run was trained on;
+        where that was not recorded, if they are not read from the same place."""
+        known = self.about.get("data")
+        same_place = self.config.data.source == self._trained_on
+        own = known.get("digest") == data["digest"] if isinstance(known, dict) else same_place
+        options = {"data": data["name"], "data_digest": data["digest"]}
+        return options if own else options | {"other_data": data["count"]}
 
     @property
     def control_table(self) -> list[ControlSummary] | None:
@@ -393,6 +409,14 @@ class Run:
 def open_run(path: str | Path) -> Run:
     """An existing run, as by Run.open: .generator(z) -> (image, masks), .encoder(images) -> codes, .config."""
     return Run.open(path)
+
+
+def _standing(row: dict[str, Any]) -> tuple[bool, bool, int]:
+    """How well a row stands for its run: larger is better."""
+    options = row.get("options", {})
+    protocol = options.get("protocol")
+    rank = PROTOCOLS.index(protocol) if protocol in PROTOCOLS else -1
+    return not options.get("other_data"), not options.get("own_threshold"), rank
 
 
 def _check_shapes(file: Path, config: Config, name: str) -> None:

@@ -52,6 +52,8 @@ def pack(run: "Run", folder: Path, source: str) -> Path:
     packed.mkdir(parents=True)
     config = replace(run.config, data=replace(run.config.data, source=source))
     (folder / "config.json").write_text(to_json(config) + "\n")
+    about = {name: run.about[name] for name in ("state", "data", "commit", "versions") if name in run.about}
+    (folder / "about.json").write_text(json.dumps(about, indent=1) + "\n")
     scores = [row for row in run.rows("metrics") if row["images"] == run.images_seen]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in scores))
     for name in ("generator", "encoder"):

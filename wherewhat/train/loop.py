@@ -22,7 +22,7 @@ from lightning_fabric import Fabric
 from wherewhat.atomic import explained
 from wherewhat.config import Config
 from wherewhat.data import open_data
-from wherewhat.data.batches import Images, batches, draw_index
+from wherewhat.data.batches import Images, batches, draw_index, identity
 from wherewhat.data.upright import has_upright
 from wherewhat.errors import UserError
 from wherewhat.evaluation.encoding import encode_images
@@ -68,7 +68,7 @@ def train(
         state = restored(run, config, fabric)
         if state.images_seen < config.total_images:  # if not, what is written of it stays
             with (
-                reported(run, state),
+                reported(run, state, data),
                 display_for(run, state, quiet) as display,
                 interrupts(partial(run.write_about, "stopped", reason="SIGTERM during a long step")) as interrupted,
             ):
@@ -272,13 +272,14 @@ def agreed(stop: bool, fabric: Fabric) -> bool:
 
 
 @contextmanager
-def reported(run: Run, state: State) -> Iterator[None]:
-    """about.json says what the training runs on, and how it ended."""
+def reported(run: Run, state: State, data: Images) -> Iterator[None]:
+    """about.json says what the training runs on, which images it sees, and how it ended."""
     if not is_rank_zero(state.fabric):
         yield
         return
     device = state.device
-    run.write_about("running", precision=resolve_precision(state.config.precision, device.type), device=str(device))
+    precision = resolve_precision(state.config.precision, device.type)
+    run.write_about("running", precision=precision, device=str(device), data=identity(data))
     try:
         yield
     except BaseException as error:

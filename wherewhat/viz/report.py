@@ -173,10 +173,9 @@ def samples(run: Run, seed: int, device: str) -> dict[str, Any]:
 
 
 def scores(run: Run) -> list[ScoreRow]:
-    """The latest score of each metric for the last checkpoint: known ones in the order of the registry, then others."""
-    images_seen = run.images_seen
-    latest = {row["metric"]: row for row in run.rows("metrics") if row["images"] == images_seen}
-    return [score_row(latest[name]) for name in dict.fromkeys([*registry.scores(), *latest]) if name in latest]
+    """The scores that stand for the last checkpoint: known ones in the order of the registry, then others."""
+    names = dict.fromkeys([*registry.scores(), *(row["metric"] for row in run.rows("metrics"))])
+    return [score_row(row) for name in names if (row := run.latest(name))]
 
 
 def score_row(row: dict[str, Any]) -> ScoreRow:
@@ -188,6 +187,8 @@ def score_row(row: dict[str, Any]) -> ScoreRow:
     protocol += [f"against {options['against']}"] if "against" in options else []
     if options.get("protocol") == "dlib" and options.get("counts") == "below the published":
         protocol.append(f"below the published counts: {options['encoded']} rows")
+    if "other_data" in options:
+        protocol.append(f"on other images: {options['other_data']:,} of {options['data']}")
     return ScoreRow(row["metric"], known.label, known.help, value, ", ".join(protocol), options)
 
 
