@@ -24,7 +24,9 @@ def shipped(tmp_path_factory):
     home = tmp_path_factory.mktemp("shipped")
     config = with_settings(find("demo"), ["total_images=64", "batch=8", "preview_every=1000000"])
     run = train(config, str(home / "run"), "cpu", quiet=True)
-    run.generator.controls = run.encoder.controls = Controls.plain(config.latents, (PolarPair(0, 1, (0.1, 0.2), 0.3, 1.0, 0.5),))
+    run.generator.controls = run.encoder.controls = Controls.plain(
+        config.latents, (PolarPair(0, 1, (0.1, 0.2), 0.3, 1.0, 0.5),)
+    )
     run.save(64, run.generator, run.encoder, {"images_seen": 64})
     (run.path / "names.json").write_text('{"3": "wall"}')
     package_runs.pack(run, home / "pretrained" / "tiny", "rooms")

@@ -123,7 +123,15 @@ def test_axis_scores_are_measured_once_and_kept(trained, monkeypatch) -> None:
     }
     for run in trained:
         table = [named, {**named, "index": 1}]
-        run.log_metric({"images": run.images_seen, "metric": "controls", "value": 2, "options": {}, "details": table})
+        run.log_metric(
+            {
+                "images": run.images_seen,
+                "metric": "controls",
+                "value": 2,
+                "options": {"protocol": "small"},
+                "details": table,
+            }
+        )
     found = rank(trained, "axis", distance="pixels")
     values = [r.value for r in found.ranked]
     assert values == sorted(values, reverse=True) and set(found.ranked[0].run.latest("axis")["details"]) == {"0,1"}
