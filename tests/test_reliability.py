@@ -13,7 +13,8 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import small
-from safetensors.torch import load_file
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from wherewhat import cli
 from wherewhat.config import to_json, with_settings
@@ -23,6 +24,7 @@ from wherewhat.run.folder import Run
 from wherewhat.train import interrupts, loop, memory
 from wherewhat.train.loop import train
 from wherewhat.train.preview import warn_of_collapse
+from wherewhat.viz.canvas import save_moving
 
 SCRIPT = """
 import sys, time, torch
@@ -313,3 +315,40 @@ def test_a_checkpoint_that_was_being_replaced_is_put_back(tmp_path):
     last.rename(last.with_name(f".{last.name}.before"))
     assert same(weights(train(config, str(tmp_path / "run"), "cpu", quiet=True)), before)
     assert run.images_seen == 64
+
+
+# ------------------------------------------------------------------------------------------- nothing drawn from damage
+
+
+def damaged_copy(trained, tmp_path):
+    return Run.open(shutil.copytree(trained, tmp_path / "run"))
+
+
+def test_weights_that_are_not_finite_are_refused(trained, tmp_path):
+    run = damaged_copy(trained, tmp_path)
+    file = run.checkpoints()[-1] / "generator.safetensors"
+    weights = load_file(file)
+    weights["constant"][0, 0] = float("nan")
+    save_file(weights, file)
+    with pytest.raises(UserError, match=r"generator.safetensors .*constant is not finite"):
+        _ = run.generator
+
+
+def test_a_cut_encoder_is_told_where_only_the_generator_is_needed(trained, tmp_path, capsys):
+    run = damaged_copy(trained, tmp_path)
+    file = run.checkpoints()[-1] / "encoder.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    assert run.generator(torch.zeros(1, run.config.latents)).image.isfinite().all()
+    assert "encoder.safetensors is damaged" in capsys.readouterr().err
+
+
+def test_a_film_that_was_cut_short_is_no_film(tmp_path, monkeypatch):
+    """As the program that writes films does on a full disk: fewer frames, and not a word."""
+    import imageio.v2 as imageio
+
+    whole = imageio.mimwrite
+    monkeypatch.setattr(imageio, "mimwrite", lambda path, frames, **how: whole(path, frames[:3], **how))
+    frames = [Image.new("RGB", (32, 32), (8 * k, 0, 0)) for k in range(8)]
+    with pytest.raises(UserError, match="3 of 8 frames"):
+        save_moving(frames, tmp_path / "film.mp4")
+    assert not list(tmp_path.iterdir())

@@ -10,6 +10,7 @@ pictures/  names.json  report.html  tensorboard/
 import base64
 import json
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -238,8 +239,15 @@ class Run:
 
     @cached_property
     def generator(self) -> "Generator":
-        """The averaged generator: generator(z) -> (image, masks)."""
-        return self._load("generator")
+        """The averaged generator: generator(z) -> (image, masks).  A damaged encoder beside it is told on standard
+        error: pictures of the generator alone do not need it."""
+        generator = self._load("generator")
+        file = self._file("encoder")
+        try:
+            _check_shapes(file, self.config, "encoder")
+        except Exception as error:
+            print(f"wherewhat: {file} is damaged ({first_line(error)}): no image can be encoded", file=sys.stderr)
+        return generator
 
     @cached_property
     def encoder(self) -> "Encoder":
@@ -256,14 +264,13 @@ class Run:
         from wherewhat.families import family_of
         from wherewhat.nn.layers import channels_last
 
-        folder = self._last_checkpoint()
-        file = folder / f"{name}.safetensors"
-        if name == "encoder" and not file.exists() and (older := folder / "recogniser.safetensors").exists():
-            file = older  # format 1
+        file = self._file(name)
         try:
             _check_shapes(file, self.config, name)
             module: Any = family_of(self.config).build(self.config)[name]
             module.load_state_dict(load_file(file))
+            if bad := [key for key, tensor in module.state_dict().items() if not tensor.isfinite().all()]:
+                raise ValueError(f"{bad[0]} is not finite")
         except Exception as error:
             raise UserError(
                 f"{file} does not hold the {name} of {self.path / 'config.json'} ({first_line(error)}): "
@@ -271,6 +278,13 @@ class Run:
             ) from None
         module.controls = self._controls
         return channels_last(module).eval().requires_grad_(False)
+
+    def _file(self, name: str) -> Path:
+        folder = self._last_checkpoint()
+        file = folder / f"{name}.safetensors"
+        if name == "encoder" and not file.exists() and (older := folder / "recogniser.safetensors").exists():
+            return older  # format 1
+        return file
 
     @property
     def _controls(self) -> "Controls | None":

@@ -1,5 +1,6 @@
 """Tiles, text and files: what all pictures here are made with.  A tile is an array of bytes, h w 3."""
 
+import errno
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -137,7 +138,7 @@ def _save(frames: Sequence[Image.Image], path: Path, kind: str, seconds: float) 
     if kind == ".png":
         frames[0].save(path)
     elif kind == ".gif":
-        few = [f.quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) for f in frames]
+        few = _with_one_palette(frames)
         duration = round(1000 * seconds / len(few))
         few[0].save(path, save_all=True, append_images=few[1:], duration=duration, loop=0, optimize=False)
     else:
@@ -145,3 +146,30 @@ def _save(frames: Sequence[Image.Image], path: Path, kind: str, seconds: float) 
 
         how: dict[str, Any] = {"codec": "libx264", "quality": 8, "macro_block_size": 2}
         imageio.mimwrite(path, [np.asarray(f) for f in frames], fps=max(1, round(len(frames) / seconds)), **how)
+        _check_whole(path, len(frames))
+
+
+def _with_one_palette(frames: Sequence[Image.Image]) -> list[Image.Image]:
+    """Frames in 256 colours that are chosen from all of them, so that none flickers, and mixed from dots where a colour
+    is not among them, so that no bands are seen."""
+    some = frames[:: max(1, len(frames) // 8)]
+    width, height = some[0].size
+    every = Image.new("RGB", (width, height * len(some)))
+    for k, frame in enumerate(some):
+        every.paste(frame, (0, k * height))
+    colours = every.quantize(254, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*colours[: 3 * 254], *PAPER, *INK])
+    return [f.convert("RGB").quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for f in frames]
+
+
+def _check_whole(path: Path, count: int) -> None:
+    """Raises OSError if a film has fewer frames: the program that writes it says nothing of a full disk."""
+    import imageio_ffmpeg
+
+    try:
+        found, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
+    except RuntimeError:
+        found = 0
+    if found < count:
+        raise OSError(errno.ENOSPC, f"only {found} of {count} frames could be written")
