@@ -236,3 +236,12 @@ def test_a_missing_photograph_is_reported(run, capsys):
         cli.main(["edit", str(run.path), "--set", "smile=1", "--steps", "0"])
     assert exit.value.code == 2
     assert "name the photographs" in capsys.readouterr().err
+
+
+def test_save_overwrites_nothing(run, files, tmp_path, capsys):
+    words = ["edit", str(run.path), str(files[0]), "--set", "z0=+1", "--steps", "0", "--device", "cpu"]
+    before = files[0].read_bytes()
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*words, "--out", str(tmp_path / "a.png"), "--save", str(files[0].parent)])
+    assert ended.value.code == 2 and "overwrites nothing" in capsys.readouterr().err
+    assert files[0].read_bytes() == before and not (tmp_path / "a.png").exists()

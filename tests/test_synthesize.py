@@ -102,7 +102,7 @@ def test_the_card_says_how_to_make_the_data_set_again(run, tmp_path):
     folder = synthesize(run, Plan((1,), 3, seed=5, spread=0.5, base=np.zeros(2, np.float32)), tmp_path / "made")
     card = json.loads((folder / "card.json").read_text())
     expected = {
-        "run": str(run.path),
+        "run": run.path.name,  # never where it lies: data sets are passed on
         "seed": 5,
         "count": 3,
         "spread": 0.5,
@@ -165,3 +165,11 @@ def test_the_verb_finds_names_and_holds_the_codes_of_a_picture(run, tmp_path, ca
         with pytest.raises(SystemExit) as exit:
             cli.main([*words, *wrong])
         assert exit.value.code == 2
+
+
+def test_cells_are_no_formulas(tmp_path):
+    (tmp_path / "images").mkdir()
+    making.write_tables(np.array([[0.5], [-0.5]]), ["=HYPERLINK(1)"], tmp_path)
+    rows = (tmp_path / "table.csv").read_text().splitlines()
+    assert rows[0].split(",")[1:] == ["'=HYPERLINK(1)", "'=HYPERLINK(1): above"]
+    assert [row.split(",")[1] for row in rows[1:]] == ["0.5", "-0.5"]  # numbers stay numbers

@@ -85,6 +85,8 @@ def edit(
         raise UserError("there is nothing to edit: give --set NAME=+2, or --from PICTURE:NAME")
     if save and len({photo.stem for photo in photos}) < len(photos):
         raise UserError("--save keeps each photograph's name, and two of these have the same: edit them in two calls")
+    if there := [path for photo in photos if save and (path := save / f"{photo.stem}.png").exists()]:
+        raise UserError(f"{there[0]} is there already, and --save overwrites nothing: name another folder")
     distance = distance if steps or tune else "pixels"  # scores are not shown, so LPIPS weights need not be there
     found = _inverted(opened, photos, steps, tune, distance, device)
     codes = found.codes

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,14 +105,19 @@ def write_tables(codes: Float[np.ndarray, "n v"], names: Sequence[str], folder: 
 def _write_csv(path: Path, columns: dict[str, list]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+        writer.writerow(map(_plain_cell, columns))
+        writer.writerows(map(_plain_cell, row) for row in zip(*columns.values(), strict=True))
+
+
+def _plain_cell(value: Any) -> Any:
+    """Text that a spreadsheet would take for a formula gets an apostrophe before it; numbers stay as they are."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def card(run: Run, plan: Plan, names: Sequence[str]) -> dict:
     """How the data set was made and what its labels mean."""
     return {
-        "wherewhat": version("wherewhat"), "run": str(run.path), "recipe": run.config.recipe,
+        "wherewhat": version("wherewhat"), "run": run.path.absolute().name, "recipe": run.config.recipe,
         "images_seen": run.images_seen, "commit": run.about.get("commit"), "count": plan.count, "seed": plan.seed,
         "prior": run.config.prior, "spread": plan.spread,
         "varied": dict(zip(names, plan.vary, strict=True)),
