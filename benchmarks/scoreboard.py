@@ -52,7 +52,7 @@ COLUMNS = (
 
 def main() -> None:
     args = options()
-    configs = [configured(name, seed, args) for seed in range(args.seeds) for name in args.sets]
+    configs = [configured(name, seed, args) for seed in range(args.seeds) for name in args.sets]  # each set once first
     table: dict[str, list[dict[str, float]]] = {name: [] for name in args.sets}
     with ProcessPoolExecutor(args.jobs, get_context("spawn"), torch.set_num_threads, (args.threads,)) as pool:
         jobs = {pool.submit(scored, config, folder(config, name, args), args): name for config, name in

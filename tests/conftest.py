@@ -23,8 +23,8 @@ if version and "+cu" in version.read_text() and torch.version.cuda is None:
 
 
 MASKED = (
-    "generator.mask=boxes", "generator.palette=0", "generator.palette_latents=0", "generator.stages.2.transform=none",
-    "autoencoder.controls=ica",
+    "generator.mask=boxes", "generator.palette=0", "generator.palette_latents=0", "generator.shading=false",
+    "generator.stages.2.transform=none", "autoencoder.controls=ica",
 )  # fmt: skip
 """what differs from demo in `masked`: the paper's masks, and no other latents than those of the stages"""
 

@@ -9,7 +9,7 @@ import torch
 from wherewhat import losses
 from wherewhat.config import GeneratorConfig, StageConfig, TrunkConfig
 from wherewhat.nn.encoder import Discriminator, Encoder
-from wherewhat.nn.generator import Generator, mean_masks
+from wherewhat.nn.generator import LIGHT_GAIN, Generator, Palette, mean_masks
 
 STAGES = (StageConfig(8, 2, boxes=2), StageConfig(6, 0), StageConfig(6, 3, boxes=2))
 SMALL = GeneratorConfig(STAGES, constant_channels=8)
@@ -261,3 +261,14 @@ def test_where_masks_are_open_a_control_acts_where_it_changes_the_image():
     masks = mean_masks(g, torch.randn(20, 8))
     assert masks.shape == (8, 32, 24) and masks.min() >= 0
     assert masks[[0, 5, 7]].max((1, 2)) == pytest.approx(1) and masks[6].max() == 0
+
+
+def test_light_is_the_same_share_of_every_colour():
+    """A shade multiplies: of two colours, counted from black, it leaves the ratio."""
+    palette = Palette(2, 1, 3, shading=True)
+    parts, light = torch.full((1, 2, 1, 2), -50.0), torch.tensor([[[[0.0, 1.5]]]])
+    parts[:, 0] = 50.0  # all of the image is of the first part
+    maps = torch.cat([parts, light, torch.zeros(1, 3, 1, 2)], 1)
+    for z in (torch.zeros(1, 1), torch.ones(1, 1)):
+        lit, shaded = (palette(maps, z)[0] + 1)[0, :, 0].T
+        torch.testing.assert_close(shaded / lit, torch.full((3,), math.exp(LIGHT_GAIN * 1.5)))

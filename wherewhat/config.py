@@ -79,6 +79,8 @@ class GeneratorConfig:
     """parts of the image that are coloured one by one: a soft segmentation that the features give; 0: none"""
     palette_latents: Latents = 0
     """latents that colour the parts, after all others; each acts where the parts are that it colours"""
+    shading: bool = False
+    """the colours of parts are made lighter or darker pixel by pixel, by a factor that the features give"""
 
     @property
     def latents(self) -> int:
@@ -264,6 +266,8 @@ class Config:
         for name, trunk in trunks.items():
             if trunk and min(self.size) < 2 ** len(trunk.channels):
                 yield f"{name}.channels has {len(trunk.channels)} entries, too many halvings for {self.size}"
+        if self.generator.shading and not self.generator.palette:
+            yield "generator.shading shades the colours of a palette: generator.palette = 12, or shading = false"
         if bool(self.generator.palette) != bool(self.generator.palette_latents):
             yield "generator.palette and generator.palette_latents go together: both 0, or both more"
         if self.generator.decoder == "dense" and (self.generator.transforms or self.generator.palette):

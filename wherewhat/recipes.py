@@ -122,6 +122,7 @@ def folder_ae() -> Config:
             head="double",
             palette=12,
             palette_latents=16,
+            shading=True,
         ),
         encoder=TrunkConfig((32, 32, 64, 64), hidden=256, kind="strided", equalized=False),
         autoencoder=AutoencoderConfig(),
@@ -154,7 +155,7 @@ def rooms_ae() -> Config:
 
 def sprites_ae() -> Config:
     """folder-ae on the world sprites, which have no upright: a turn becomes a control."""
-    return _on("sprites-ae", DataConfig("sprites", 64, 64, 1), total_images=120_000)
+    return _on("sprites-ae", DataConfig("sprites", 64, 64, 1), total_images=80_000)
 
 
 def faces() -> Config:
@@ -166,7 +167,7 @@ def beta_vae() -> Config:
     """β-VAE on rooms at 64²: a baseline with a plain decoder and 10 latents, trained as in disentanglement_lib."""
     base = folder_ae()
     stages = tuple(StageConfig(channels, latents) for channels, latents in ((64, 4), (48, 3), (32, 3)))
-    plain = replace(base.generator, stages=stages, decoder="dense", palette=0, palette_latents=0)
+    plain = replace(base.generator, stages=stages, decoder="dense", palette=0, palette_latents=0, shading=False)
     return replace(
         _named(base, "beta-vae"),
         data=DataConfig("rooms", 64, 64),

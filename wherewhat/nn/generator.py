@@ -29,6 +29,8 @@ SMALL_TRANSFORM_GAIN = (0.03, 0.03, 0.1, 0.02)
 """the same where the turn is on a line: a start from which a set of pictures that does not move is not disturbed"""
 PALETTE_STD = 0.2
 """standard deviation of the palette's colours at the start of training"""
+LIGHT_GAIN = 0.5
+"""factor of the logarithm of light: smaller keeps it near 1 at the start of training"""
 PART_CONTRAST = 3.0
 """factor of the logits of parts: larger makes parts harder"""
 MIN_CHANGE = 0.02
@@ -203,28 +205,34 @@ def _combine(x: Float[Tensor, "_ c h w"], steps: Float[Tensor, "t s m"]) -> Floa
 
 
 class Palette(nn.Module):
-    """Colours parts of an image: Σ_p A_p (c_p + Σ_i z_i E_ip) + detail, with soft parts A and detail from features.
+    """Colours parts of an image: Σ_p A_p (c_p + Σ_i z_i E_ip) · light + detail, with soft parts A, light and detail
+    from features; colours are counted from black.
 
     Shape and colour of one thing are separate by construction: which part a pixel belongs to does not depend on the
-    palette's latents, and within a part they change nothing but the colour.
+    palette's latents, and within a part they change nothing but the colour.  Light multiplies, as it does in pictures
+    of things (intrinsic images, Barrow & Tenenbaum 1978), so that a shade looks the same on every colour.
     """
 
-    def __init__(self, parts: int, latents: int, channels: int) -> None:
+    def __init__(self, parts: int, latents: int, channels: int, shading: bool) -> None:
         super().__init__()
+        self.shading = shading
         self.base = nn.Parameter(PALETTE_STD * torch.randn(parts, channels))
         self.colours = nn.Parameter(PALETTE_STD * torch.randn(latents, parts, channels))
 
     def forward(
         self, maps: Float[Tensor, "b maps h w"], latents: Float[Tensor, "b n"]
     ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b n h w"]]:
-        """Image and masks.  maps: a logit for each part, then the detail.  A latent's mask is the share of the parts it
-        colours, relative to the one it colours most."""
-        parts, detail = maps.split([len(self.base), maps.shape[1] - len(self.base)], 1)
+        """Image and masks.  maps: a logit for each part, then the shading if there is one, then the detail.  A latent's
+        mask is the share of the parts it colours, relative to the one it colours most."""
+        parts, light, detail = maps.tensor_split([len(self.base), len(self.base) + self.shading], 1)
         shares = (PART_CONTRAST * parts).softmax(1)
         colours = self.base + torch.einsum("bn,npc->bpc", latents, self.colours)
         strength = self.colours.norm(dim=2)
         masks = torch.einsum("bphw,np->bnhw", shares, strength / strength.amax(1, keepdim=True).clamp(min=1e-6))
-        return torch.einsum("bphw,bpc->bchw", shares, colours) + detail, masks
+        image = torch.einsum("bphw,bpc->bchw", shares, colours)
+        if self.shading:
+            image = (image + 1) * (LIGHT_GAIN * light).exp() - 1
+        return image + detail, masks
 
 
 class Generator(nn.Module):
@@ -247,13 +255,15 @@ class Generator(nn.Module):
         for i, stage in enumerate(config.stages, 1):
             self.stages.append(Stage(config, stage, inputs, height * 2**i, width * 2**i))
             inputs = stage.channels
-        maps = channels + config.palette
+        maps = channels + config.palette + config.shading
         self.head: nn.Module = (
             nn.ConvTranspose2d(inputs, maps, 4, 2, 1)
             if config.head == "double"
             else Conv(inputs, maps, 1, equalized=config.equalized)
         )
-        self.palette = Palette(config.palette, config.palette_latents, channels) if config.palette else None
+        self.palette = (
+            Palette(config.palette, config.palette_latents, channels, config.shading) if config.palette else None
+        )
         for i, shape in enumerate(self._noise_shapes()):
             self.register_buffer(f"noise{i}", torch.randn(1, *shape))
 
