@@ -21,6 +21,7 @@ from wherewhat.recipes import RECIPES, find
 from wherewhat.run.folder import Run
 from wherewhat.train import loop
 from wherewhat.train.loop import train
+from wherewhat.train.progress import ProgressLine
 
 FAMILIES = ["masked", "demo", "demo-gan"]
 
@@ -406,3 +407,33 @@ def test_one_recipe_for_every_set_of_pictures(name):
     assert changed <= {"recipe", "data.source", "data.channels", "total_images", "optimizer.lr_halflife"}
     share = own.optimizer.lr_halflife / stranger.optimizer.lr_halflife
     assert share == pytest.approx(own.total_images / stranger.total_images)
+
+
+# ---------------------------------------------------------------------------------------------------------- time left
+
+
+def at_work(images_seen, seconds, total=1_000):
+    """A training that has come so far."""
+    config = small("masked", images=total)
+    state = State(config, loop.launch(config, "cpu", 1))
+    state.images_seen, state.seconds = images_seen, seconds
+    return state
+
+
+def test_time_left_is_of_training_alone_and_ends_with_the_minutes():
+    state = at_work(200, 50.0)
+    line = ProgressLine(state, None)
+    state.images_seen, state.seconds = 400, 60.0  # 20 images a second; what was paused does not count
+    line.losses({}, 400)
+    assert line.speed == pytest.approx(20) and line.left == pytest.approx(30)
+    line.minutes = 1.25
+    assert line.left == pytest.approx(15)
+    state.seconds = 80.0
+    assert line.left == 0 and "0:00:00 left" in line.line()
+
+
+def test_a_narrow_line_drops_values_and_keeps_the_clock():
+    line = ProgressLine(at_work(0, 0.0), None)
+    line.losses({f"a long name {k}": 1.0 for k in range(20)}, 10)
+    assert len(line.line(80)) <= 80 and "left" in line.line(80)
+    assert "a long name 19" in line.line()

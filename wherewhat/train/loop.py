@@ -69,7 +69,7 @@ def train(
         if state.images_seen < config.total_images:  # if not, what is written of it stays
             with (
                 reported(run, state, data),
-                display_for(run, state, quiet) as display,
+                display_for(run, state, quiet, minutes) as display,
                 interrupts(partial(run.write_about, "stopped", reason="SIGTERM during a long step")) as interrupted,
             ):
                 while not finished(run, state, data, display, interrupted, minutes, on_nonfinite):

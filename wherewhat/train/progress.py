@@ -11,13 +11,14 @@ from typing import Any
 import rich.progress as bars
 from rich.console import Console
 
-from wherewhat.config import Config
 from wherewhat.run.folder import Run
 from wherewhat.train.preview import Preview
 from wherewhat.train.state import State
 
-PLAIN_SECONDS = 30
+PLAIN_SECONDS = 60
 """seconds from one line to the next when the output is not a terminal"""
+LEAST_BAR = 14
+"""columns that are kept for the bar and the gaps beside it"""
 
 
 class Display:
@@ -46,19 +47,23 @@ class Both(Display):
 
 
 class ProgressLine(Display):
-    """Images per second, losses, time left and the last scores: a live line in a terminal, otherwise a plain line now
-    and then."""
+    """Images per second, time left, losses and the last scores: a live line in a terminal, otherwise a plain line now
+    and then.  Only training counts as time, not the pictures and scores in between."""
 
-    def __init__(self, config: Config, images_seen: int) -> None:
-        self.total, self.start, self.images_seen = config.total_images, images_seen, images_seen
+    def __init__(self, state: State, minutes: float | None) -> None:
+        """minutes: after which the training stops, earlier calls included."""
+        self.state, self.minutes, self.total = state, minutes, state.config.total_images
+        self.start, self.seconds, self.images_seen = state.images_seen, state.seconds, state.images_seen
         self.values: dict[str, float] = {}
         self.console = Console(stderr=True)
         columns = (bars.TextColumn("{task.description}"), bars.BarColumn(None), bars.TextColumn("{task.fields[line]}"))
         self.live = bars.Progress(*columns, console=self.console, disable=not self.console.is_terminal)
-        self.task = self.live.add_task(config.recipe, total=config.total_images, completed=images_seen, line="")
+        recipe = state.config.recipe
+        self.room = self.console.width - len(recipe) - LEAST_BAR
+        self.task = self.live.add_task(recipe, total=self.total, completed=self.start, line="")
 
     def __enter__(self) -> "ProgressLine":
-        self.began = self.printed = time.perf_counter()
+        self.printed = time.perf_counter()
         self.live.start()
         return self
 
@@ -75,20 +80,40 @@ class ProgressLine(Display):
     def _show(self, values: dict[str, float]) -> None:
         """Each value stays on the line until it is replaced."""
         self.values |= values
-        line = self.line()
-        self.live.update(self.task, completed=self.images_seen, line=line)
+        self.live.update(self.task, completed=self.images_seen, line=self.line(self.room))
         waited = time.perf_counter() - self.printed > PLAIN_SECONDS
         if not self.console.is_terminal and (waited or self.images_seen >= self.total):
             self.printed = time.perf_counter()
-            print(line, file=sys.stderr, flush=True)
+            print(self.line(), file=sys.stderr, flush=True)
 
-    def line(self) -> str:
-        """'192,000/300,000 images · 540/s · 3:20 left · reconstruction 812 · …'"""
-        speed = (self.images_seen - self.start) / max(time.perf_counter() - self.began, 1e-6)
-        left = (self.total - self.images_seen) / max(speed, 1e-6)
-        clock = f"{int(left // 3600)}:{int(left % 3600 // 60):02}:{int(left % 60):02}"
-        values = [f"{name} {value:.3g}" for name, value in self.values.items()]
-        return " · ".join([f"{self.images_seen:,}/{self.total:,} images", f"{speed:.0f}/s", f"{clock} left", *values])
+    def line(self, room: int | None = None) -> str:
+        """'192,000/300,000 images · 540/s · 3:20 left · reconstruction 812 · …', of as many values as there is room."""
+        parts = [f"{self.images_seen:,}/{self.total:,} images", f"{self.speed:.0f}/s", f"{clock(self.left)} left"]
+        for name, value in self.values.items():
+            text = f"{name} {value:.3g}"
+            if room is not None and len(" · ".join([*parts, text])) > room:
+                break
+            parts.append(text)
+        return " · ".join(parts)
+
+    @property
+    def speed(self) -> float:
+        """Images a second of training."""
+        return (self.images_seen - self.start) / max(self.state.seconds - self.seconds, 1e-6)
+
+    @property
+    def left(self) -> float:
+        """Seconds to the last image, or to the end of the minutes if that comes first."""
+        seconds = (self.total - self.images_seen) / max(self.speed, 1e-6)
+        if self.minutes is not None:
+            seconds = min(seconds, 60 * self.minutes - self.state.seconds)
+        return max(seconds, 0.0)
+
+
+def clock(seconds: float) -> str:
+    """0:03:20."""
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}"
 
 
 class TensorBoard(Display):
@@ -116,7 +141,7 @@ def _pixels(path: Path) -> Any:
 
 
 @contextmanager
-def display_for(run: Run, state: State, quiet: bool) -> Iterator[Display]:
+def display_for(run: Run, state: State, quiet: bool, minutes: float | None) -> Iterator[Display]:
     """What this process shows: nothing unless it is the first one; quiet: no line in the terminal."""
     if not state.fabric.is_global_zero:
         yield Display()
@@ -127,5 +152,5 @@ def display_for(run: Run, state: State, quiet: bool) -> Iterator[Display]:
         if quiet:
             yield TensorBoard(writer)
             return
-        with ProgressLine(run.config, state.images_seen) as line:
+        with ProgressLine(state, minutes) as line:
             yield Both(line, TensorBoard(writer))
