@@ -415,7 +415,7 @@ def test_one_recipe_for_every_set_of_pictures(name):
 def at_work(images_seen, seconds, total=1_000):
     """A training that has come so far."""
     config = small("masked", images=total)
-    state = State(config, loop.launch(config, "cpu", 1))
+    state = loop.State(config, loop.launch(config, "cpu", 1))
     state.images_seen, state.seconds = images_seen, seconds
     return state
 
