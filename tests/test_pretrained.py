@@ -59,14 +59,16 @@ def test_it_takes_less_than_0_6_of_the_space(package):
     assert packed < 0.6 * weights
 
 
-def test_scores_and_pictures_go_to_the_cache(package, capsys):
+def test_scores_go_to_the_cache_and_pictures_to_the_current_folder(package, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     _, folder = package
     before = sorted(p.name for p in folder.rglob("*"))
     cli.main(["evaluate", "pretrained:tiny", "--metrics", "tpl", "--tpl", "small", "--distance", "pixels"])
     cli.main(["traverse", "pretrained:tiny", "--steps", "3", "--inactive"])
     assert sorted(p.name for p in folder.rglob("*")) == before
     assert Run.open("pretrained:tiny").latest("tpl") is not None  # the copy keeps what was added
-    assert str(package_runs.cache("pretrained")) in capsys.readouterr().out
+    assert (tmp_path / "tiny-traversals.png").exists()
+    assert str(package_runs.cache("pretrained")) not in capsys.readouterr().out
 
 
 def test_data_somewhere_else_can_be_named(package, capsys):

@@ -35,7 +35,6 @@ from wherewhat.viz.report import (
     report,
     short,
     thinned,
-    title,
     without_place,
 )
 from wherewhat.viz.traversals import starting_point
@@ -200,7 +199,7 @@ def test_a_word_is_shown_without_its_folder(word, shown):
 
 def test_a_run_of_the_package_has_its_own_name(tmp_path, monkeypatch):
     monkeypatch.setenv("WHEREWHAT_CACHE", str(tmp_path))
-    assert title(Run.open("pretrained:rooms")) == "pretrained:rooms"
+    assert Run.open("pretrained:rooms").title == "pretrained:rooms"
 
 
 # -------------------------------------------------------------------------------------------------------------- numbers

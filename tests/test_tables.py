@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 from conftest import small
 
-from wherewhat.cli.tables import show_ranking, show_scores
+from wherewhat.cli.tables import shortened, show_ranking, show_scores
 from wherewhat.evaluation.rank import Ranked, Ranking
 
 
 def ranked(path, source, value=1.0):
     config = small("masked")
-    run = SimpleNamespace(path=path, config=replace(config, data=replace(config.data, source=source)))
+    run = SimpleNamespace(word=str(path), config=replace(config, data=replace(config.data, source=source)))
     return Ranked(run, value, 0.1, 3, {})
 
 
@@ -27,3 +27,8 @@ def test_tpl_is_shown_with_the_number_of_active_controls(capsys):
     options = {"protocol": "small", "network": "alex"}
     show_scores([{"metric": "tpl", "value": 0.0, "options": options, "details": {"active": 0, "error": 0.0}}])
     assert "0.000 ± 0.000, 0 active" in capsys.readouterr().out
+
+
+def test_long_names_are_cut_in_the_middle():
+    assert shortened("runs/a-long-folder/seed-12", 15) == "runs/a-…seed-12"
+    assert len(shortened("x" * 99, 20)) == 20 and shortened("short", 20) == "short"

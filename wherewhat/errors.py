@@ -5,9 +5,18 @@ class UserError(Exception):
     """The command line prints the message without a traceback and exits with status 2."""
 
 
+HANDFUL = 10
+"""names that a message lists at most"""
+
+
 def did_you_mean(word: str, choices: list[str]) -> str:
-    """'; did you mean X?' when something close exists, otherwise the list of what exists."""
+    """'; did you mean X?' when something close exists, otherwise what exists: all of a handful, else the nearest."""
     import difflib
 
-    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else f"; there is: {', '.join(choices)}"
+    choices = list(dict.fromkeys(choices))
+    if close := difflib.get_close_matches(word, choices, n=1, cutoff=0.6):
+        return f"; did you mean {close[0]}?"
+    if len(choices) <= HANDFUL:
+        return f"; there is: {', '.join(choices)}"
+    nearest = sorted(choices, key=lambda name: -difflib.SequenceMatcher(None, word, name).ratio())[:HANDFUL]
+    return f"; the nearest of {len(choices)}: {', '.join(nearest)}"

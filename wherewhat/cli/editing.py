@@ -163,7 +163,7 @@ def synthesize(
     base = None if hold is None else _inverted(opened, [hold], 0, 0, "pixels", device).codes[0].cpu().numpy()
     with ProgressBar(False) as progress:
         plan = Plan(tuple(dict.fromkeys(find_controls(opened, vary))), n, seed, spread, base)
-        print(make(opened, plan, out or opened.path / "synthetic", where, progress))
+        print(make(opened, plan, out or opened.result("synthetic"), where, progress))
 
 
 def export(run: RunPath, /, onnx: bool = False, out: Folder = None) -> None:
@@ -179,7 +179,7 @@ def export(run: RunPath, /, onnx: bool = False, out: Folder = None) -> None:
         raise UserError("name the format: --onnx")
     opened = opened_run(run)
     sizes = ", ".join(map(str, BATCHES))
-    for path, difference in write(opened, out or opened.path / "onnx"):
+    for path, difference in write(opened, out or opened.result("onnx")):
         print(f"{path}: opset {OPSET}; within {difference:.1e} of PyTorch for batches of {sizes}")
 
 

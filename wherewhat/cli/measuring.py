@@ -131,7 +131,7 @@ def rotate(
     active = [d.index for d in opened.control_table or [] if d.in_use][:6]
     pairs = [pair] if pair is not None else list(combinations(active, 2))
     if not pairs:
-        raise UserError(f"{opened.path} has fewer than two active controls: name two with --pair")
+        raise UserError(f"{opened.word} has fewer than two active controls: name two with --pair")
     with ProgressBar(as_json) as progress:
         path, studies = draw_rotations(opened, pairs, out, angles, protocol, distance, seed, where, progress)
     if as_json:
@@ -169,7 +169,7 @@ def rank(
     if out is not None:
         draw_ranking(ranking, out)
     if as_json:
-        rows = [{"run": str(r.run.path), "value": r.value, "error": r.error, "active": r.active, **r.scores}
+        rows = [{"run": r.run.word, "value": r.value, "error": r.error, "active": r.active, **r.scores}
                 for r in ranking.ranked]  # fmt: skip
         agreements = {name: a._asdict() for name, a in ranking.agreements.items()}
         print(json.dumps({"by": by, "ranked": rows, "agreements": agreements}))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def show_controls(run: "Run") -> None:
     """The table of controls in use: where, what, how much."""
     heads = "control", "where: centre (row, column), area", "what: matched factor, share", "TPL"
-    table, controls = Table(*heads, title=escape(str(run.path))), run.control_table or []
+    table, controls = Table(*heads, title=escape(run.word)), run.control_table or []
     for d in (d for d in controls if d.in_use):
         where = f"{d.place} ({d.row:.2f}, {d.column:.2f}), {d.area:.0%}"
         what = escape(f"{d.factor} {d.share:.0%}") if d.factor else "–"
@@ -74,15 +74,22 @@ def show_places(run: "Run", found: "Sequence[Place]") -> None:
 def show_ranking(ranking: "Ranking") -> None:
     """The runs in order, the one picked, and the agreement with labels."""
     known = sorted({name for r in ranking.ranked for name in r.scores})
+    longest = max(20, Console().width - 12 * (3 + len(known)))
     table = Table("", "run", ranking.by, "active", *known, box=None)
     for place, r in enumerate(ranking.ranked, 1):
         value = f"{r.value:.3f}" + (f" ± {r.error:.3f}" if r.error is not None else "")
         scores = [f"{r.scores[name]:.3f}" if name in r.scores else "–" for name in known]
-        table.add_row(str(place), escape(str(r.run.path)), value, "–" if r.active is None else str(r.active), *scores)
+        table.add_row(
+            str(place),
+            escape(shortened(r.run.word, longest)),
+            value,
+            "–" if r.active is None else str(r.active),
+            *scores,
+        )
     console = Console()
     console.print(table)
     first, *others = ranking.ranked
-    console.print(f"\npicked: {escape(str(first.run.path))}", soft_wrap=True)
+    console.print(f"\npicked: {escape(first.run.word)}", soft_wrap=True)
     if ties := sum(r.value == first.value and r.active == first.active for r in others):
         console.print(f"of other runs that have the same value as the first: {ties}")
     if len(sources := {r.run.config.data.source for r in ranking.ranked}) > 1:
@@ -93,6 +100,13 @@ def show_ranking(ranking: "Ranking") -> None:
         interval = f"[{a.low:+.2f}, {a.high:+.2f}]"
         console.print(f"with {name}: Spearman {a.spearman:+.2f} {interval}, regret {a.regret:.3f}, {a.models} runs",
                       markup=False)  # fmt: skip
+
+
+def shortened(text: str, longest: int) -> str:
+    """A text of at most so many letters: what is left out is in the middle, since names differ at their ends."""
+    if len(text) <= longest:
+        return text
+    return f"{text[: (longest - 1) // 2]}…{text[-(longest // 2) :]}"
 
 
 def draw_ranking(ranking: "Ranking", out: Path) -> None:
@@ -106,7 +120,7 @@ def draw_ranking(ranking: "Ranking", out: Path) -> None:
     common = [name for name in ranked[0].scores if all(name in r.scores for r in ranked)]
     scores = {name: [r.scores[name] for r in ranked] for name in common}
     numbers = [r.value for r in ranked], [r.error for r in ranked], [r.active for r in ranked]
-    save_still(draw_order([r.run.path.name for r in ranked], *numbers, ranking.by, scores, agreements), out)
+    save_still(draw_order([r.run.title for r in ranked], *numbers, ranking.by, scores, agreements), out)
 
 
 def draw_factor_maps(run: "Run", rows: list[dict[str, Any]]) -> list[Path]:

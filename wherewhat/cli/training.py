@@ -74,7 +74,7 @@ def train(
     from lightning_fabric.utilities import rank_zero_only
 
     if not quiet and not getattr(rank_zero_only, "rank", 0):  # only one process prints
-        print(f"{run.path}: {run.images_seen:,} images seen. Next: wherewhat evaluate {run.path}")
+        print(f"{run.word}: {run.images_seen:,} images seen. Next: wherewhat evaluate {run.word}")
 
 
 def _shaped(config: "Config", quiet: bool) -> "Config":

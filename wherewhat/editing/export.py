@@ -71,7 +71,7 @@ def export(run: Run, folder: Path) -> list[Exported]:
     except ImportError as error:
         raise UserError(f'{error.name} is missing: pip install "wherewhat[export]"') from None
     if isinstance(run.encoder, TransformEncoder):
-        raise UserError(f"{run.path} reads images by trying turns of the generator, which ONNX files do not hold yet")
+        raise UserError(f"{run.word} reads images by trying turns of the generator, which ONNX files do not hold yet")
     codes = torch.from_numpy(run.draw(sum(BATCHES), 0))
     with torch.no_grad():
         images = run.generator.cpu()(codes).image.clamp(-1, 1)
@@ -83,7 +83,7 @@ def export(run: Run, folder: Path) -> list[Exported]:
 def describe(run: Run) -> dict[str, str]:
     """The metadata of both files."""
     return {
-        "run": run.path.name, "images_seen": str(run.images_seen),
+        "run": run.title, "images_seen": str(run.images_seen),
         "controls": json.dumps(list(shown(run).values()), ensure_ascii=False),
         "angles": json.dumps(list(run.generator.angles)),
         "codes_range": "about -2 to 2; angles: -2 and 2 look the same",

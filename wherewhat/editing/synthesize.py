@@ -117,7 +117,7 @@ def _plain_cell(value: Any) -> Any:
 def card(run: Run, plan: Plan, names: Sequence[str]) -> dict:
     """How the data set was made and what its labels mean."""
     return {
-        "wherewhat": version("wherewhat"), "run": run.path.absolute().name, "recipe": run.config.recipe,
+        "wherewhat": version("wherewhat"), "run": run.title, "recipe": run.config.recipe,
         "images_seen": run.images_seen, "commit": run.about.get("commit"), "count": plan.count, "seed": plan.seed,
         "prior": run.config.prior, "spread": plan.spread,
         "varied": dict(zip(names, plan.vary, strict=True)),

@@ -229,7 +229,7 @@ def reconstruction_measured(s: Subject, metric: Metric) -> Iterator[Row]:
 
 
 def reconstruction_problem(s: Subject, metric: Metric) -> str:
-    wrong = f"the encoder of {s.run.path} was not trained on images, so its reconstructions cannot be measured"
+    wrong = f"the encoder of {s.run.word} was not trained on images, so its reconstructions cannot be measured"
     return "" if family_of(s.run.config).encodes_images else wrong
 
 

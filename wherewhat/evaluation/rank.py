@@ -103,7 +103,7 @@ def _axis(run: Run, protocol: str, distance: str, device: str, progress: Progres
         scores: dict[str, float] = {}
         pairs = list(combinations(active, 2))
         for i, j in pairs:
-            progress(f"rotating {run.path.name}", len(scores) / len(pairs))
+            progress(f"rotating {run.title}", len(scores) / len(pairs))
             how = generator.config.latents, perceptual, (i, j), 5, protocol
             scores[f"{i},{j}"] = rotate(ImagesOf(generator), *how, device=device).axis_score
         value = float(np.mean(list(scores.values()))) if scores else 0.0
@@ -116,10 +116,10 @@ def _axis(run: Run, protocol: str, distance: str, device: str, progress: Progres
 def _loss(run: Run, first: Run) -> float:
     family = family_of(run.config)
     if not family.objective_compares:
-        raise UserError(f"{run.path} is a GAN, whose losses do not show which model is better: --by tpl or udr")
+        raise UserError(f"{run.word} is a GAN, whose losses do not show which model is better: --by tpl or udr")
     ours, others = ((getattr(c, family.name), c.prior, c.data) for c in (run.config, first.config))
     if ours != others:
-        raise UserError(f"{run.path} and {first.path} minimise other losses, or on other images: --by tpl or udr")
+        raise UserError(f"{run.word} and {first.word} minimise other losses, or on other images: --by tpl or udr")
     return training_loss(run)
 
 

@@ -41,7 +41,7 @@ def where(run: Run, count: int = 32, seed: int = 0, device: str = "cpu", distanc
     pixels that change with the factor and nothing else.  The result is written to metrics.jsonl as "where"; its value
     is the mean of change_truth (of mask_change without a truth).  Raises UserError if the controls are not known."""
     if run.control_table is None:
-        raise UserError(f"the controls of {run.path} are not known yet: wherewhat evaluate {run.path} --metrics tpl")
+        raise UserError(f"the controls of {run.word} are not known yet: wherewhat evaluate {run.word} --metrics tpl")
     perceptual, generator = load_distance(distance, device), run.generator.to(device)
     data: Images | None = None
     with suppress(UserError):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wherewhat.atomic import explained, first_line, read_text, sync, temporary, write_text
+from wherewhat.cache import cache
 from wherewhat.config import Config, difference, from_json, to_json
 from wherewhat.errors import UserError, did_you_mean
 from wherewhat.run import shipped
@@ -413,8 +414,29 @@ class Run:
             + (f'<img alt="traversals" src="data:image/png;base64,{drawn}">' if drawn else "")
         )
 
+    @property
+    def word(self) -> str:
+        """What stands for it in commands and messages: pretrained:rooms if it came with the package, else its path."""
+        return f"{shipped.PREFIX}{self._shipped_name}" if self._shipped_name else str(self.path)
+
+    @property
+    def title(self) -> str:
+        """What it is called: the name of its folder, or pretrained:rooms."""
+        return self.word if self._shipped_name else self.path.absolute().name
+
+    @property
+    def _shipped_name(self) -> str:
+        return self.path.name.rpartition("-")[0] if self.path.parent == cache("pretrained") else ""
+
+    def result(self, name: str) -> Path:
+        """Where a result goes that was given no place: into its folder; of a run that came with the package, into the
+        current folder, under both names."""
+        return Path(f"{self._shipped_name}-{name}") if self._shipped_name else self.path / name
+
     def picture(self, name: str) -> Path:
-        """The path of a picture of that name; its folder is made."""
+        """The path of a picture of that name, as `result`, in a folder pictures that is made."""
+        if self._shipped_name:
+            return self.result(name)
         with explained(self.path):
             (self.path / "pictures").mkdir(parents=True, exist_ok=True)
         return self.path / "pictures" / name

@@ -35,7 +35,7 @@ def find_control(run: Run, word: str) -> int:
     if (found := next((k for k, name in known if name.lower() == word.lower()), None)) is not None:
         return found
     near = did_you_mean(word, [name for _, name in known])
-    raise UserError(f"{run.path} has no control {word}{near}; numbers: z0 to z{last}")
+    raise UserError(f"{run.word} has no control {word}{near}; numbers: z0 to z{last}")
 
 
 def find_controls(run: Run, words: str) -> list[int]:

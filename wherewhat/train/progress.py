@@ -55,6 +55,7 @@ class ProgressLine(Display):
         self.state, self.minutes, self.total = state, minutes, state.config.total_images
         self.start, self.seconds, self.images_seen = state.images_seen, state.seconds, state.images_seen
         self.values: dict[str, float] = {}
+        self.printed = time.perf_counter()
         self.console = Console(stderr=True)
         columns = (bars.TextColumn("{task.description}"), bars.BarColumn(None), bars.TextColumn("{task.fields[line]}"))
         self.live = bars.Progress(*columns, console=self.console, disable=not self.console.is_terminal)
@@ -63,7 +64,6 @@ class ProgressLine(Display):
         self.task = self.live.add_task(recipe, total=self.total, completed=self.start, line="")
 
     def __enter__(self) -> "ProgressLine":
-        self.printed = time.perf_counter()
         self.live.start()
         return self
 

@@ -23,7 +23,6 @@ from PIL import Image
 from torch import Tensor
 
 from wherewhat.atomic import explained, write_text
-from wherewhat.cache import cache
 from wherewhat.config import to_json
 from wherewhat.data import open_data
 from wherewhat.data.batches import order
@@ -35,7 +34,6 @@ from wherewhat.nn.ops import to_float
 from wherewhat.progress import Progress, silent
 from wherewhat.run import names
 from wherewhat.run.folder import ControlSummary, Run
-from wherewhat.run.shipped import PREFIX
 from wherewhat.viz import canvas, plots
 from wherewhat.viz.traversals import loop, masks_of_run, starting_point, sweep
 
@@ -75,7 +73,7 @@ def report(
     no curves where it cannot be used.  Raises UserError for another ending than .html, for a distance that does not
     work, and if the file cannot be written.
     """
-    path = out or run.path / "report.html"
+    path = out or run.result("report.html")
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"cannot write a report named {path.name}: its name must end in .html")
     page = contents(run, seed, distance, device, progress)
@@ -99,7 +97,7 @@ def contents(run: Run, seed: int, distance: str | None, device: str, progress: P
     dci, where = run.latest("dci"), run.latest("where")
     config = replace(run.config, data=replace(run.config.data, source=without_place(run.config.data.source)))
     return {
-        "title": title(run), "word": title(run) if title(run).startswith(PREFIX) else "RUN",
+        "title": run.title, "word": run.word if run.word != str(run.path) else "RUN",
         "family": family_of(run.config), "config": config, "settings": to_json(config), "images": run.images_seen,
         "about": run.about, "command": shlex.join(map(without_place, run.about.get("command", []))),
         "versions": {"wherewhat": version("wherewhat"), "torch": version("torch")},
@@ -118,12 +116,6 @@ def contents(run: Run, seed: int, distance: str | None, device: str, progress: P
         "samples": samples(run, seed, device), "curves": training_charts(run),
         "width": CHART_WIDTH, "height": CHART_HEIGHT,
     }  # fmt: skip
-
-
-def title(run: Run) -> str:
-    """What the run is called: the name of its folder."""
-    name = run.path.absolute().name
-    return PREFIX + name.rpartition("-")[0] if run.path.parent == cache("pretrained") else name
 
 
 def without_place(word: str) -> str:
