@@ -1,5 +1,6 @@
 """The page of one run.  Left: the picture.  Right: its controls as sliders, a grid, mixing with another picture."""
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ DOWNLOADS = {  # kind of file → label, media type
 # JavaScript that saves a file (the browser does it: no file is left on the server), and that sends where a click was
 SAVE_FILE = "file => { const a = document.createElement('a'); a.href = file.uri; a.download = file.name; a.click(); }"
 SEND_POSITION = "element.addEventListener('click', e => trigger('click', {at: e.offsetX / element.offsetWidth}))"
+LAST_SEED = 2**31 - 1  # a browser holds larger numbers inexactly
 TAKE_HELP = (
     "Give the picture on the left what another one has: drop that one here, or keep the present one and draw the next; "
     "then tick what to take."
@@ -96,8 +98,11 @@ class Card:
         outputs = [self.name, *p.lists]
         gr.on([self.name.submit, self.name.blur], self.named, self.name, outputs, show_progress="hidden")
 
-    def moved(self, value: float, look: Look, view: str) -> tuple[Any, ...]:
-        look = look.move(self.control, float(value or 0))
+    def moved(self, value: float | None, look: Look, view: str) -> tuple[Any, ...]:
+        """An emptied box changes nothing; values are kept within the slider's."""
+        if value is not None and math.isfinite(value):
+            reach = self.scene.reach(self.control)
+            look = look.move(self.control, min(max(float(value), -reach), reach))
         return look, html.stage(self.scene, look, view, self.control), self.control
 
     def strip_clicked(self, look: Look, view: str, event: gr.EventData) -> tuple[Any, ...]:
@@ -255,7 +260,8 @@ class Panel:
 
     def made(self, make: Callable[[int, Look], Look], seed: int | None, look: Look, *rest: Any) -> list[Any]:
         with errors_shown():
-            return [*self.show(make(int(seed or 0), look), *rest), int(seed or 0)]
+            seed = min(max(int(seed or 0), 0), LAST_SEED)
+            return [*self.show(make(seed, look), *rest), seed]
         return unchanged(len(self.shown) + 1)
 
     def next_made(self, make: Callable[[int, Look], Look], seed: int | None, *rest: Any) -> list[Any]:
@@ -268,7 +274,9 @@ class Panel:
         return [*unchanged(len(self.shown)), None]
 
     def truncated(self, factor: float, look: Look, *rest: Any) -> list[Any]:
-        look, stage, _truncation, _ticks, *values = self.show(look.truncate(float(factor or 0)), *rest)
+        look, stage, _truncation, _ticks, *values = self.show(
+            look.truncate(look.truncation if factor is None else min(max(float(factor), 0.0), 1.5)), *rest
+        )
         return [look, stage, *values]
 
     def grid_drawn(self, look: Look, across: int, down: int, steps: int) -> str:

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Sequence
-from hmac import compare_digest
 from pathlib import Path
 from typing import Any
 
+from wherewhat.app.access import Door, only_own_pages, within_quota
 from wherewhat.app.scene import Scene
 from wherewhat.errors import UserError
 
@@ -28,34 +28,40 @@ def serve(
     are dropped on the page, for an hour at most.  Raises UserError if Gradio is missing, if other machines could open
     the page without a password, or if the port is taken."""
     if host not in LOOPBACK and not password:
-        raise UserError(f"--host {host} lets other machines open the page: give it a --password too")
+        raise UserError(
+            f"--host {host} lets other machines open the page: give it a password, in WHEREWHAT_PASSWORD or with "
+            "--password-file FILE"
+        )
+    if port is not None and not 0 < port < 2**16:
+        raise UserError(f"--port {port}: ports go from 1 to 65535")
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(uploads)}
     page = build(scenes)
-
-    def check(_user: str, given: str) -> bool:
-        return compare_digest(given.encode(), str(password).encode())
 
     try:
         page.launch(
             server_name=host, server_port=port, share=False, quiet=True,
-            auth=check if password else None, prevent_thread_lock=True,
+            auth=Door(password) if password else None, prevent_thread_lock=True,
             auth_message="Any user name, and the password this page was started with.",
             max_file_size=MAX_UPLOAD, footer_links=[], run_history=False, ssr_mode=False, mcp_server=False,
             theme=_theme(), css=(Path(__file__).parent / "app.css").read_text("utf-8"),
-            app_kwargs={"middleware": _middleware(host)},
+            app_kwargs={"middleware": _middleware(host, uploads)},
         )  # fmt: skip
     except OSError:
         raise UserError(f"port {port or '7860 to 7959'} of {host} cannot be used: choose another with --port") from None
     return page
 
 
-def _middleware(host: str) -> list[Any]:
-    """HEADERS with every answer; a page for this machine answers only requests that name it (DNS rebinding)."""
+def _middleware(host: str, uploads: Path) -> list[Any]:
+    """HEADERS with every answer; a page for this machine answers only requests that name it (DNS rebinding), and every
+    page only those that its own pages send."""
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     names = [*LOOPBACK, "[::1]"] if host in LOOPBACK else ["*"]
-    return [Middleware(TrustedHostMiddleware, allowed_hosts=names), Middleware(_with_headers)]
+    return [
+        Middleware(_with_headers), Middleware(TrustedHostMiddleware, allowed_hosts=names), Middleware(only_own_pages),
+        Middleware(within_quota, uploads=uploads),
+    ]  # fmt: skip
 
 
 def _with_headers(app: Any) -> Any:

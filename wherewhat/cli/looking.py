@@ -67,7 +67,9 @@ def report(
 def explore(
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …")], /, data: Data = None, host: str = "127.0.0.1",
     port: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: a free one from 7860)")] = None,
-    password: Text = None, distance: TplDistance = "alex", device: Device = "auto",
+    password: Text = None,
+    password_file: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
+    distance: TplDistance = "alex", device: Device = "auto",
 ) -> None:  # fmt: skip
     """Open a web page of controls: move them, see where they act, name them, edit photographs, compare runs.
 
@@ -75,13 +77,17 @@ def explore(
         runs: run folders, or pretrained:NAME; RUN@000320k is an earlier checkpoint of one
         host: 0.0.0.0 lets other machines open the page, and needs a password
         port: of the page
-        password: the page asks for it before it shows anything"""
+        password: the page asks for it before it shows anything; others on this machine can see it here, and not in
+            the environment variable WHEREWHAT_PASSWORD
+        password_file: a file that holds the password"""
+    from wherewhat.app.access import find_password
     from wherewhat.app.scene import Scene
     from wherewhat.app.server import serve
     from wherewhat.machine import pick_device
 
     if not runs:
         raise UserError("name a run to explore: wherewhat explore runs/demo, or pretrained:rooms")
+    password = find_password(password, password_file)
     where = pick_device(device)
     opened = [opened_run(path, data) for path in runs]
     for run in opened:
