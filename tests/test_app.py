@@ -277,6 +277,43 @@ def test_a_thumbnail_sets_its_slider(page):
     assert float(page.locator("#card-8 input[type=number]").input_value()) == -3
 
 
+def codes_of(page, tmp_path):
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="↓ Codes", exact=True).first.click()
+    waiting.value.save_as(tmp_path / "codes.json")
+    return json.loads((tmp_path / "codes.json").read_text())["codes"]
+
+
+def test_the_last_value_typed_is_the_one_drawn(page, tmp_path):
+    """Slowly, so that the minus sign and every digit are values of their own."""
+    box = card(page, MOUTH).locator("input[type=number]")
+    box.click()
+    box.press("Control+a")
+    box.press_sequentially("-1.5", delay=200)
+    page.wait_for_timeout(1_000)
+    assert codes_of(page, tmp_path)[MOUTH] == -1.5
+
+
+def test_an_emptied_box_changes_nothing(page, tmp_path):
+    slide(page, MOUTH, "1")
+    page.wait_for_timeout(1_000)
+    box = card(page, MOUTH).locator("input[type=number]")
+    box.click()
+    box.press("Control+a")
+    box.press("Backspace")
+    page.wait_for_timeout(1_000)
+    assert codes_of(page, tmp_path)[MOUTH] == 1
+
+
+def test_a_seed_that_is_too_large_begins_again(page):
+    before = source(page)
+    box = page.locator(".seed input").first
+    box.fill("99999999999999999999")
+    box.press("Enter")
+    changed(page, before)
+    assert page.locator(".stage img").first.is_visible()
+
+
 def test_a_grid_is_drawn_and_controls_are_taken_from_another_picture(page):
     page.get_by_role("tab", name="Grid").first.click()
     page.get_by_role("button", name="Draw").click()
@@ -421,40 +458,3 @@ def test_a_page_of_another_site_cannot_post(server):
     headers = {"Origin": "http://evil.example", "Content-Type": "application/json"}
     assert refused(f"{server}/login", {"username": "me", "password": PASSWORD}, headers) == 403
     assert refused(f"{server}/gradio_api/upload", {"files": "x"}, headers) == 403
-
-
-def codes_of(page, tmp_path):
-    with page.expect_download() as waiting:
-        page.get_by_role("button", name="↓ Codes", exact=True).first.click()
-    waiting.value.save_as(tmp_path / "codes.json")
-    return json.loads((tmp_path / "codes.json").read_text())["codes"]
-
-
-def test_the_last_value_typed_is_the_one_drawn(page, tmp_path):
-    """Slowly, so that the minus sign and every digit are values of their own."""
-    box = card(page, MOUTH).locator("input[type=number]")
-    box.click()
-    box.press("Control+a")
-    box.press_sequentially("-1.5", delay=200)
-    page.wait_for_timeout(1_000)
-    assert codes_of(page, tmp_path)[MOUTH] == -1.5
-
-
-def test_an_emptied_box_changes_nothing(page, tmp_path):
-    slide(page, MOUTH, "1")
-    page.wait_for_timeout(1_000)
-    box = card(page, MOUTH).locator("input[type=number]")
-    box.click()
-    box.press("Control+a")
-    box.press("Backspace")
-    page.wait_for_timeout(1_000)
-    assert codes_of(page, tmp_path)[MOUTH] == 1
-
-
-def test_a_seed_that_is_too_large_is_the_largest(page):
-    before = source(page)
-    box = page.locator(".seed input").first
-    box.fill("99999999999999999999")
-    box.press("Enter")
-    changed(page, before)
-    assert page.locator(".stage img").first.is_visible()

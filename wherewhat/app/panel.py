@@ -23,7 +23,7 @@ DOWNLOADS = {  # kind of file → label, media type
 # JavaScript that saves a file (the browser does it: no file is left on the server), and that sends where a click was
 SAVE_FILE = "file => { const a = document.createElement('a'); a.href = file.uri; a.download = file.name; a.click(); }"
 SEND_POSITION = "element.addEventListener('click', e => trigger('click', {at: e.offsetX / element.offsetWidth}))"
-LAST_SEED = 2**31 - 1  # a browser holds larger numbers inexactly
+SEEDS = 2**31  # after which they begin again; a browser holds large numbers inexactly
 TAKE_HELP = (
     "Give the picture on the left what another one has: drop that one here, or keep the present one and draw the next; "
     "then tick what to take."
@@ -260,7 +260,7 @@ class Panel:
 
     def made(self, make: Callable[[int, Look], Look], seed: int | None, look: Look, *rest: Any) -> list[Any]:
         with errors_shown():
-            seed = min(max(int(seed or 0), 0), LAST_SEED)
+            seed = int(seed or 0) % SEEDS
             return [*self.show(make(seed, look), *rest), seed]
         return unchanged(len(self.shown) + 1)
 
