@@ -11,13 +11,15 @@ from tyro.conf import Positional, arg
 
 from wherewhat.cli.looking import measure
 from wherewhat.cli.options import Data, Device, Json, OutFile, ProgressBar, RunPath, Text, at_least, opened_run
-from wherewhat.cli.tables import draw_factor_maps, draw_ranking, show_places, show_ranking, show_scores
+from wherewhat.cli.tables import draw_factor_maps, draw_ranking, show_acting, show_places, show_ranking, show_scores
 from wherewhat.errors import UserError
 from wherewhat.metrics.registry import names_help
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+
+    from wherewhat.metrics.where import Box
 
 METRICS_HELP = f"comma-separated: {names_help()}"
 
@@ -84,26 +86,55 @@ def evaluate(
 
 
 def where(
-    run: RunPath, /, data: Data = None, count: int = 32, distance: str = "alex", seed: int = 0, device: Device = "auto",
-    as_json: Json = False,
+    run: RunPath, /, data: Data = None,
+    at: Annotated[str | None, arg(metavar="ROW,COLUMN", help_behavior_hint="")] = None,
+    count: int = 32, distance: str = "alex", seed: int = 0, device: Device = "auto", as_json: Json = False,
 ) -> None:  # fmt: skip
     """Measure where each control acts: what its sweep changes, against its mask and the true place of its factor.
 
     Args:
+        at: which controls act at a place? its row and column from 0 (top, left) to 1, as in 0.7,0.5; four numbers are
+            the top, left, bottom and right of a box
         count: images around which controls are swept
         distance: its spatial map shows where changes are perceived: alex, vgg, pixels, or a path
         seed: of the images drawn"""
+    from wherewhat.evaluation.where import ask
     from wherewhat.evaluation.where import where as places
     from wherewhat.machine import pick_device
 
     at_least(0, seed=seed)
     at_least(1, count=count)
+    box = None if at is None else read_box(at)
     opened = opened_run(run, data)
+    if box is not None:
+        measure(opened, distance, pick_device(device), as_json)
+        acting = ask(opened, box, count, seed, pick_device(device))
+        if as_json:
+            print(json.dumps([a._asdict() for a in acting]))
+        else:
+            show_acting(opened, acting)
+        return
     found = places(opened, count, seed, pick_device(device), distance)
     if as_json:
         print(json.dumps([p._asdict() for p in found]))
         return
     show_places(opened, found)
+
+
+def read_box(text: str) -> "Box":
+    """A place or a box from --at.  Raises UserError for other text."""
+    from wherewhat.metrics.where import Box
+
+    try:
+        numbers = [float(word) for word in text.split(",")]
+    except ValueError:
+        numbers = []
+    if all(0 <= n <= 1 for n in numbers):
+        if len(numbers) == 2:
+            return Box.around(*numbers)
+        if len(numbers) == 4 and numbers[0] < numbers[2] and numbers[1] < numbers[3]:
+            return Box(*numbers)
+    raise UserError(f"--at {text}: give row,column from 0 to 1, as in 0.7,0.5, or top,left,bottom,right of a box")
 
 
 def rotate(

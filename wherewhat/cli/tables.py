@@ -12,7 +12,7 @@ from wherewhat.metrics.registry import scores
 
 if TYPE_CHECKING:
     from wherewhat.evaluation.rank import Ranking
-    from wherewhat.evaluation.where import Place
+    from wherewhat.evaluation.where import Acting, Place
     from wherewhat.run.folder import Run
 
 
@@ -69,6 +69,18 @@ def show_places(run: "Run", found: "Sequence[Place]") -> None:
         name = escape(f"z{p.control} {run.names.get(p.control) or p.factor or ''}".strip())
         table.add_row(name, f"{p.area:.0%}", *words[:2], f"{p.share_changed:.0%}", *words[2:])
     Console().print(table)
+
+
+def show_acting(run: "Run", found: "Sequence[Acting]") -> None:
+    """Controls that act at a place, most first; those that change less than one grey level of 255 are left out."""
+    from wherewhat.run.names import shown
+
+    names, table = shown(run), Table("control", "changes it by", "all of the image by", box=None)
+    for acting in (a for a in found if a.there > 1 / 255):
+        table.add_row(
+            escape(f"z{acting.control} {names[acting.control]}"), f"{acting.there:.1%}", f"{acting.overall:.1%}"
+        )
+    Console().print(table if table.row_count else "no control changes this place")
 
 
 def show_ranking(ranking: "Ranking") -> None:

@@ -1,17 +1,21 @@
 """Where each control acts: what it changes, compared with its mask, and with the true place of its factor."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from wherewhat.data import open_data, region
 from wherewhat.data.batches import Images, draw_index, identity
 from wherewhat.errors import UserError
 from wherewhat.metrics.distance import load_distance
 from wherewhat.metrics.tpl import sweep
-from wherewhat.metrics.where import changed, consistency, covered, iou, perceived, sharpness
+from wherewhat.metrics.where import Box, change_in, changed, consistency, covered, iou, perceived, sharpness
+from wherewhat.nn.generator import Generator
 from wherewhat.nn.ops import to_float
 from wherewhat.run.folder import Run
 
@@ -78,6 +82,41 @@ def where(run: Run, count: int = 32, seed: int = 0, device: str = "cpu", distanc
     row = {"metric": "where", "value": float(np.mean(values)) if values else 0.0, "options": options}
     run.log_metric({"images": run.images_seen, **row, "details": [p._asdict() for p in found]})
     return found
+
+
+class Acting(NamedTuple):
+    """What one control changes in a part of the image, and in all of it; shares of all that pixels can change."""
+
+    control: int
+    there: float
+    overall: float
+
+
+@torch.no_grad()
+def acting_in(generator: Generator, codes: Float[Tensor, "b z"], controls: Sequence[int], box: Box) -> list[Acting]:
+    """These controls, those first that change a part of the image most when they go from −2 to 2 around codes of
+    images; means over the images."""
+    found = []
+    for control in controls:
+        swept = sweep(codes, control, SWEEP_POINTS, SWEEP_REACH)
+        images = generator(swept.flatten(0, 1)).image.clamp(-1, 1).unflatten(0, swept.shape[:2]).cpu().numpy()
+        there, overall = (float(np.mean([change_in(one, part) for one in images])) for part in (box, Box(0, 0, 1, 1)))
+        found.append(Acting(control, there, overall))
+    return sorted(found, key=lambda acting: -acting.there)
+
+
+def ask(run: Run, box: Box, count: int = 16, seed: int = 0, device: str = "cpu") -> list[Acting]:
+    """Which controls in use act in a part of the image: mean over `count` images of the data, or over draws from the
+    prior if the data cannot be opened.  Raises UserError if the controls are not known."""
+    if run.control_table is None:
+        raise UserError(f"the controls of {run.word} are not known yet: wherewhat evaluate {run.word} --metrics tpl")
+    codes = torch.from_numpy(run.draw(count, seed)).to(device)
+    with suppress(UserError):
+        data = open_data(run.config.data)
+        with torch.no_grad():
+            real = to_float(torch.from_numpy(data.images(draw_index(data, count, seed))).to(device))
+            codes = run.encoder.to(device)(real)
+    return acting_in(run.generator.to(device), codes, [d.index for d in run.control_table if d.in_use], box)
 
 
 def _mean_iou(one: list[np.ndarray], other: list[np.ndarray]) -> float:

@@ -1,5 +1,7 @@
 """Where a control acts: what its sweep changes, and overlaps of such places.  s images of a sweep, h w space."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,33 @@ CHANGE = 0.1  # a pixel has changed if it moves by more than this over a sweep, 
 def changed(images: Float[np.ndarray, "s c h w"], threshold: float = CHANGE) -> Bool[np.ndarray, "h w"]:
     """Pixels that move over a sweep: the largest of the channels' ranges is above the threshold."""
     return np.asarray(np.ptp(images, 0).max(0) > threshold)
+
+
+class Box(NamedTuple):
+    """A part of an image: its edges as shares of height and width, from 0 (top, left) to 1."""
+
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+    @classmethod
+    def around(cls, row: float, column: float) -> "Box":
+        """An eighth of the image's height and width, around a place."""
+        return cls(row - 1 / 16, column - 1 / 16, row + 1 / 16, column + 1 / 16)
+
+    def pixels(self, height: int, width: int) -> tuple[slice, slice]:
+        """Rows and columns, at least one of each."""
+        rows, columns = ((max(0, min(round(a * n), n - 1)), max(1, min(round(b * n), n)))
+                         for a, b, n in ((self.top, self.bottom, height), (self.left, self.right, width)))  # fmt: skip
+        return slice(rows[0], max(rows[1], rows[0] + 1)), slice(columns[0], max(columns[1], columns[0] + 1))
+
+
+def change_in(images: Float[np.ndarray, "s c h w"], box: Box) -> float:
+    """How much a sweep changes a part of the image: mean over its pixels of the range of the channel that moves most,
+    as a share of all that a pixel can change (0 … 1; images in [−1, 1])."""
+    moved = np.ptp(images, 0).max(0)
+    return float(moved[box.pixels(*moved.shape)].mean() / 2)
 
 
 def covered(mask: Float[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
