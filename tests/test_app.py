@@ -314,6 +314,30 @@ def test_a_seed_that_is_too_large_begins_again(page):
     assert page.locator(".stage img").first.is_visible()
 
 
+def tops(page):
+    """Control → how far down the page its card is, of those that are in use."""
+    found = page.locator(".card").evaluate_all(
+        "cards => cards.filter(c => c.offsetParent).map(c => [c.id, c.getBoundingClientRect().top])"
+    )
+    return dict(found)
+
+
+def test_the_sliders_that_act_where_the_picture_is_clicked_come_first(page, folder):
+    from wherewhat.evaluation.where import ask
+    from wherewhat.metrics.where import Box
+
+    picture = page.locator(".stage img").first
+    place = picture.bounding_box()
+    picture.click(position={"x": place["width"] * 0.5, "y": place["height"] * 0.93})  # the clothes
+    page.wait_for_function("document.querySelector('.acting').innerText.includes('%')")
+    first = min(tops(page).items(), key=lambda card: card[1])[0]
+    low = [f"card-{a.control}" for a in ask(Run.open(folder), Box(0.87, 0.44, 1, 0.56))]
+    assert first in low[:3]
+    page.get_by_role("button", name="Usual order").first.click()
+    page.wait_for_function("!document.querySelector('.acting').innerText.includes('%')")
+    assert min(tops(page).items(), key=lambda card: card[1])[0] == f"card-{Run.open(folder).control_table[0].index}"
+
+
 def test_a_grid_is_drawn_and_controls_are_taken_from_another_picture(page):
     page.get_by_role("tab", name="Grid").first.click()
     page.get_by_role("button", name="Draw").click()

@@ -1,11 +1,16 @@
 """Pieces of the page as HTML, without Gradio."""
 
 import base64
+from collections.abc import Sequence
 from html import escape
 
 from PIL import Image
 
 from wherewhat.app.scene import Look, Scene, Tile, png
+from wherewhat.evaluation.where import Acting
+
+SEEN = 0.01
+"""share of all that pixels can change from which a control is said to act at a place"""
 
 
 def data_uri(content: bytes, media_type: str = "image/png") -> str:
@@ -48,6 +53,16 @@ def stage(scene: Scene, look: Look, view: str, control: int) -> str:
         pictures = img(scene.original(look), "The original") + pictures
         caption = f"{origin}: the original, and what the model makes of it"
     return f'<figure><div class="frame">{pictures}</div><figcaption>{caption}</figcaption></figure>'
+
+
+def acting(scene: Scene, found: Sequence[Acting]) -> str:
+    """Which controls act where the picture was asked, and a rule that puts their cards in this order."""
+    names = scene.names
+    seen = [a for a in found if a.there > SEEN]
+    words = " · ".join(f"<b>{escape(names[a.control])}</b> {a.there:.0%}" for a in seen[:5]) or "nothing that is in use"
+    order = " ".join(f"#card-{a.control} {{ order: {place}; }}" for place, a in enumerate(found))
+    faded = " ".join(f"#card-{a.control} {{ opacity: .45; }}" for a in found[len(seen) :])
+    return f'<div class="acting">Here acts: {words}</div><style>{order} {faded}</style>'
 
 
 def strip(scene: Scene, look: Look, control: int) -> str:

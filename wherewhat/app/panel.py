@@ -14,6 +14,7 @@ import gradio as gr
 from wherewhat.app import html
 from wherewhat.app.scene import THUMBNAILS, Look, Scene, png
 from wherewhat.errors import UserError
+from wherewhat.metrics.where import Box
 
 VIEWS = [(name.capitalize(), name) for name in ("picture", "where", "change", "start")]  # label, name
 DOWNLOADS = {  # kind of file → label, media type
@@ -23,7 +24,27 @@ DOWNLOADS = {  # kind of file → label, media type
 # JavaScript that saves a file (the browser does it: no file is left on the server), and that sends where a click was
 SAVE_FILE = "file => { const a = document.createElement('a'); a.href = file.uri; a.download = file.name; a.click(); }"
 SEND_POSITION = "element.addEventListener('click', e => trigger('click', {at: e.offsetX / element.offsetWidth}))"
+ASK_HELP = '<div class="acting">Click on the picture, or draw a box: the sliders that act there come first.</div>'
+LEAST_BOX = 0.03  # a box with smaller sides is a click
 SEEDS = 2**31  # after which they begin again; a browser holds large numbers inexactly
+# JavaScript: a click on the picture, or a box drawn on it, is sent as shares of its height and width
+ASK_PICTURE = """
+let from = null;
+const place = e => {
+  const image = element.querySelector('.frame img:last-of-type'), r = image.getBoundingClientRect();
+  const scale = Math.min(r.width / image.naturalWidth, r.height / image.naturalHeight);
+  const w = image.naturalWidth * scale, h = image.naturalHeight * scale;
+  const share = x => Math.min(Math.max(x, 0), 1);
+  return [share((e.clientY - r.top - (r.height - h) / 2) / h), share((e.clientX - r.left - (r.width - w) / 2) / w)];
+};
+element.addEventListener('dragstart', e => e.preventDefault());
+element.addEventListener('pointerdown', e => { from = e.target.tagName == 'IMG' ? place(e) : null; });
+element.addEventListener('pointerup', e => {
+  if (from) { const to = place(e); trigger('click', {box: [Math.min(from[0], to[0]), Math.min(from[1], to[1]),
+    Math.max(from[0], to[0]), Math.max(from[1], to[1])]}); }
+  from = null;
+});
+"""
 TAKE_HELP = (
     "Give the picture on the left what another one has: drop that one here, or keep the present one and draw the next; "
     "then tick what to take."
@@ -152,7 +173,10 @@ class Panel:
 
     def add_picture(self) -> None:
         """The large picture and what concerns all of it."""
-        self.picture = gr.HTML(elem_classes="stage")
+        self.picture = gr.HTML(elem_classes="stage", js_on_load=ASK_PICTURE)
+        with gr.Row(elem_classes="asked"):
+            self.asked = gr.HTML(ASK_HELP)
+            self.forget = gr.Button("Usual order", size="sm", visible=False, min_width=90)
         self.view = gr.Radio(VIEWS, value="picture", show_label=False, container=False, elem_classes="views")
         with gr.Row(elem_classes="bar"):
             self.new = gr.Button("New sample", variant="primary")
@@ -206,6 +230,9 @@ class Panel:
             self.truncation.release(None, None, None),
         ):
             self.redraw_strips(event)
+        outputs = [self.asked, self.forget]
+        self.picture.click(self.picture_asked, self.look, outputs, **QUEUED)
+        self.forget.click(lambda: (ASK_HELP, gr.update(visible=False)), None, outputs, **IMMEDIATE)
         self.view.input(partial(html.stage, self.scene), self.state, self.picture, **IMMEDIATE)
         outputs = [self.look, self.picture, *self.shown[4:]]
         self.truncation.input(self.truncated, [self.truncation, *self.state], outputs, **IMMEDIATE)
@@ -278,6 +305,13 @@ class Panel:
             look.truncate(look.truncation if factor is None else min(max(float(factor), 0.0), 1.5)), *rest
         )
         return [look, stage, *values]
+
+    def picture_asked(self, look: Look, event: gr.EventData) -> tuple[str, Any]:
+        """A place of the picture was clicked, or a box drawn: the cards of controls that act there come first."""
+        box = Box(*(float(edge) for edge in event.box))
+        if box.bottom - box.top < LEAST_BOX and box.right - box.left < LEAST_BOX:
+            box = Box.around((box.top + box.bottom) / 2, (box.left + box.right) / 2)
+        return html.acting(self.scene, self.scene.acting_in(look, box)), gr.update(visible=True)
 
     def grid_drawn(self, look: Look, across: int, down: int, steps: int) -> str:
         return html.img(self.scene.grid(look, across, down, int(steps)), "Grid of two sliders")

@@ -23,8 +23,10 @@ from wherewhat.data import open_data
 from wherewhat.data.pictures import open_picture
 from wherewhat.editing.invert import invert
 from wherewhat.errors import UserError
+from wherewhat.evaluation.where import Acting, acting_in
 from wherewhat.metrics.distance import Distance, Pixels, load_distance
 from wherewhat.metrics.networks import smallest
+from wherewhat.metrics.where import Box
 from wherewhat.nn.controls import ANGLE_RANGE
 from wherewhat.nn.ops import to_float
 from wherewhat.run import names
@@ -133,6 +135,10 @@ class Scene:
         """The codes of a picture of the user's.  Raises UserError if it is not a picture or has too many pixels."""
         photo = open_picture(content, *self.generator.size, self.generator.channels, name=name, most=MAX_PHOTO_PIXELS)
         return self._next(self.encode(photo, PHOTO_STEPS), name, before, photo)
+
+    def acting_in(self, look: Look, box: Box) -> list[Acting]:
+        """The controls in use, those first that change this part of this picture most."""
+        return acting_in(self.generator, self._tensor(look)[None], self.in_use, box)
 
     def encode(self, photo: UInt8[np.ndarray, "c h w"], steps: int = 0) -> Float[np.ndarray, " z"]:
         """The codes of an image: those of the encoder, improved by steps of descent."""
