@@ -193,7 +193,7 @@ class Panel:
         self.cards = {k: Card(self, k) for k in self.scene.in_use}
         folded = self.scene.not_in_use
         if folded:
-            with gr.Accordion(f"{len(folded)} that change little", open=False) as self.fold:
+            with gr.Accordion(f"{len(folded)} that change little", open=False, elem_classes="fold") as self.fold:
                 self.cards |= {k: Card(self, k) for k in folded}
 
     def add_grid(self) -> None:
