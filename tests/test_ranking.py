@@ -191,6 +191,9 @@ class Reader:
         halves = (x @ self.mixing / 4)[:, None, None, :].repeat_interleave(8, 3)
         return SimpleNamespace(image=halves.expand(-1, 3, 16, 16))
 
+    def images(self, z: torch.Tensor) -> torch.Tensor:
+        return self(z).image
+
 
 def test_a_model_that_mixes_latents_is_encoded_worse_and_comes_last(trained) -> None:
     runs = []

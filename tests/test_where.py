@@ -74,7 +74,15 @@ def trained(tmp_path_factory):
         "peak": 1.0,
     }
     table = [{**control, "factor": "floor hue", "share": 0.9}, {**control, "index": 0, "active": False}]
-    run.log_metric({"images": run.images_seen, "metric": "controls", "value": 1, "options": {}, "details": table})
+    run.log_metric(
+        {
+            "images": run.images_seen,
+            "metric": "controls",
+            "value": 1,
+            "options": {"protocol": "small"},
+            "details": table,
+        }
+    )
     return run.path
 
 
@@ -94,6 +102,9 @@ class Painter:
         image = (torch.tanh(z[:, 1])[:, None, None] * places)[:, None].repeat(1, 3, 1, 1)
         masks = torch.stack([1 - places, places], 1)
         return SimpleNamespace(image=image, masks_at=lambda h, w: masks)
+
+    def images(self, z: torch.Tensor) -> torch.Tensor:
+        return self(z).image
 
 
 def test_a_control_that_acts_on_its_factor_alone_overlaps_fully(trained, tmp_path) -> None:

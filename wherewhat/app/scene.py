@@ -169,7 +169,7 @@ class Scene:
     @torch.no_grad()
     def image(self, look: Look) -> Float[Tensor, "1 c h w"]:
         """The picture in [−1, 1]."""
-        return self.generator(self._tensor(look)[None]).image.clamp(-1, 1).cpu()
+        return self.generator.images(self._tensor(look)[None]).clamp(-1, 1).cpu()
 
     def _sweep(self, look: Look, control: int, steps: int, reach: float = TRAVERSAL_REACH) -> Float[Tensor, "b c h w"]:
         """The picture while a control goes from −reach to +reach, in [−1, 1]."""

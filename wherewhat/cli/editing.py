@@ -85,7 +85,8 @@ def edit(
         raise UserError("there is nothing to edit: give --set NAME=+2, or --from PICTURE:NAME")
     if save and len({photo.stem for photo in photos}) < len(photos):
         raise UserError("--save keeps each photograph's name, and two of these have the same: edit them in two calls")
-    if there := [path for photo in photos if save and (path := save / f"{photo.stem}.png").exists()]:
+    targets = [save / f"{photo.stem}.png" for photo in photos] if save else []
+    if there := [target for target in targets if target.exists()]:
         raise UserError(f"{there[0]} is there already, and --save overwrites nothing: name another folder")
     distance = distance if steps or tune else "pixels"  # scores are not shown, so LPIPS weights need not be there
     found = _inverted(opened, photos, steps, tune, distance, device)
@@ -94,7 +95,7 @@ def edit(
         source = _inverted(opened, [picture], steps, 0, distance, device).codes[0]
         codes = edits.take_controls(codes, source, controls)
     codes = edits.apply_changes(codes, changes, found.generator.angles)
-    edited = found.generator(codes, found.noise).image.clamp(-1, 1)
+    edited = found.generator.images(codes, found.noise).clamp(-1, 1)
     columns = [("photograph", open_photos(opened, photos)), ("reconstruction", found.image), ("edit", edited)]
     if onto_photo:
         columns.append(("on the photograph", edits.add_change(columns[0][1], found.image.cpu(), edited.cpu())))

@@ -109,7 +109,7 @@ def comparison_sheet(
 @torch.no_grad()
 def transfer(found: Inversion, sources: Float[Tensor, "s z"], controls: Sequence[int]) -> Float[Tensor, "b s c h w"]:
     """Each photograph that was inverted, with these controls set to each source's codes; in [−1, 1], not clipped."""
-    made = [found.generator(take_controls(found.codes, codes, controls), found.noise).image for codes in sources]
+    made = [found.generator.images(take_controls(found.codes, codes, controls), found.noise) for codes in sources]
     return torch.stack(made, 1)
 
 

@@ -72,7 +72,7 @@ def invert(
     with torch.no_grad():
         codes = run.encoder.to(device)(photos)
         noise = tuple(n.expand(len(photos), -1, -1, -1) for n in generator.fixed_noise()) if with_noise else ()
-        start = generator(codes, noise or None).image.clamp(-1, 1)
+        start = generator.images(codes, noise or None).clamp(-1, 1)
 
     def errors(made: Tensor) -> Tensor:
         made = made.clamp(-1, 1)  # as it will be shown
@@ -83,7 +83,7 @@ def invert(
     if tune:
         generator = _tune(generator, codes, noise, errors, _cosine(tune, TUNING_LR, "generator", progress))
     with torch.no_grad():
-        image = generator(codes, noise or None).image.clamp(-1, 1)
+        image = generator.images(codes, noise or None).clamp(-1, 1)
         before, after = (Scores(psnr(i, photos), ssim(i, photos), perceptual(i, photos)) for i in (start, image))
     return Inversion(codes, noise, image, generator, start, before, after)
 

@@ -52,7 +52,7 @@ class ImagesOf:
         self.generator = generator
 
     def __call__(self, z: Float[Tensor, "b z"]) -> Float[Tensor, "b c h w"]:
-        return self.generator(z).image.clamp(-1, 1)
+        return self.generator.images(z).clamp(-1, 1)
 
     def sweeps(self, z: Float[Tensor, "t s z"]) -> Float[Tensor, "t s c h w"]:
         """Images of t sweeps; stages that a sweep does not touch are computed once."""

@@ -153,7 +153,7 @@ def _encode_each_other(runs: Sequence[Run], device: str, progress: Progress) -> 
         levels = np.sort(maker.prior.draw(CENTRALITY_LEVELS * 100, maker.config.latents, 0)[:, 0])[50::100]
         chosen = np.random.default_rng(j).integers(len(levels), size=(CENTRALITY_IMAGES, maker.config.latents))
         latents, generator = torch.from_numpy(levels[chosen]), maker.generator.to(device)
-        images = [generator(part.to(device)).image.clamp(-1, 1) for part in latents.split(100)]
+        images = [generator.images(part.to(device)).clamp(-1, 1) for part in latents.split(100)]
         own_codes = _encode(maker, images, device)
         factors = chosen[:, own_codes.std(0) > USED_STD]
         for i, reader in enumerate(runs):

@@ -61,7 +61,7 @@ def where(run: Run, count: int = 32, seed: int = 0, device: str = "cpu", distanc
     found = []
     for d in (d for d in run.control_table if d.in_use):
         swept = sweep(codes, d.index, SWEEP_POINTS, SWEEP_REACH)
-        images = generator(swept.flatten(0, 1)).image.clamp(-1, 1).unflatten(0, swept.shape[:2])
+        images = generator.images(swept.flatten(0, 1)).clamp(-1, 1).unflatten(0, swept.shape[:2])
         moves = [changed(moving) for moving in images.cpu().numpy()]
         seen = [covered(perceived(perceptual, moving)) for moving in images]
         own = masks[:, d.index]
@@ -99,7 +99,7 @@ def acting_in(generator: Generator, codes: Float[Tensor, "b z"], controls: Seque
     found = []
     for control in controls:
         swept = sweep(codes, control, SWEEP_POINTS, SWEEP_REACH)
-        images = generator(swept.flatten(0, 1)).image.clamp(-1, 1).unflatten(0, swept.shape[:2]).cpu().numpy()
+        images = generator.images(swept.flatten(0, 1)).clamp(-1, 1).unflatten(0, swept.shape[:2]).cpu().numpy()
         there, overall = (float(np.mean([change_in(one, part) for one in images])) for part in (box, Box(0, 0, 1, 1)))
         found.append(Acting(control, there, overall))
     return sorted(found, key=lambda acting: -acting.there)

@@ -289,14 +289,27 @@ class Generator(nn.Module):
         return tuple(self.get_buffer(f"noise{i}") for i in range(len(self._noise_shapes())))
 
     def forward(self, z: Float[Tensor, "b z"], noise: tuple[Tensor, ...] | None = None) -> GeneratorOutput:
-        """noise: from draw_noise; None is the fixed noise."""
+        """Images and masks of controls.  noise: from draw_noise; None is the fixed noise."""
+        image, masks = self._image_and_masks(z, noise)
+        if self.controls and masks:
+            masks = list(control_masks(masks, self.controls))
+        return GeneratorOutput(image, tuple(masks))
+
+    def images(self, z: Float[Tensor, "b z"], noise: tuple[Tensor, ...] | None = None) -> Float[Tensor, "b c h w"]:
+        """The images of `forward` alone: masks of many controls take longer than images."""
+        return self._image_and_masks(z, noise)[0]
+
+    def _image_and_masks(
+        self, z: Float[Tensor, "b z"], noise: tuple[Tensor, ...] | None
+    ) -> tuple[Float[Tensor, "b c h w"], list[Tensor]]:
+        """Images, and the masks of latents, stage by stage."""
         supply = list(self.fixed_noise() if noise is None else noise)
         latents = self.controls.decode(z) if self.controls else z
         x = self.constant.expand(z.shape[0], -1, -1, -1)
         if self.config.decoder == "dense":
             x = leaky_relu(x + self.start(latents).view_as(x))
         x = x.contiguous(memory_format=torch.channels_last)
-        masks = []
+        masks: list[Tensor] = []
         *owned, colours = latents.split(self._owned(), 1)
         for stage, own in zip(self.stages, owned, strict=True):
             needs = len(stage.noise_strength)  # type: ignore[arg-type]
@@ -305,10 +318,7 @@ class Generator(nn.Module):
             if mask is not None:
                 masks.append(mask)
         image, coloured = self._finish(x, colours)
-        masks += [coloured] if self.palette is not None else []
-        if self.controls and masks:
-            masks = list(control_masks(masks, self.controls))
-        return GeneratorOutput(image, tuple(masks))
+        return image, masks + ([coloured] if self.palette is not None else [])
 
     def _owned(self) -> list[int]:
         """How many latents each stage owns, and the palette."""

@@ -81,8 +81,8 @@ def warn_of_collapse(run: Run, images_seen: int, in_use: int) -> None:
 @torch.no_grad()
 def sample_rows(generator: Generator, encoder: Encoder, real: Tensor, z: Tensor) -> list[tuple[str, Tensor]]:
     """Images of the data; their reconstructions by encoder and generator; samples of the prior."""
-    again = generator(encoder(real)).image
-    made = generator(z[: 2 * COLUMNS]).image
+    again = generator.images(encoder(real))
+    made = generator.images(z[: 2 * COLUMNS])
     return [("data", real), ("reconstructed", again), ("generated", made[:COLUMNS]), ("", made[COLUMNS:])]
 
 

@@ -73,7 +73,7 @@ def rotations(
     studies: dict[Pair, Rotation] = {}
     for pair in pairs:
         studies[pair] = rotate(
-            lambda z: generator(z).image.clamp(-1, 1), run.config.latents, perceptual, pair, angles, protocol, seed,
+            lambda z: generator.images(z).clamp(-1, 1), run.config.latents, perceptual, pair, angles, protocol, seed,
             device, lambda done: progress("rotating", (len(studies) + done) / len(pairs)),
         )  # fmt: skip
     return studies

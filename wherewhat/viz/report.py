@@ -153,13 +153,13 @@ def cards(run: Run, controls: Sequence[ControlSummary], seed: int, device: str) 
 def samples(run: Run, seed: int, device: str) -> dict[str, Any]:
     """Samples of the prior; images of the data with their reconstructions if the encoder was trained on real images."""
     generator = run.generator.to(device)
-    made = generator(torch.from_numpy(run.draw(2 * SAMPLES, [seed, 3])).to(device)).image
+    made = generator.images(torch.from_numpy(run.draw(2 * SAMPLES, [seed, 3])).to(device))
     shown: dict[str, Any] = {"made": each(made), "pairs": []}
     if family_of(run.config).encodes_images:
         with suppress(UserError):
             data = open_data(run.config.data)
             real = to_float(torch.from_numpy(data.images(order(len(data), seed, 0, SAMPLES))).to(device))
-            reconstructed = generator(run.encoder.to(device)(real)).image
+            reconstructed = generator.images(run.encoder.to(device)(real))
             shown["pairs"] = list(zip(each(real), each(reconstructed), strict=True))
     return shown
 

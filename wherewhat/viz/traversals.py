@@ -116,7 +116,7 @@ def sweep(
     generator: Generator, base: Float[Tensor, " z"], control: int, steps: int, reach: float = TRAVERSAL_REACH
 ) -> Float[Tensor, "s c h w"]:
     """Images while one control goes from −reach to +reach and the others stay as in the base point."""
-    return generator(tpl.sweep(base, control, steps, reach)).image
+    return generator.images(tpl.sweep(base, control, steps, reach))
 
 
 @torch.no_grad()
@@ -130,7 +130,7 @@ def loop(
     half = frames // 2 + 1
     z = tpl.sweep(base, control, half)
     z[:, control] = -reach * torch.cos(torch.linspace(0, torch.pi, half, device=base.device))
-    there = generator(z).image
+    there = generator.images(z)
     return torch.cat([there, there[1 : frames - half + 1].flip(0)])
 
 
