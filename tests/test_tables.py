@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 from conftest import small
 
-from wherewhat.cli.tables import shortened, show_ranking, show_scores
+from wherewhat.cli.tables import shortened, show_controls, show_ranking, show_scores
 from wherewhat.evaluation.rank import Ranked, Ranking
+from wherewhat.run.folder import Run
 
 
 def ranked(path, source, value=1.0):
@@ -32,3 +33,9 @@ def test_tpl_is_shown_with_the_number_of_active_controls(capsys):
 def test_long_names_are_cut_in_the_middle():
     assert shortened("runs/a-long-folder/seed-12", 15) == "runs/a-…seed-12"
     assert len(shortened("x" * 99, 20)) == 20 and shortened("short", 20) == "short"
+
+
+def test_a_run_without_visible_controls_says_that_it_is_too_early(trained, capsys):
+    run = Run.open(trained)
+    show_controls(run)
+    assert "64 images" in (out := " ".join(capsys.readouterr().out.split())) and "too few" in out

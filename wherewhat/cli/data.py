@@ -24,7 +24,8 @@ def data_list() -> None:
 def data_show(
     source: Positional[str], /, out: OutFile = None, resolution: str = "64", channels: Literal[1, 3, 4] | None = None
 ) -> None:
-    """Draw a sheet of a data set: a row for each factor, or random images where factors are not known.
+    """Draw a sheet of a data set: a row for each factor, or random images where factors are not known.  Files that
+    could not be used are listed.
 
     Args:
         source: a world, a folder or zip of images, dSprites' npz, 3D Shapes' h5
@@ -42,6 +43,8 @@ def data_show(
         opened = open_data(DataConfig(source, *sides(resolution), channels=channels or 3))
     path = out or Path(f"{Path(source).stem}.png")
     print(data_sheet(opened, path))
+    for name, why in getattr(opened, "skipped", ()):
+        print(f"skipped: {name} ({why})")
 
 
 def data_make(

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from wherewhat.cli.options import Data, Device, OutFile, ProgressBar, RunPath, Text, TplDistance, at_least, opened_run
+from wherewhat.cli.options import (
+    Data,
+    Device,
+    OutFile,
+    ProgressBar,
+    RunPath,
+    Text,
+    TplDistance,
+    at_least,
+    opened_run,
+    say,
+)
+from wherewhat.cli.tables import too_early
 from wherewhat.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,6 +51,8 @@ def traverse(
     opened, where = opened_run(run, data), pick_device(device)
     measure(opened, distance, where)
     chosen = None if controls is None else find_controls(opened, controls)
+    if not any(control.in_use for control in opened.control_table or []):
+        say(too_early(opened))
     print(draw_traversals(opened, out, chosen, steps, reach, seed, inactive, where))
 
 

@@ -24,9 +24,21 @@ def show_controls(run: "Run") -> None:
         where = f"{d.place} ({d.row:.2f}, {d.column:.2f}), {d.area:.0%}"
         what = escape(f"{d.factor} {d.share:.0%}") if d.factor else "–"
         table.add_row(f"z{d.index}", where, what, f"{d.tpl:.2f} ± {d.tpl_error:.2f}")
+    if not table.row_count:
+        Console().print(escape(too_early(run)))
+        return
     if idle := [f"z{d.index}" for d in controls if not d.in_use]:
         table.caption = f"not in use: {', '.join(idle)}"
     Console().print(table)
+
+
+def too_early(run: "Run") -> str:
+    """Why there is nothing to show of a run."""
+    seen, total = f"{run.images_seen:,}", f"{run.config.total_images:,}"
+    return (
+        f"{run.word}: no control changes the image visibly after {seen} images. That is too few yet: recipes see "
+        f"hundreds of thousands; this training was to see {total}. The same train command with more --images goes on"
+    )
 
 
 def show_scores(rows: list[dict[str, Any]]) -> None:

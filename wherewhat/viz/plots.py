@@ -12,6 +12,7 @@ from wherewhat.metrics.distance import load_distance
 from wherewhat.metrics.tpl import Rotation, rotate
 from wherewhat.progress import Progress, silent
 from wherewhat.run.folder import Run
+from wherewhat.run.names import shown
 from wherewhat.viz import canvas
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def draw_rotations(
     path = out or run.picture("rotations.png")
     canvas.check_kind(path)
     studies = rotations(run, pairs, angles, protocol, distance, seed, device, progress)
-    return canvas.save_still(rotation_curves(studies, run.names), path), studies
+    return canvas.save_still(rotation_curves(studies, shown(run)), path), studies
 
 
 def rotations(
@@ -88,7 +89,7 @@ def rotation_curves(studies: Mapping[Pair, Rotation], names: Mapping[int, str]) 
     figure = Figure(figsize=(3.6 * columns, 2.7 * rows), dpi=110, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True).flatten()
     for panel, (pair, study) in zip(panels, studies.items(), strict=False):
-        first, second = (f"z{control} {names.get(control, '')}".strip() for control in pair)
+        first, second = (names.get(control) or f"z{control}" for control in pair)
         panel.fill_between(study.degrees, study.lengths - study.errors, study.lengths + study.errors, alpha=0.25)
         panel.plot(study.degrees, study.lengths, marker="o", markersize=3)
         panel.set_xticks([0, 45, 90, 135, 180], [first, "45°", second, "135°", first], fontsize=7)
