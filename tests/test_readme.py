@@ -3,16 +3,23 @@
 import functools
 import re
 import shlex
+import shutil
 import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import wherewhat
 from wherewhat import cli
 from wherewhat.cli import training
+from wherewhat.metrics.distance import Pixels
+from wherewhat.metrics.weights import lpips_file
 
 DOCS = Path(__file__).parent.parent / "docs"
+LPIPS = lpips_file("alex")
 README = (DOCS.parent / "README.md").read_text("utf-8")
 
 
@@ -55,7 +62,7 @@ def check(words, patch):
     assert len(asked) == 1 or words[:1] in ([], ["--help"], ["--version"]), words
     if asked == [training.train] and not words[1].isupper():  # RECIPE stands for any
         with patch.context() as here:
-            here.setattr(training, "_train", lambda *_: SimpleNamespace(path="", images_seen=0))
+            here.setattr(training, "_train", lambda *_: SimpleNamespace(word="", images_seen=0))
             cli.main(words)
 
 
@@ -86,7 +93,24 @@ def test_the_examples_of_functions_on_arrays_run_as_written(page, capsys):
     assert len(printed) == code.count("print(") and not any("nan" in line for line in printed)
 
 
-@pytest.mark.parametrize("page", ["metrics", "quality", "editing"])
+@pytest.mark.skipif(not LPIPS.is_file(), reason="needs the LPIPS weights: wherewhat weights")
+@pytest.mark.parametrize("page", ["README", "runs", "editing"])
+def test_the_snippets_run_as_written(page, trained, tmp_path, monkeypatch, capsys):
+    """Where runs/demo is a run and faces/000003.png a photograph."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, "runs/demo")
+    Path("faces").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save("faces/000003.png")
+    monkeypatch.setattr(wherewhat, "load_distance", lambda *_: Pixels())  # images of the small run are too small
+    text = README if page == "README" else (DOCS / f"{page}.md").read_text("utf-8")
+    code = blocks(text, "python")
+    assert code
+    for block in code:
+        exec(compile(block.replace("tune=50", "steps=1, tune=1"), page, "exec"), {})
+
+
+@pytest.mark.parametrize("page", ["metrics", "quality", "editing", "runs"])
 def test_the_commands_of_the_documentation_are_commands(page, monkeypatch):
     for words in commands((DOCS / f"{page}.md").read_text("utf-8")):
         check(words, monkeypatch)
