@@ -14,12 +14,12 @@ from pathlib import Path
 
 from common import command, header
 
-import wherewhat
 from wherewhat.config import difference
 from wherewhat.evaluation.evaluate import evaluate
 from wherewhat.evaluation.rank import training_loss
 from wherewhat.recipes import find
 from wherewhat.run.folder import Run
+from wherewhat.run.shipped import SHIPPED, pack
 from wherewhat.train.loop import train
 
 SCORES = ("factor_vae", "beta_vae", "mig", "dci", "dci_completeness", "dci_informativeness", "sap", "tpl")
@@ -32,7 +32,7 @@ def main() -> None:
         if run.latest("controls") is None:
             evaluate(run, None, args.protocol, "small", device=args.device)
     kept = min(runs, key=training_loss)
-    folder = pack(kept, PACKED / (args.name or args.recipe), args.source or kept.config.data.source)
+    folder = pack(kept, SHIPPED / (args.name or args.recipe), args.source or kept.config.data.source)
     (folder / "README.md").write_text(card(args, runs, kept))
     print(folder)
 
@@ -59,7 +59,7 @@ def trained(args: argparse.Namespace, seed: int) -> Run:
     if args.data:
         config = replace(config, data=replace(config.data, source=str(Path(args.data).expanduser().absolute())))
     if args.images:
-        config = replace(config, images=args.images)
+        config = replace(config, total_images=args.images)
     return train(config.checked(), str(args.out / f"{args.name or args.recipe}-s{seed}"), args.device, 1, args.minutes)
 
 
@@ -69,7 +69,7 @@ def card(args: argparse.Namespace, runs: list[Run], kept: Run) -> str:
     lines = [
         f"# pretrained:{name}",
         "",
-        f"Recipe `{args.recipe}`, {kept.images:,} images seen at {c.data.height}×{c.data.width}, seed {c.seed}, "
+        f"Recipe `{args.recipe}`, {kept.images_seen:,} images seen at {c.data.height}×{c.data.width}, seed {c.seed}, "
         "averaged weights in half precision.",
         "",
         header(command(), args.device),
@@ -98,5 +98,4 @@ def card(args: argparse.Namespace, runs: list[Run], kept: Run) -> str:
 
 
 if __name__ == "__main__":
-    assert Path(wherewhat.__file__).parent / "pretrained" == PACKED
     main()
