@@ -26,7 +26,7 @@ from wherewhat.run.folder import Run
 playwright = pytest.importorskip("playwright.sync_api", reason="no browser tests: playwright is not installed")
 
 PASSWORD = "open sesame"
-MOUTH = 15
+EYES = 15
 """a control of the shipped run faces whose mask is small"""
 HERE = Path(__file__).parent
 
@@ -155,7 +155,7 @@ def test_a_slider_shows_its_picture_within_150_ms(page):
             page.evaluate(
                 """value => new Promise(done => {
                     const picture = () => document.querySelector('.stage img').src, before = picture();
-                    const slider = document.querySelector('#card-8 input[type=range]'), start = performance.now();
+                    const slider = document.querySelector('#card-33 input[type=range]'), start = performance.now();
                     const seen = () => picture() == before ? setTimeout(seen, 4)
                         : requestAnimationFrame(() => done(performance.now() - start));
                     slider.value = value;
@@ -169,12 +169,12 @@ def test_a_slider_shows_its_picture_within_150_ms(page):
 
 def test_a_slider_changes_the_picture_inside_its_mask_and_not_outside(page, folder):
     before = source(page)
-    slide(page, MOUTH, "-2")
+    slide(page, EYES, "-2")
     first = changed(page, before)
-    slide(page, MOUTH, "2")
+    slide(page, EYES, "2")
     change = abs(pixels(changed(page, first)) - pixels(first)).max(2)
-    control = next(c for c in Run.open(folder).control_table if c.index == MOUTH)
-    mask = pixels(source(page, f"#card-{MOUTH} .mask img")).sum(2)
+    control = next(c for c in Run.open(folder).control_table if c.index == EYES)
+    mask = pixels(source(page, f"#card-{EYES} .mask img")).sum(2)
     inside, outside = mask >= mask.max() / 2, mask < mask.max() / 10
     assert control.area / 3 < inside.mean() < 3 * control.area
     assert change[inside].mean() > 40 and change[outside].mean() < 4
@@ -182,17 +182,17 @@ def test_a_slider_changes_the_picture_inside_its_mask_and_not_outside(page, fold
 
 
 def test_a_name_is_kept_and_found_after_reload(page, server, folder):
-    name = card(page, MOUTH).locator(".name input")
+    name = card(page, EYES).locator(".name input")
     name.fill("grin & <b>bear</b>")
     name.press("Enter")
     deadline = time.monotonic() + 10
-    while Run.open(folder).names.get(MOUTH) != "grin & <b>bear</b>" and time.monotonic() < deadline:
+    while Run.open(folder).names.get(EYES) != "grin & <b>bear</b>" and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert json.loads((folder / "names.json").read_text())[str(MOUTH)] == "grin & <b>bear</b>"
+    assert json.loads((folder / "names.json").read_text())[str(EYES)] == "grin & <b>bear</b>"
     page.reload()
     page.wait_for_selector(".strip img")
-    assert card(page, MOUTH).locator(".name input").input_value() == "grin & <b>bear</b>"
-    card(page, MOUTH).locator(".mask img").click()
+    assert card(page, EYES).locator(".name input").input_value() == "grin & <b>bear</b>"
+    card(page, EYES).locator(".mask img").click()
     page.wait_for_function("document.querySelector('.stage figcaption').innerText.includes('grin & <b>bear</b>')")
     name.fill("mouth")
     name.press("Enter")
@@ -210,7 +210,7 @@ def test_a_photograph_is_encoded_and_edited(page, folder):
     encoded = changed(page, before)
     assert abs(pixels(encoded) - array.astype(np.int16)).mean() < 12
     assert "me.png" in page.locator(".stage figcaption").first.inner_text()
-    slide(page, 8, "2")
+    slide(page, 33, "-2")
     edited = changed(page, encoded)
     assert abs(pixels(edited) - pixels(encoded)).mean() > 5
     page.get_by_text("Start", exact=True).first.click()
@@ -235,7 +235,7 @@ def test_a_file_that_is_not_a_picture_is_reported_and_the_server_goes_on(page, t
 
 def test_pictures_codes_and_python_code_are_downloaded(page, folder, tmp_path, monkeypatch):
     before = source(page)
-    slide(page, MOUTH, "1.5")
+    slide(page, EYES, "1.5")
     shown = pixels(changed(page, before))
     made = {}
     for words, kind in (("PNG", ".png"), ("GIF", ".gif"), ("MP4", ".mp4"), ("Codes", ".json"), ("Python", ".py")):
@@ -248,7 +248,7 @@ def test_pictures_codes_and_python_code_are_downloaded(page, folder, tmp_path, m
     with Image.open(made[".gif"]) as film:
         assert film.n_frames == 32 and film.size == (256, 256)
     assert made[".mp4"].read_bytes()[4:8] == b"ftyp"
-    assert json.loads(made[".json"].read_text())["codes"][MOUTH] == 1.5
+    assert json.loads(made[".json"].read_text())["codes"][EYES] == 1.5
     space = {}
     code = made[".py"].read_text().replace("picture.png", str(tmp_path / "again.png"))
     monkeypatch.chdir(folder.parent)
@@ -258,16 +258,16 @@ def test_pictures_codes_and_python_code_are_downloaded(page, folder, tmp_path, m
 
 def test_a_new_sample_keeps_locked_controls_and_reset_undoes_edits(page):
     start = source(page)
-    slide(page, MOUTH, "-1.25")
+    slide(page, EYES, "-1.25")
     edited = changed(page, start)
-    card(page, MOUTH).locator(".lock input").check()
+    card(page, EYES).locator(".lock input").check()
     page.get_by_role("button", name="New sample").click()
     changed(page, edited)
-    number = card(page, MOUTH).locator("input[type=number]")
+    number = card(page, EYES).locator("input[type=number]")
     assert number.input_value() == "-1.25"
     page.get_by_role("button", name="Reset", exact=True).click()
-    page.wait_for_function(f"document.querySelector('#card-{MOUTH} input[type=number]').value != '-1.25'")
-    card(page, MOUTH).locator(".lock input").uncheck()
+    page.wait_for_function(f"document.querySelector('#card-{EYES} input[type=number]').value != '-1.25'")
+    card(page, EYES).locator(".lock input").uncheck()
 
 
 def test_a_thumbnail_sets_its_slider(page):
@@ -286,23 +286,23 @@ def codes_of(page, tmp_path):
 
 def test_the_last_value_typed_is_the_one_drawn(page, tmp_path):
     """Slowly, so that the minus sign and every digit are values of their own."""
-    box = card(page, MOUTH).locator("input[type=number]")
+    box = card(page, EYES).locator("input[type=number]")
     box.click()
     box.press("Control+a")
     box.press_sequentially("-1.5", delay=200)
     page.wait_for_timeout(1_000)
-    assert codes_of(page, tmp_path)[MOUTH] == -1.5
+    assert codes_of(page, tmp_path)[EYES] == -1.5
 
 
 def test_an_emptied_box_changes_nothing(page, tmp_path):
-    slide(page, MOUTH, "1")
+    slide(page, EYES, "1")
     page.wait_for_timeout(1_000)
-    box = card(page, MOUTH).locator("input[type=number]")
+    box = card(page, EYES).locator("input[type=number]")
     box.click()
     box.press("Control+a")
     box.press("Backspace")
     page.wait_for_timeout(1_000)
-    assert codes_of(page, tmp_path)[MOUTH] == 1
+    assert codes_of(page, tmp_path)[EYES] == 1
 
 
 def test_a_seed_that_is_too_large_begins_again(page):
@@ -348,9 +348,9 @@ def test_a_grid_is_drawn_and_controls_are_taken_from_another_picture(page):
     before = source(page)
     page.get_by_role("button", name="New sample").click()
     fresh = changed(page, before)
-    page.locator("label:has-text('z8 ') input").first.check()
+    page.locator("label:has-text('z29 ') input").first.check()
     taken = changed(page, fresh)
-    page.locator("label:has-text('z8 ') input").first.uncheck()
+    page.locator("label:has-text('z29 ') input").first.uncheck()
     assert changed(page, taken) == fresh
 
 

@@ -28,6 +28,7 @@ from wherewhat.metrics.distance import Distance, Pixels, load_distance
 from wherewhat.metrics.networks import smallest
 from wherewhat.metrics.where import Box
 from wherewhat.nn.controls import ANGLE_RANGE
+from wherewhat.nn.generator import image_masks
 from wherewhat.nn.ops import to_float
 from wherewhat.run import names
 from wherewhat.run.folder import Run
@@ -189,9 +190,8 @@ class Scene:
 
     @torch.no_grad()
     def _where(self, look: Look, control: int) -> Tile:
-        output = self.generator(self._tensor(look)[None])
-        tile = canvas.to_tiles(output.image, OVERLAY_SIDE)[0]
-        mask = output.masks_at(*self.generator.size)[0, control].cpu().numpy()
+        tile = canvas.to_tiles(self.image(look), OVERLAY_SIDE)[0]
+        mask = image_masks(self.generator, self._tensor(look)[None], [control])[0, 0].cpu().numpy()
         relative = Image.fromarray(mask / max(mask.max(), 1e-6))
         share = np.asarray(relative.resize(tile.shape[1::-1], Image.Resampling.BILINEAR))
         faded = 255 + (tile - 255.0) * (0.2 + 0.8 * share[..., None])

@@ -98,17 +98,17 @@ def _cosine(steps: int, lr: float, what: str, progress: Progress) -> Iterable[fl
 def _descend(
     generator: Generator, codes: Float[Tensor, "b z"], noise: tuple[Tensor, ...], errors: Errors, lrs: Iterable[float]
 ) -> tuple[Float[Tensor, "b z"], tuple[Tensor, ...]]:
-    """The best codes and noise of all steps, for each image.  On latents: descent on an angle could not pass ±2."""
+    """The best codes and noise of all steps, for each image.  On latents: descent on an angle could not pass ±2.
+    Images are made of their controls, because curves do not hold every latent exactly."""
     controls = generator.controls
-    of_latents = copy.copy(generator)
-    of_latents.controls = None
     start = [controls.decode(codes) if controls else codes, *noise]
     best = [tensor.clone() for tensor in start]
     least = codes.new_full((len(codes),), torch.inf)
     moving = [tensor.clone().requires_grad_() for tensor in start]
     optimizer = torch.optim.Adam(moving)
     for lr in chain(lrs, [0.0]):
-        error = errors(of_latents(moving[0], tuple(moving[1:]) or None).image)
+        codes = controls.encode(moving[0]) if controls else moving[0]
+        error = errors(generator.images(codes, tuple(moving[1:]) or None))
         better = error.detach() < least
         least = torch.where(better, error.detach(), least)
         for kept, tensor in zip(best, moving, strict=True):

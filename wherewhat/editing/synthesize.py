@@ -24,6 +24,7 @@ from PIL import Image
 
 from wherewhat.atomic import explained, temporary
 from wherewhat.errors import UserError
+from wherewhat.nn.generator import image_masks
 from wherewhat.progress import Progress, silent
 from wherewhat.run.folder import Run
 from wherewhat.run.names import shown
@@ -76,10 +77,12 @@ def write_images(
         (folder / name).mkdir(parents=True)
     for first in range(0, len(codes), BATCH):
         progress("generating", first / len(codes))
-        output = generator(torch.from_numpy(codes[first : first + BATCH]).to(device))
-        masks = output.masks_at(*generator.size)
-        grey = {name: (masks[:, control] * 255).round().byte().cpu().numpy() for name, control in masked.items()}
-        for i, pixels in enumerate(to_pixels(output.image)):
+        z = torch.from_numpy(codes[first : first + BATCH]).to(device)
+        masks = image_masks(generator, z, [*masked.values()]) if masked else z.new_zeros(len(z), 0, 1, 1)
+        grey = {
+            name: (mask * 255).round().byte().cpu().numpy() for name, mask in zip(masked, masks.unbind(1), strict=True)
+        }
+        for i, pixels in enumerate(to_pixels(generator.images(z))):
             file = f"{first + i:06d}.png"
             to_image(pixels).save(folder / "images" / file)
             for name, mask in grey.items():

@@ -382,18 +382,32 @@ def control_masks(masks: Sequence[Float[Tensor, "b _ _ _"]], controls: Controls)
 
 
 @torch.no_grad()
-def change_masks(generator: Generator, z: Float[Tensor, "b z"]) -> Float[np.ndarray, "z h w"]:
-    """For each control how much pixels change while it goes from −2 to +2 around these inputs (the first 16), in the
-    channel that changes most, mean over inputs, relative to the pixel that changes most; 0 if none changes visibly."""
+def changes(generator: Generator, z: Float[Tensor, "b z"], control: int) -> Float[Tensor, "b h w"]:
+    """How much each pixel changes while a control goes from −2 to +2 around these inputs: the range of the channel that
+    changes most, of a range of 2."""
     places = torch.linspace(-2, 2, 5, device=z.device)
-    found = []
-    for k in range(z.shape[1]):
-        swept = z[:16, None].repeat(1, len(places), 1)
-        swept[:, :, k] = places
-        images = generator.sweeps(swept).clamp(-1, 1)
-        change = (images.amax(1) - images.amin(1)).amax(1).mean(0)
-        found.append(change / change.max().clamp(min=MIN_CHANGE))
-    return torch.stack(found).cpu().numpy()
+    swept = z[:, None].repeat(1, len(places), 1)
+    swept[:, :, control] = places
+    images = generator.sweeps(swept).clamp(-1, 1)
+    return (images.amax(1) - images.amin(1)).amax(1)
+
+
+@torch.no_grad()
+def image_masks(generator: Generator, z: Float[Tensor, "b z"], controls: Sequence[int]) -> Float[Tensor, "b n h w"]:
+    """Where these controls act in each of these images: their masks; where masks are open, what changes in that image,
+    relative to the pixel that changes most."""
+    if generator.config.mask != "none":
+        return generator(z).masks_at(*generator.size)[:, list(controls)]
+    found = torch.stack([changes(generator, z, control) for control in controls], 1)
+    return found / found.amax((2, 3), keepdim=True).clamp(min=MIN_CHANGE)
+
+
+@torch.no_grad()
+def change_masks(generator: Generator, z: Float[Tensor, "b z"]) -> Float[np.ndarray, "z h w"]:
+    """For each control what it changes, mean over these inputs (the first 16), relative to the pixel that changes most;
+    0 if none changes visibly."""
+    means = (changes(generator, z[:16], control).mean(0) for control in range(z.shape[1]))
+    return torch.stack([mean / mean.max().clamp(min=MIN_CHANGE) for mean in means]).cpu().numpy()
 
 
 @torch.no_grad()
