@@ -40,12 +40,12 @@ def draw_page(browser: Browser, uploads: Path) -> None:
         "e => { e.value = 0.8; e.dispatchEvent(new Event('input', {bubbles: true})); "
         "e.dispatchEvent(new Event('pointerup', {bubbles: true})); }"
     )
-    page.locator("#card-11 .mask img").click()
+    page.locator("#card-15 .mask img").click()
     page.evaluate("scrollTo(0, 0)")
     save(page, "explore.png")
     page.set_viewport_size({"width": 360, "height": 740})
     page.locator(".views label").first.click()
-    page.locator("#card-8").evaluate("e => scrollTo(0, scrollY + e.getBoundingClientRect().top - 430)")
+    page.locator("#card-29").evaluate("e => scrollTo(0, scrollY + e.getBoundingClientRect().top - 430)")
     save(page, "explore-phone.png")
     server.close()
 

@@ -373,3 +373,9 @@ def test_in_a_browser_it_asks_for_nothing_fits_a_phone_and_all_pictures_show(run
             assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         opened.close()
     assert {url.split(":")[0] for url in asked} <= {"file", "data"} and not messages
+
+
+def test_the_report_of_a_shipped_run_is_written(tmp_path, drawn):
+    """Little is known of where it was trained."""
+    text = report(Run.open("pretrained:rooms"), tmp_path / "rooms.html").read_text()
+    assert "pretrained:rooms" in text and "Versions" in text
