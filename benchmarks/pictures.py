@@ -50,9 +50,11 @@ def options() -> argparse.Namespace:
     parser.add_argument("--mirrored", default=[], help="counts that are trained with mirror images too", **numbers)
     parser.add_argument("--out", type=Path, default=Path("runs/pictures"))
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, one thread each")
+    parser.add_argument("--protocol", default="dlib")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--quick", action="store_true", help="a smoke run: the fast protocol, nothing written")
+    parser.add_argument("--quick", action="store_true", help="a smoke run: protocol fast, nothing written")
     args = parser.parse_args()
+    args.protocol = "fast" if args.quick else args.protocol
     args.folder = args.folder.expanduser().absolute()
     with (args.folder / "factors.csv").open(newline="", encoding="utf-8") as file:
         args.head, *args.rows = csv.reader(file)
@@ -90,7 +92,7 @@ def measured(count: int, images: int, mirrored: bool, args: argparse.Namespace) 
     run = train(config.checked(), str(args.out / f"{count}-{images}{'-mirrored' * mirrored}"), args.device, quiet=True)
     near, far = reconstructed(run, own, args), reconstructed(run, unseen, args)
     run.config = replace(run.config, data=replace(run.config.data, source=str(args.folder)))
-    rows = evaluate(run, SCORES, "fast" if args.quick else "dlib", device=args.device)
+    rows = evaluate(run, SCORES, args.protocol, device=args.device)
     scores = {row["metric"]: row["value"] for row in rows}
     return {"count": count, "images": images, "mirrored": mirrored, "own": near, "unseen": far, **scores}
 
@@ -111,7 +113,7 @@ def report(rows: list[dict[str, Any]], args: argparse.Namespace) -> str:
         + [f"{row[name]:.3f}" for name in SCORES]
         for row in rows
     ]
-    words = f"`folder-ae`, seed 0, {args.held_out:,} pictures held out; protocol `{'fast' if args.quick else 'dlib'}`."
+    words = f"`folder-ae`, seed 0, {args.held_out:,} pictures held out; protocol `{args.protocol}`."
     return "\n".join(["# How many pictures are enough?", "", header(command()), "", words, "", table(heads, lines), ""])
 
 

@@ -107,7 +107,9 @@ class Painter:
         return self(z).image
 
 
-def test_a_control_that_acts_on_its_factor_alone_overlaps_fully(trained, tmp_path) -> None:
+def test_a_control_that_acts_on_its_factor_alone_overlaps_fully(trained, tmp_path, monkeypatch) -> None:
+    own_masks = "wherewhat.evaluation.where.image_masks"
+    monkeypatch.setattr(own_masks, lambda painter, z, controls: painter(z).masks_at(64, 64)[:, controls])
     run = Run.open(shutil.copytree(trained, tmp_path / "run"))
     data = open_data(run.config.data)
     index = np.random.default_rng(0).choice(len(data), 6, replace=False)

@@ -15,7 +15,7 @@ from wherewhat.errors import UserError
 from wherewhat.metrics.distance import load_distance
 from wherewhat.metrics.tpl import sweep
 from wherewhat.metrics.where import Box, change_in, changed, consistency, covered, iou, perceived, sharpness
-from wherewhat.nn.generator import Generator
+from wherewhat.nn.generator import Generator, image_masks
 from wherewhat.nn.ops import to_float
 from wherewhat.run.folder import Run
 
@@ -57,14 +57,15 @@ def where(run: Run, count: int = 32, seed: int = 0, device: str = "cpu", distanc
         codes = run.encoder.to(device)(real)
     else:
         codes = torch.from_numpy(run.draw(count, seed)).to(device)
-    masks = generator(codes).masks_at(*generator.size).cpu().numpy()
+    shown = [d for d in run.control_table if d.in_use]
+    masks = image_masks(generator, codes, [d.index for d in shown]).cpu().numpy() if shown else np.zeros((1, 0))
     found = []
-    for d in (d for d in run.control_table if d.in_use):
+    for place, d in enumerate(shown):
         swept = sweep(codes, d.index, SWEEP_POINTS, SWEEP_REACH)
         images = generator.images(swept.flatten(0, 1)).clamp(-1, 1).unflatten(0, swept.shape[:2])
         moves = [changed(moving) for moving in images.cpu().numpy()]
         seen = [covered(perceived(perceptual, moving)) for moving in images]
-        own = masks[:, d.index]
+        own = masks[:, place]
         supports = [covered(mask) for mask in own]
         truth = None
         if data and grid and d.factor in grid.names:
