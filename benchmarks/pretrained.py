@@ -4,7 +4,8 @@
     python benchmarks/pretrained.py faces --data ~/faces --source faces
 
 Every run is a folder under --out; finished ones are not trained again, interrupted ones go on.  The seed with the
-lowest training loss (reconstruction, divergence and whatever else the recipe adds; mean over the last tenth) is kept.
+lowest training loss (reconstruction, divergence and whatever else the recipe adds; mean over the last tenth) is kept,
+or the one chosen by looking at the traversals (--keep).
 What is written: wherewhat/pretrained/NAME, with a card that shows the scores of all seeds.
 """
 
@@ -31,7 +32,7 @@ def main() -> None:
     for run in runs:
         if run.latest("controls") is None:
             evaluate(run, None, args.protocol, "small", device=args.device)
-    kept = min(runs, key=training_loss)
+    kept = min(runs, key=training_loss) if args.keep is None else runs[args.keep - args.first_seed]
     folder = pack(kept, SHIPPED / (args.name or args.recipe), args.source or kept.config.data.source)
     (folder / "README.md").write_text(card(args, runs, kept))
     print(folder)
@@ -42,6 +43,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("recipe")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--keep", type=int, default=None, help="the seed chosen by looking at the traversals")
     parser.add_argument("--data", default=None)
     parser.add_argument("--source", default=None, help="what the shipped configuration calls the data")
     parser.add_argument("--images", type=int, default=None)
@@ -89,6 +91,8 @@ def card(args: argparse.Namespace, runs: list[Run], kept: Run) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     changed = [line for line in difference(find(args.recipe), c) if not line.startswith(("seed", "data.source"))]
     why = "Kept: the seed in bold, by its training loss, which sees no label." if len(runs) > 1 else "The only seed."
+    if args.keep is not None:
+        why = "Kept: the seed in bold, chosen by looking at the traversals of all."
     length = kept.latest("tpl")
     conditions = f", TPL `{length['options']['protocol']}`" if length else ""
     lines += ["", f"{why} Protocol `{args.protocol}`{conditions}."]
