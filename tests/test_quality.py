@@ -7,7 +7,7 @@ from conftest import small
 from helpers import Few, enlivened
 
 from wherewhat.data import open_data
-from wherewhat.data.batches import draw_index
+from wherewhat.data.batches import draw_index, identity
 from wherewhat.errors import UserError
 from wherewhat.evaluation import kinds
 from wherewhat.evaluation.encoding import ImagesOf
@@ -64,7 +64,8 @@ def test_scores_are_those_of_the_functions_on_the_images_of_the_run(run):
     assert (rows["precision"]["value"], rows["recall"]["value"]) == precision_recall(real, fake)
     assert (rows["density"]["value"], rows["coverage"]["value"]) == density_coverage(real, fake)
     assert rows["fid"]["value"] > 0.01
-    assert rows["fid"]["options"] == {"network": "thumbnails", "seed": 0, "real": COUNT, "fake": COUNT, "data": "rooms"}
+    about = run.data_options(identity(data))
+    assert rows["fid"]["options"] == {"network": "thumbnails", "seed": 0, "real": COUNT, "fake": COUNT, **about}
     assert (rows["kid"]["options"]["subsets"], rows["kid"]["options"]["size"]) == (100, 1_000)
     assert rows["recall"]["options"]["neighbours"] == 3
     assert rows["coverage"]["options"]["neighbours"] == 5
@@ -80,7 +81,7 @@ def test_reconstructions_are_compared_with_their_images(run, monkeypatch):
     assert rows["psnr"]["value"] == pytest.approx(psnr(again, real).mean().item(), rel=1e-5)
     assert rows["ssim"]["value"] == pytest.approx(ssim(again, real).mean().item(), rel=1e-5)
     assert rows["psnr"]["details"]["error"] > 0
-    assert rows["psnr"]["options"] == {"real": 20, "seed": 0, "data": "rooms"}
+    assert rows["psnr"]["options"] == {"real": 20, "seed": 0, **run.data_options(identity(data))}
 
 
 def test_path_lengths_are_those_of_the_generator_between_latents_of_the_prior(run):
