@@ -130,13 +130,13 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     for name, words in zip(SCORES, ("FactorVAE", "DCI", "MIG"), strict=True):
         right.plot(counts, [row[name] for row in first], "o-", label=words)
     left.set(ylabel="PSNR of reconstructions, dB")
-    right.set(ylabel="score of the controls", ylim=(0, 1))
+    right.set(ylabel="score of the controls", ylim=(0, 1.15))
     for axes in (left, right):
         axes.set(xscale="log", xlabel="pictures trained on")
         axes.set_xticks(counts, [f"{count:,}" for count in counts], minor=False)
         axes.minorticks_off()
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc="lower right" if axes is left else "upper left", ncols=1 if axes is left else 3)
     figure.savefig(path, dpi=130)
 
 
