@@ -126,7 +126,7 @@ CONTROLS = {
                      "turn": 6.283185307179586}],
 }  # fmt: skip
 CURVES = {
-    **CONTROLS, "polar_pairs": [],
+    **CONTROLS, "polar_pairs": [], "quantiles": [[-1.0, 0.0, 1.0], [-2.0, 0.5, 2.0]],
     "curves": [{"members": [0, 1], "nodes": [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]], "closed": False,
                 "beside": [[0.0], [1.0]]}],
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """Runs that come with the package: they are packed without visible loss, open as any run, and are never written to."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -99,3 +100,16 @@ def test_what_the_package_ships_can_be_opened():
         assert (folder / "README.md").is_file()
         assert sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) < 4_200_000
         assert not run.config.data.source.startswith("/")
+
+
+def test_controls_are_drawn_as_often_as_images_have_their_values(shipped, tmp_path):
+    run = Run.open(shutil.copytree(shipped[0].path, tmp_path / "run"))
+    latents = np.random.default_rng(0).choice([-1.0, 0.5, 1.5], (900, run.config.latents), p=[0.5, 0.25, 0.25])
+    controls = Controls.plain(run.config.latents, ()).with_quantiles(latents)
+    run.generator.controls = run.encoder.controls = controls
+    run.save(64, run.generator, run.encoder, {"images_seen": 64})
+    again = Run.open(run.path)
+    assert again.generator.controls == controls
+    drawn = again.draw(4_000, 1)
+    assert abs((abs(drawn + 1) < 0.01).mean() - 0.5) < 0.03 and abs((abs(drawn - 1.5) < 0.01).mean() - 0.25) < 0.03
+    assert abs(np.corrcoef(drawn[:, :4].T) - np.eye(4)).max() < 0.1, "each by itself"

@@ -34,6 +34,8 @@ MAX_ARC_INFORMATION = 0.1
 than half of what there was"""
 MIN_GAP_DEGREES = 20.0
 """least opening of an arc; it must also be twice as wide as any other gap, since values that are few leave gaps too"""
+QUANTILES = 65
+"""of each control that are kept: every sixty-fourth of the images"""
 MIN_CODE_STD = 0.3
 """latents whose codes have a smaller standard deviation are unused"""
 MIN_INFORMATIVE_STD = 0.7
@@ -69,6 +71,8 @@ class Controls:
     polar_pairs: tuple[PolarPair, ...] = ()
     curves: tuple[Curve, ...] = ()
     """no component is in a polar pair and in a curve"""
+    quantiles: tuple[tuple[float, ...], ...] = ()
+    """of each control over images, equally far apart from the least to the largest; empty: not known"""
 
     @classmethod
     def plain(cls, latents: int, polar_pairs: tuple[PolarPair, ...] = ()) -> "Controls":
@@ -109,6 +113,12 @@ class Controls:
             controls = controls.index_copy(-1, _at(members, controls), curve.decode(controls[..., members]))
         return from_polar(controls, self.polar_pairs)
 
+    def with_quantiles(self, codes: Float[np.ndarray, "n z"]) -> "Controls":
+        """The same with the quantiles that these latents of images have."""
+        found = self.encode(torch.from_numpy(codes.astype(np.float32))).numpy()
+        table = np.quantile(found, np.linspace(0, 1, QUANTILES), axis=0).T
+        return replace(self, quantiles=tuple(tuple(row) for row in table.round(4).tolist()))
+
     def shares(self) -> Float[np.ndarray, "controls z"]:
         """How far each control moves each latent, relative to the latent that it moves most.  Angle and radius of a
         polar pair, and all controls of a curve, have the largest share of their components."""
@@ -141,7 +151,9 @@ class Controls:
         pairs = values["rings" if "rings" in values else "polar_pairs"]  # rings: format 1
         polar_pairs = tuple(PolarPair(**{**pair, "centre": tuple(pair["centre"])}) for pair in pairs)
         curves = tuple(Curve.from_json(curve) for curve in values.get("curves", ()))
-        found = cls(tuple(tuple(row) for row in values["mixing"]), tuple(values["mean"]), polar_pairs, curves)
+        quantiles = tuple(tuple(map(float, row)) for row in values.get("quantiles", ()))
+        mixing = tuple(tuple(row) for row in values["mixing"])
+        found = cls(mixing, tuple(values["mean"]), polar_pairs, curves, quantiles)
         if np.array(found.mixing, np.float64).shape != (len(found.mean),) * 2:
             raise ValueError("mixing is not square")
         return found
@@ -159,7 +171,9 @@ def fit_controls(codes: Float[np.ndarray, "n z"], how: How = "ica", fixed: Seque
         return None
     free = np.setdiff1d(np.arange(codes.shape[1]), fixed)
     found = _fit(codes[:, free].astype(np.float64), how)
-    return None if found == Controls.plain(len(free)) else found.among(codes.shape[1], free)
+    if found == Controls.plain(len(free)):
+        return None
+    return found.among(codes.shape[1], free).with_quantiles(codes)
 
 
 def _fit(codes: Float[np.ndarray, "n z"], how: How) -> Controls:

@@ -31,6 +31,11 @@ def check_controls(controls: "Controls", latents: int) -> None:
             raise ValueError("a polar pair has no centre, spread or turn")
     for curve in controls.curves:
         _check_curve(curve)
+    if controls.quantiles and (len(controls.quantiles) != latents or len({*map(len, controls.quantiles)}) != 1):
+        raise ValueError(f"quantiles should be of {latents} controls, equally many of each")
+    _check_numbers("quantiles", chain.from_iterable(controls.quantiles))
+    if any(len(row) < 2 for row in controls.quantiles):
+        raise ValueError("a control needs two quantiles or more")
     members = chain(((p.angle, p.radius) for p in controls.polar_pairs), (c.members for c in controls.curves))
     components = list(chain.from_iterable(members))
     if not all(type(k) is int and 0 <= k < latents for k in components) or len(set(components)) < len(components):

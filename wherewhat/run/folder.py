@@ -341,9 +341,19 @@ class Run:
         return PRIORS[self.config.prior]
 
     def draw(self, count: int, seed: int | Sequence[int]) -> "Float[np.ndarray, 'n z']":
-        """Codes of `count` random images: samples of the prior; angles are uniform on −2 … 2, all the way round."""
+        """Codes of `count` random images, each control by itself: as often as images have its values, where that is
+        known; else samples of the prior, angles uniform on −2 … 2, all the way round."""
+        import numpy as np
+
         drawn = self.prior.draw(count, self.config.latents, seed)
         controls = self.generator.controls
+        if controls and controls.quantiles:
+            shares = self.prior.cdf(drawn)
+            known = (
+                (share, np.linspace(0, 1, len(row)), row)
+                for share, row in zip(shares.T, controls.quantiles, strict=True)
+            )
+            return np.stack([np.interp(*one) for one in known], 1).astype(np.float32)
         angles = {pair.angle for pair in controls.polar_pairs} if controls else set()
         for angle in angles | set(self.generator.angles):
             drawn[:, angle] = 4 * self.prior.cdf(drawn[:, angle]) - 2
