@@ -131,14 +131,14 @@ def folder_ae() -> Config:
             kind="muon",
             betas=(0.9, 0.99),
             warmup_images=12_800,
-            lr_halflife=150_000,
+            lr_halflife=90_000,
             grad_clip=500.0,
             ema_halflife=5_000,
         ),
         log_every=1_280,
         preview_every=100_000,
         checkpoint_every=32_000,
-        total_images=400_000,
+        total_images=240_000,
         batch=32,
     )
 
