@@ -1,12 +1,16 @@
 """Whether a set of pictures has an upright is told from the pictures alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from conftest import small
 from scipy.ndimage import rotate
 
 from wherewhat.config import DataConfig
 from wherewhat.data import open_data
 from wherewhat.data.upright import has_upright, upright_share
+from wherewhat.train.loop import train
 
 
 class Turned:
@@ -62,3 +66,12 @@ def test_the_answer_is_the_same_each_time_and_blind_to_brightness(rooms):
 
     assert upright_share(rooms) == upright_share(rooms)
     assert upright_share(Dark(rooms)) == pytest.approx(upright_share(rooms), abs=0.05)
+
+
+def test_a_turn_that_is_chosen_is_said(tmp_path, capsys):
+    config = small("masked", images=8)
+    stage = replace(config.generator.stages[0], transform="auto")
+    data = replace(config.data, source="sprites", channels=1)
+    config = replace(config, data=data, generator=replace(config.generator, stages=(stage,)))
+    run = train(config, str(tmp_path / "run"), "cpu")
+    assert run.config.generator.angles and "no upright" in capsys.readouterr().err

@@ -62,7 +62,10 @@ def train(
     fabric = launch(config, device, processes)
     check_memory(config, fabric.device, fabric.world_size)
     data = open_first(config, fabric)
-    config = with_transforms_chosen(config, data)
+    asked, config = config, with_transforms_chosen(config, data)
+    if config.generator.angles != asked.generator.angles and is_rank_zero(fabric) and not quiet:
+        words = "no upright, so shift, turn and size become controls, and an image takes about four times as long"
+        print(f"{data.name}: these pictures have {words}", file=sys.stderr, flush=True)
     known = nullcontext(Run(Path(path).expanduser(), config))
     with Run.create(path, config) if is_rank_zero(fabric) else known as run:
         state = restored(run, config, fabric)
