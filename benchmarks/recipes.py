@@ -31,6 +31,12 @@ from wherewhat.recipes import find
 from wherewhat.run.folder import Run
 from wherewhat.train.loop import CONTROL_IMAGES, train
 
+EARLIER = (
+    *(f"generator.stages.{k}.{setting}" for k in range(3) for setting in ("latents=4", "transform=none")),
+    "generator.mask=boxes", "generator.palette=0", "generator.palette_latents=0", "generator.shading=false",
+    "autoencoder.sigma=0.4", "autoencoder.beta=5", "autoencoder.controls=ica",
+)  # fmt: skip
+"""demo as the study has it: masks, no palette"""
 ADAM = ("optimizer.kind=adam", "optimizer.lr=0.0015")
 ROWS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "demo": ("demo", (), "ica"),
@@ -89,7 +95,7 @@ def options() -> argparse.Namespace:
 def configured(name: str, seed: int, args: argparse.Namespace) -> Config:
     """The recipe of a row, for this seed and budget."""
     recipe, settings, _ = ROWS[name]
-    config = with_settings(find(recipe), settings)
+    config = with_settings(find(recipe), [*(EARLIER if recipe == "demo" else ()), *settings])
     images = args.images if args.minutes is None else 10**9
     every = {"preview_every": 10**9, "checkpoint_every": max(config.batch, min(images, 20_000))}
     return replace(config, total_images=images, seed=seed, **every).checked()

@@ -20,15 +20,15 @@ from typing import NamedTuple
 import torch
 from common import command, header, write
 
-from wherewhat.config import Config, DataConfig
-from wherewhat.data import open_data
+from wherewhat.config import Config
 from wherewhat.evaluation.evaluate import evaluate
 from wherewhat.evaluation.where import where
 from wherewhat.recipes import find
 from wherewhat.run.folder import Run
 from wherewhat.train.loop import train
 
-SETS = {"rooms": "demo", "sprites": "sprites-ae", "faces": "faces"}
+OWN = ("rooms", "sprites", "faces")
+RECIPES = {"rooms": "demo", "sprites": "sprites-ae", "faces": "faces", "shapes3d": "demo", "dsprites": "sprites-ae"}
 """set → recipe; others are trained as folder-ae"""
 MEASURED = ("factor_vae", "dci", "mig", "infomec", "sap", "tpl", "reconstruction")
 
@@ -52,7 +52,7 @@ COLUMNS = (
 
 def main() -> None:
     args = options()
-    configs = [configured(name, seed, args) for seed in range(args.seeds) for name in args.sets]  # each set once first
+    configs = [configured(name, seed, args) for seed in range(args.seeds) for name in args.sets]
     table: dict[str, list[dict[str, float]]] = {name: [] for name in args.sets}
     with ProcessPoolExecutor(args.jobs, get_context("spawn"), torch.set_num_threads, (args.threads,)) as pool:
         jobs = {pool.submit(scored, config, folder(config, name, args), args): name for config, name in
@@ -64,9 +64,15 @@ def main() -> None:
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sets", type=lambda text: text.split(","), default=list(SETS), help="as in rooms,sprites")
+    parser.add_argument("--sets", type=lambda text: text.split(","), default=list(OWN), help="as in rooms,sprites")
     parser.add_argument("--faces", type=Path, default=Path("faces"), help="where wherewhat data make faces drew them")
-    parser.add_argument("--add", action="append", default=[], metavar="NAME=PATH", help="a further set")
+    parser.add_argument(
+        "--add",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="a further set; shapes3d and dsprites are the published files",
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--images", type=int, default=None, help="images seen; the recipe's if not given")
     parser.add_argument("--out", type=Path, default=Path("runs/scoreboard"))
@@ -87,10 +93,9 @@ def options() -> argparse.Namespace:
 
 def configured(name: str, seed: int, args: argparse.Namespace) -> Config:
     """The recipe on a set."""
-    config = find(SETS.get(name, "folder-ae"))
+    config = find(RECIPES.get(name, "folder-ae"))
     source = args.paths.get(name, config.data.source)
-    channels = open_data(DataConfig(source, channels=1 if name == "dsprites" else config.data.channels)).channels
-    config = replace(config, data=replace(config.data, source=source, channels=channels), seed=seed)
+    config = replace(config, data=replace(config.data, source=source), seed=seed)
     if args.images:
         halflife = config.optimizer.lr_halflife * args.images // config.total_images
         config = replace(config, total_images=args.images, optimizer=replace(config.optimizer, lr_halflife=halflife))

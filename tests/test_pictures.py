@@ -391,7 +391,8 @@ def test_an_mp4_is_the_same_32_frames(run, tmp_path):
         assert (len(frames), rate) == (32, 8)
         for k in (0, 10, 16):
             picture.seek(k)
-            assert abs(np.asarray(picture.convert("RGB")).astype(int) - frames[k]).mean() < 8  # dots, of noise
+            dotted, plain = (np.asarray(i.reduce(4), int) for i in (picture.convert("RGB"), Image.fromarray(frames[k])))
+            assert abs(dotted - plain).mean() < 6  # colours of a GIF are mixed from dots
 
 
 def test_odd_frames_are_made_even_for_the_codec(tmp_path):

@@ -7,10 +7,7 @@ from html import escape
 from PIL import Image
 
 from wherewhat.app.scene import Look, Scene, Tile, png
-from wherewhat.evaluation.where import Acting
-
-SEEN = 0.01
-"""share of all that pixels can change from which a control is said to act at a place"""
+from wherewhat.evaluation.where import ACTS, Acting
 
 
 def data_uri(content: bytes, media_type: str = "image/png") -> str:
@@ -58,7 +55,7 @@ def stage(scene: Scene, look: Look, view: str, control: int) -> str:
 def acting(scene: Scene, found: Sequence[Acting]) -> str:
     """Which controls act where the picture was asked, and a rule that puts their cards in this order."""
     names = scene.names
-    seen = [a for a in found if a.there > SEEN]
+    seen = [a for a in found if a.there > ACTS]
     words = " · ".join(f"<b>{escape(names[a.control])}</b> {a.there:.0%}" for a in seen[:5]) or "nothing that is in use"
     order = " ".join(f"#card-{a.control} {{ order: {place}; }}" for place, a in enumerate(found))
     faded = " ".join(f"#card-{a.control} {{ opacity: .45; }}" for a in found[len(seen) :])

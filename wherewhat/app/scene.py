@@ -28,7 +28,7 @@ from wherewhat.metrics.distance import Distance, Pixels, load_distance
 from wherewhat.metrics.networks import smallest
 from wherewhat.metrics.where import Box
 from wherewhat.nn.controls import ANGLE_RANGE
-from wherewhat.nn.generator import image_masks
+from wherewhat.nn.generator import changes, image_masks
 from wherewhat.nn.ops import to_float
 from wherewhat.run import names
 from wherewhat.run.folder import Run
@@ -200,8 +200,7 @@ class Scene:
         return np.rint(faded).astype(np.uint8)
 
     def _change(self, look: Look, control: int) -> Tile:
-        swept = self._sweep(look, control, 5)
-        change = (swept.amax(0) - swept.amin(0)).amax(0).numpy() / 2
+        change = changes(self.generator, self._tensor(look)[None], control)[0].cpu().numpy() / 2
         tile = canvas.to_tiles(self.image(look), OVERLAY_SIDE)[0]
         grey = 0.35 * tile.mean(2, keepdims=True)
         return np.maximum(grey, canvas.heat(change, (tile.shape[0], tile.shape[1]))).astype(np.uint8)

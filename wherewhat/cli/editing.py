@@ -149,7 +149,7 @@ def synthesize(
         n: number of images
         out: a new folder; the folder synthetic of the run if not given
         hold: a picture whose codes all other controls keep; they are drawn too if not given
-        spread: codes are drawn from the prior and multiplied by this; less makes images more ordinary
+        spread: codes are drawn as images have them and multiplied by this; less makes images more ordinary
         seed: of everything drawn"""
     from wherewhat.editing.synthesize import Plan
     from wherewhat.editing.synthesize import synthesize as make

@@ -84,11 +84,12 @@ def show_places(run: "Run", found: "Sequence[Place]") -> None:
 
 
 def show_acting(run: "Run", found: "Sequence[Acting]") -> None:
-    """Controls that act at a place, most first; those that change less than one grey level of 255 are left out."""
+    """Controls that act at a place, most first."""
+    from wherewhat.evaluation.where import ACTS
     from wherewhat.run.names import shown
 
     names, table = shown(run), Table("control", "changes it by", "all of the image by", box=None)
-    for acting in (a for a in found if a.there > 1 / 255):
+    for acting in (a for a in found if a.there > ACTS):
         table.add_row(
             escape(f"z{acting.control} {names[acting.control]}"), f"{acting.there:.1%}", f"{acting.overall:.1%}"
         )

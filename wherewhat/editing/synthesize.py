@@ -38,7 +38,7 @@ class Plan:  # what to generate
     vary: tuple[int, ...]  # controls that are drawn and labelled
     count: int  # number of images
     seed: int = 0
-    spread: float = 1.0  # codes are drawn from the prior and multiplied by this
+    spread: float = 1.0  # codes are drawn as images have them and multiplied by this
     base: Float[np.ndarray, " z"] | None = None  # codes of all other controls; None: drawn too, without labels
 
     def codes(self, run: Run) -> Float[np.ndarray, "n z"]:
@@ -124,8 +124,8 @@ def card(run: Run, plan: Plan, names: Sequence[str]) -> dict:
         "images_seen": run.images_seen, "commit": run.about.get("commit"), "count": plan.count, "seed": plan.seed,
         "prior": run.config.prior, "spread": plan.spread,
         "varied": dict(zip(names, plan.vary, strict=True)),
-        "others": "drawn from the prior, not labelled" if plan.base is None else plan.base.tolist(),
-        "labels": "1, or above: the code is greater than 0, the middle of the prior",
+        "others": "drawn as images have them, not labelled" if plan.base is None else plan.base.tolist(),
+        "labels": "1, or above: the code is greater than 0",
     }  # fmt: skip
 
 

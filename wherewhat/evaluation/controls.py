@@ -12,15 +12,15 @@ from torch import Tensor
 from wherewhat.data.batches import Images
 from wherewhat.evaluation.encoding import Encoded
 from wherewhat.metrics.factors import match
-from wherewhat.metrics.tpl import TPL, sweep
-from wherewhat.metrics.where import changed, covered
-from wherewhat.nn.generator import Generator, mean_masks
+from wherewhat.metrics.tpl import TPL
+from wherewhat.metrics.where import covered
+from wherewhat.nn.generator import Generator, changes, mean_masks
 from wherewhat.priors import Prior
 from wherewhat.run.folder import ControlSummary
 
 SEEN = 0.25
 """a person sees a pixel change by more than this, of a range of 2, in the channel that changes most"""
-BASES, STEPS, TRAVERSAL_REACH = 16, 5, 2.0  # sweeps that show what changes: around how many samples, steps, how far
+BASES = 16  # samples around which controls are swept to see what they change
 
 
 def tpl_rows(result: TPL, protocol: str, described: list[ControlSummary] | None) -> Iterator[dict[str, Any]]:
@@ -68,11 +68,7 @@ def describe_controls(
 def visible_shares(generator: Generator, bases: Float[Tensor, "b z"]) -> list[float]:
     """For each control the share of the image that changes by more than SEEN while it goes from −2 to +2, mean over
     these inputs of the generator."""
-    shares = []
-    for k in range(generator.config.latents):
-        images = generator.sweeps(sweep(bases, k, STEPS, TRAVERSAL_REACH)).clamp(-1, 1).cpu().numpy()
-        shares.append(float(np.mean([changed(of_one, SEEN) for of_one in images])))
-    return shares
+    return [float((changes(generator, bases, k) > SEEN).double().mean()) for k in range(generator.config.latents)]
 
 
 def _matched(encoded: Encoded | None, data: Images) -> list[tuple[str, float]]:

@@ -14,8 +14,8 @@ from wherewhat.data.batches import Images, draw_index, identity
 from wherewhat.errors import UserError
 from wherewhat.metrics.distance import load_distance
 from wherewhat.metrics.tpl import sweep
-from wherewhat.metrics.where import Box, change_in, changed, consistency, covered, iou, perceived, sharpness
-from wherewhat.nn.generator import Generator, image_masks
+from wherewhat.metrics.where import Box, changed, consistency, covered, iou, perceived, sharpness
+from wherewhat.nn.generator import Generator, changes, image_masks
 from wherewhat.nn.ops import to_float
 from wherewhat.run.folder import Run
 
@@ -85,6 +85,10 @@ def where(run: Run, count: int = 32, seed: int = 0, device: str = "cpu", distanc
     return found
 
 
+ACTS = 0.01
+"""share of all that pixels can change from which a control is said to act at a place"""
+
+
 class Acting(NamedTuple):
     """What one control changes in a part of the image, and in all of it; shares of all that pixels can change."""
 
@@ -99,10 +103,8 @@ def acting_in(generator: Generator, codes: Float[Tensor, "b z"], controls: Seque
     images; means over the images."""
     found = []
     for control in controls:
-        swept = sweep(codes, control, SWEEP_POINTS, SWEEP_REACH)
-        images = generator.images(swept.flatten(0, 1)).clamp(-1, 1).unflatten(0, swept.shape[:2]).cpu().numpy()
-        there, overall = (float(np.mean([change_in(one, part) for one in images])) for part in (box, Box(0, 0, 1, 1)))
-        found.append(Acting(control, there, overall))
+        change = changes(generator, codes, control).mean(0) / 2
+        found.append(Acting(control, float(change[box.pixels(*change.shape)].mean()), float(change.mean())))
     return sorted(found, key=lambda acting: -acting.there)
 
 

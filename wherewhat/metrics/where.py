@@ -38,13 +38,6 @@ class Box(NamedTuple):
         return slice(rows[0], max(rows[1], rows[0] + 1)), slice(columns[0], max(columns[1], columns[0] + 1))
 
 
-def change_in(images: Float[np.ndarray, "s c h w"], box: Box) -> float:
-    """How much a sweep changes a part of the image: mean over its pixels of the range of the channel that moves most,
-    as a share of all that a pixel can change (0 … 1; images in [−1, 1])."""
-    moved = np.ptp(images, 0).max(0)
-    return float(moved[box.pixels(*moved.shape)].mean() / 2)
-
-
 def covered(mask: Float[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     """Where a mask is above half its peak; nowhere if it is zero."""
     return (mask >= mask.max() / 2) & (mask > 0)
