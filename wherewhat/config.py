@@ -139,6 +139,16 @@ class GanConfig:
     """The adversarial objective: a plain GAN if both weights are 0, else InfoGAN or perceptual simplicity (PS)."""
 
     discriminator: TrunkConfig
+    features: Literal["pixels", "alex"] = "pixels"
+    """what the discriminator sees: the image, through the trunk `discriminator`; or, through a light head each, the
+    frozen maps of LPIPS's AlexNet (Projected GAN, Sauer et al. 2021)"""
+    loss: Literal["logistic", "relativistic"] = "logistic"
+    """logistic: non-saturating (Goodfellow et al. 2014); relativistic: of the difference of a real and a generated image,
+    with the penalty on both (R3GAN, Huang et al. 2024)"""
+    adversarial_weight: AtLeastZero = 1.0
+    """of the generator's adversarial loss; matters beside an autoencoder, whose terms are in nats an image"""
+    start_images: Images = 0
+    """images during which the autoencoder learns alone; matters only where there is one"""
     simplicity_weight: AtLeastZero = 0.0
     """λ of the perceptual simplicity loss (section 3.2 of the paper)"""
     infogan_weight: AtLeastZero = 0.0
@@ -147,7 +157,7 @@ class GanConfig:
     """size of the perturbation ε of one latent: its standard deviation, or its value if it is fixed"""
     perturbation: Literal["normal", "fixed"] = "normal"
     r1_gamma: AtLeastZero = 10.0
-    """γ of the R1 penalty on real images"""
+    """γ of the R1 penalty on real images (relativistic: and of R2 on generated ones)"""
     r1_interval: SomeImages = 16
     """optimizer steps from one penalty to the next; the penalty is multiplied by as much"""
 
@@ -204,7 +214,8 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """One training, complete.  Exactly one of `gan`, `autoencoder` and `vae` is set: it names the family."""
+    """One training, complete.  One of `gan`, `autoencoder` and `vae` is set and names the family; `gan` and `autoencoder`
+    together are an autoencoder with an adversary."""
 
     recipe: Text
     data: DataConfig
@@ -274,14 +285,16 @@ class Config:
             yield "the dense decoder has no transforms and no palette: decoder = stages"
         if self.latents == 0:
             yield "generator.stages own no latent: give at least one stage latents > 0"
-        if sum(family is not None for family in (self.gan, self.autoencoder, self.vae)) != 1:
-            yield "exactly one of gan, autoencoder and vae must be set"
+        if sum(family is not None for family in (self.gan or self.autoencoder, self.vae)) != 1:
+            yield "one of gan, autoencoder and vae must be set, or gan and autoencoder together"
         if not self.autoencoder and self.generator.angles:
             yield "a transform on a circle needs the autoencoder's encoder: transform = line or none"
-        if self.gan and self.prior == "generalized_normal":
+        if self.gan and not self.autoencoder and self.prior == "generalized_normal":
             yield "prior is generalized_normal, which a GAN cannot sample: prior = normal or uniform"
-        if not self.gan and self.prior == "uniform":
+        if (self.autoencoder or self.vae) and self.prior == "uniform":
             yield "prior is uniform, to which no KL divergence is finite: prior = generalized_normal or normal"
+        if self.gan and self.gan.features == "alex" and min(self.size) < 32:
+            yield f"gan.features = alex needs images of 32 pixels; these have {min(self.size)}: set it to pixels"
         if c := self.autoencoder:
             if c.lpips_weight and min(self.size) < 32:
                 yield f"autoencoder.lpips_weight needs images of 32 pixels; these have {min(self.size)}: set it to 0"

@@ -4,6 +4,7 @@ The caller weighs and logs them.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,20 +12,27 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-def generator_loss(fake: Float[Tensor, "b 1"]) -> Float[Tensor, ""]:
+def generator_loss(fake: Float[Tensor, "b heads"]) -> Float[Tensor, ""]:
     """Non-saturating logistic loss of the generator, −log sigmoid(D(G(z))) (Goodfellow et al. 2014)."""
     return F.softplus(-fake).mean()
 
 
-def discriminator_loss(real: Float[Tensor, "b 1"], fake: Float[Tensor, "b 1"]) -> Float[Tensor, ""]:
+def discriminator_loss(real: Float[Tensor, "b heads"], fake: Float[Tensor, "b heads"]) -> Float[Tensor, ""]:
     """Logistic loss of the discriminator, −log sigmoid(D(x)) − log(1 − sigmoid(D(G(z)))), from logits."""
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
-def r1_penalty(real: Float[Tensor, "b 1"], images: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
-    """½ ‖∂D/∂x‖² at real images x, which must require gradients (Mescheder et al. 2018); `real` are their logits."""
-    (slope,) = torch.autograd.grad(real.sum(), images, create_graph=True)
-    return slope.float().square().sum((1, 2, 3)).mean() / 2
+def relativistic_loss(better: Float[Tensor, "b heads"], worse: Float[Tensor, "b heads"]) -> Float[Tensor, ""]:
+    """−log sigmoid(D(a) − D(b)) for pairs of logits (Jolicoeur-Martineau 2018; R3GAN, Huang et al. 2024).  The
+    discriminator minimises it with a real and b generated, the generator the other way round."""
+    return F.softplus(worse - better).mean()
+
+
+def gradient_penalty(logits: Float[Tensor, "b heads"], inputs: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, ""]:
+    """½ ‖∂D/∂x‖² over all maps of the inputs x, which must require gradients: R1 at real images (Mescheder et al.
+    2018), R2 at generated ones."""
+    slopes = torch.autograd.grad(logits.sum(), tuple(inputs), create_graph=True)
+    return sum((slope.float().square().sum((1, 2, 3)).mean() for slope in slopes), logits.new_zeros(())) / 2
 
 
 def perceptual_simplicity_loss(

@@ -37,7 +37,8 @@ def terms(step: Step) -> Terms:
     }
     if isinstance(encoder, TransformEncoder) and encoder.circle:
         found["turn"] = losses.turn_loss(mean[:, encoder.first + 2], turn)
-    if step.lpips is not None:
+    if c.lpips_weight:
+        assert step.lpips is not None
         found["lpips"] = step.lpips(image, step.real).mean()
     return found
 
@@ -75,4 +76,5 @@ AUTOENCODER = Family(
     encodes_images=True,
     objective_compares=True,
     controls=how_controls,
+    wants_lpips=lambda config: settings(config).lpips_weight > 0,
 )

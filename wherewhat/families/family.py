@@ -102,6 +102,8 @@ class Family(NamedTuple):
     """a lower training objective means a better model of the same data"""
     controls: Callable[[Config], How | None]
     """how controls are fitted after training, as in nn.controls.fit_controls; None: the latents are the controls"""
+    wants_lpips: Callable[[Config], bool] = lambda config: False
+    """whether its losses need LPIPS-AlexNet"""
 
 
 def step_rng(seed: int, images_seen: int, purpose: int, device: Any) -> torch.Generator:

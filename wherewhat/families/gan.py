@@ -25,53 +25,98 @@ from wherewhat.families.family import (
     build_encoder,
     build_generator,
 )  # fmt: skip
-from wherewhat.nn.encoder import Discriminator
+from wherewhat.metrics.distance import Lpips
+from wherewhat.metrics.networks import NETWORKS
+from wherewhat.nn.encoder import Discriminator, FeatureDiscriminator
+
+HEAD_WIDTH = 64
+"""channels of each head of a discriminator on frozen maps"""
 
 
 def build(config: Config) -> dict[str, nn.Module]:
     """Generator, encoder (the paper's Q) and discriminator."""
-    discriminator = settings(config).discriminator
     return {
         "generator": build_generator(config),
         "encoder": build_encoder(config, variational=False),
-        "discriminator": Discriminator(discriminator, config.size, config.data.channels),
+        "discriminator": build_discriminator(config),
     }
 
 
+def build_discriminator(config: Config) -> nn.Module:
+    """The untrained discriminator of a configuration."""
+    c = settings(config)
+    if c.features == "pixels":
+        return Discriminator(c.discriminator, config.size, config.data.channels)
+    return FeatureDiscriminator([layer.width for layer in NETWORKS[c.features] if layer.tap], HEAD_WIDTH)
+
+
+def seen_by_discriminator(step: Step, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b _ _ _"], ...]:
+    """The images themselves, or their maps in the frozen network, with channels of about unit variance."""
+    if settings(step.config).features == "pixels":
+        return (images,)
+    assert isinstance(step.lpips, Lpips)
+    return tuple(unit * unit.shape[1] ** 0.5 for unit in step.lpips.units(images))
+
+
 def discriminator_terms(step: Step) -> Terms:
-    """Logistic loss on real and generated images; every r1_interval steps the R1 penalty."""
-    c, d = settings(step.config), step.networks["discriminator"]
+    """Loss on real and generated images; every r1_interval steps the gradient penalty."""
     with torch.no_grad(), step.autocast():
-        fake = step.generator(step.sample_latents(LATENTS_D), step.sample_noise(NOISE_D)).image
+        fake = step.generator.images(step.sample_latents(LATENTS_D), step.sample_noise(NOISE_D))
+    return told_apart(step, fake)
+
+
+def told_apart(step: Step, fake: Float[Tensor, "b c h w"]) -> Terms:
+    """What the discriminator minimises, given these generated images."""
+    c, d = settings(step.config), step.networks["discriminator"]
+    relativistic = c.loss == "relativistic"
     penalise = (step.images_seen // step.config.batch) % c.r1_interval == 0
-    real = step.real.detach().requires_grad_(penalise)
+    with torch.no_grad():
+        real_seen, fake_seen = seen_by_discriminator(step, step.real), seen_by_discriminator(step, fake)
+    real_seen = tuple(x.detach().requires_grad_(penalise) for x in real_seen)
+    fake_seen = tuple(x.detach().requires_grad_(penalise and relativistic) for x in fake_seen)
     with step.autocast():
-        logits_real, logits_fake = d(real), d(fake)
-    terms = {"d_loss": losses.discriminator_loss(logits_real, logits_fake)}
+        real_logits, fake_logits = d(*real_seen), d(*fake_seen)
+    if relativistic:
+        terms = {"d_loss": losses.relativistic_loss(real_logits, fake_logits)}
+    else:
+        terms = {"d_loss": losses.discriminator_loss(real_logits, fake_logits)}
     if penalise:
-        terms["r1"] = losses.r1_penalty(logits_real, real)
+        terms["r1"] = losses.gradient_penalty(real_logits, real_seen)
+    if penalise and relativistic:
+        terms["r2"] = losses.gradient_penalty(fake_logits, fake_seen)
     return terms
+
+
+def adversarial_loss(step: Step, fake: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
+    """What the generator minimises; the discriminator should be frozen."""
+    d = step.networks["discriminator"]
+    logits = d(*seen_by_discriminator(step, fake))
+    if settings(step.config).loss == "logistic":
+        return losses.generator_loss(logits)
+    with torch.no_grad():
+        real_logits = d(*seen_by_discriminator(step, step.real))
+    return losses.relativistic_loss(logits, real_logits)
 
 
 def generator_terms(step: Step) -> Terms:
     """Logistic loss of the generator; perceptual simplicity and InfoGAN's loss, by which generator and encoder together
     make latents readable.  If both weights are 0 the encoder learns to read the images and changes none."""
-    c, d = settings(step.config), step.networks["discriminator"]
+    c = settings(step.config)
     z, noise = step.sample_latents(LATENTS), step.sample_noise(NOISE)
     terms: Terms = {}
-    with frozen(d), step.autocast():
+    with frozen(step.networks["discriminator"]), step.autocast():
         if c.simplicity_weight:
             perturbed, sizes = (step.local_shard(t) for t in sample_perturbation(step))
             z_perturbed = z + perturbed * sizes
-            images = step.generator(torch.cat([z, z_perturbed]), tuple(torch.cat([n, n]) for n in noise)).image
+            images = step.generator.images(torch.cat([z, z_perturbed]), tuple(torch.cat([n, n]) for n in noise))
             codes, codes_perturbed = step.encoder(images).chunk(2)
             simplicity = losses.perceptual_simplicity_loss(z, z_perturbed, codes, codes_perturbed, perturbed)
             terms["simplicity"] = simplicity
         else:
-            images = step.generator(z, noise).image
+            images = step.generator.images(z, noise)
             codes = step.encoder(images if c.infogan_weight else images.detach())
         terms["infogan"] = losses.infogan_loss(z, codes)
-        g_loss = losses.generator_loss(d(images[: len(z)]))
+        g_loss = adversarial_loss(step, images[: len(z)])
     return {"g_loss": g_loss, **terms}
 
 
@@ -93,7 +138,8 @@ def weights(config: Config, images_seen: int) -> dict[str, float]:
     return {
         "d_loss": 1.0,
         "r1": c.r1_gamma * c.r1_interval,
-        "g_loss": 1.0,
+        "r2": c.r1_gamma * c.r1_interval if c.loss == "relativistic" else 0.0,
+        "g_loss": c.adversarial_weight,
         "infogan": 1.0 if encoder_alone else c.infogan_weight,
         "simplicity": c.simplicity_weight,
     }
@@ -126,4 +172,5 @@ GAN = Family(
     encodes_images=False,
     objective_compares=False,
     controls=lambda config: None,
+    wants_lpips=lambda config: settings(config).features != "pixels",
 )

@@ -1,5 +1,7 @@
 """From an image to a vector: encoder and discriminator.  b batch, z latents, c channels, h w space."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -70,6 +72,27 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1"]:
         return self.trunk(images)
+
+
+class FeatureDiscriminator(nn.Module):
+    """A light head on each map of a frozen network, and a logit of each (Projected GAN, Sauer et al. 2021).  The network
+    itself is not part of it: it is neither trained nor saved."""
+
+    def __init__(self, channels: Sequence[int], width: int) -> None:
+        """channels: of each map; width: of the heads."""
+        super().__init__()
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(c, width, 1), nn.LeakyReLU(0.2), nn.Conv2d(width, width, 3, 1, 1), nn.LeakyReLU(0.2),
+                nn.Conv2d(width, 1, 1),
+            )
+            for c in channels
+        )  # fmt: skip
+
+    def forward(self, *maps: Float[Tensor, "b _ _ _"]) -> Float[Tensor, "b heads"]:
+        """Mean logit over the places of each map."""
+        logits = (head(x).float().mean((1, 2, 3)) for head, x in zip(self.heads, maps, strict=True))
+        return torch.stack(list(logits), 1)
 
 
 class Encoder(nn.Module):

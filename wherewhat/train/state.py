@@ -37,8 +37,7 @@ class State:
             phase.name: Optimizer([self.networks[name] for name in phase.trains], config.optimizer)
             for phase in self.family.phases
         }
-        wants_lpips = self.family.weights(config, 0).get("lpips")
-        self.lpips: Distance | None = load_distance("alex", self.device) if wants_lpips else None
+        self.lpips: Distance | None = load_distance("alex", self.device) if self.family.wants_lpips(config) else None
         self.images_seen = 0
         self.seconds = 0.0
         self.lr_scale = 1.0  # of the learning rate: below 1 after a rollback

@@ -19,7 +19,8 @@ def train_step(state: State, images: UInt8[Tensor, "b c h w"]) -> Terms:
     logged: Terms = {}
     for phase in state.family.phases:
         terms = phase.losses(step)
-        optimizer_step(state, objective(terms, weights), state.optimizers[phase.name])
+        if terms:
+            optimizer_step(state, objective(terms, weights), state.optimizers[phase.name])
         logged |= {name: value.detach() for name, value in terms.items()}
     state.images_seen += state.config.batch
     state.update_ema()
