@@ -50,12 +50,12 @@ ROWS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "plain decoder": ("demo", ("generator.decoder=dense",), "ica"),
     "plain decoder, latents as trained": ("demo", ("generator.decoder=dense",), "latents"),
     "β-VAE": ("demo", ("generator.decoder=dense", "prior=normal", *ADAM), "latents"),
-    "gan 32²": ("demo-gan-gan", (), "latents"),
-    "info 32²": ("demo-gan-info", (), "latents"),
-    "ps 32²": ("demo-gan-ps", (), "latents"),
-    "sc 32²": ("demo-gan-sc", (), "latents"),
-    "ps-sc 32²": ("demo-gan", (), "latents"),
-    "ps-sc 32², Muon": ("demo-gan", ("optimizer.kind=muon",), "latents"),
+    "gan 32²": ("rooms-lean-gan", (), "latents"),
+    "info 32²": ("rooms-lean-info", (), "latents"),
+    "ps 32²": ("rooms-lean-ps", (), "latents"),
+    "sc 32²": ("rooms-lean-sc", (), "latents"),
+    "ps-sc 32²": ("rooms-lean", (), "latents"),
+    "ps-sc 32², Muon": ("rooms-lean", ("optimizer.kind=muon",), "latents"),
 }
 """name → recipe, settings that differ from it, and which controls are read.  Rows that differ in the last alone are
 the same training, read in different ways."""

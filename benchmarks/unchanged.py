@@ -18,7 +18,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 STORED = Path(__file__).parent / "results" / "unchanged.json"
-RECIPES = ("demo", "demo-gan", "sprites-ae")
+RECIPES = ("demo", "rooms-lean", "sprites-ae")
 IMAGES = 3_200
 SHIPPED = ("rooms", "faces", "sprites")
 METRICS = "factor_vae,beta_vae,mig,dci,sap,modularity,explicitness,irs,infomec,total_correlation,tpl"

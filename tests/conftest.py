@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import random_lpips
 
 from wherewhat.config import Config, TrunkConfig, with_settings
+from wherewhat.metrics.distance import Lpips
 from wherewhat.recipes import find
 
 torch.set_num_threads(1)
@@ -32,6 +34,8 @@ MASKED = (
 def small(recipe: str, size: tuple[int, int] = (16, 16), batch: int = 8, images: int = 64) -> Config:
     """A recipe, or `masked`, shrunk to the smallest networks that have all its parts."""
     config = with_settings(find("demo"), MASKED) if recipe == "masked" else find(recipe)
+    if config.gan and config.gan.features != "pixels":
+        size = tuple(max(side, 32) for side in size)  # LPIPS sees nothing smaller
     double = config.generator.head == "double"
     stages = tuple(replace(s, channels=8, latents=2, boxes=2) for s in config.generator.stages[: 1 if double else 2])
     channels = (8, 8)
@@ -55,8 +59,8 @@ def small(recipe: str, size: tuple[int, int] = (16, 16), batch: int = 8, images:
         batch=batch,
     )
     if config.gan:
-        trunk = TrunkConfig(channels, 16)
-        shrunk = replace(shrunk, gan=replace(config.gan, discriminator=trunk, r1_interval=2))
+        gan = replace(config.gan, discriminator=TrunkConfig(channels, 16), r1_interval=2)
+        shrunk = replace(shrunk, gan=replace(gan, start_images=min(gan.start_images, 16)))
     return shrunk.checked()
 
 
@@ -66,6 +70,12 @@ def no_quick_tpl(monkeypatch: pytest.MonkeyPatch) -> None:
     from wherewhat.train import preview
 
     monkeypatch.setattr(preview, "quick_distance", lambda *_: None)
+
+
+@pytest.fixture(autouse=True)
+def lpips_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training in this process sees with random weights, so that those of LPIPS need not be here."""
+    monkeypatch.setattr("wherewhat.train.state.load_distance", lambda name, device: Lpips(random_lpips(name)))
 
 
 @pytest.fixture(scope="session")

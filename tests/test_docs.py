@@ -56,7 +56,7 @@ def test_the_documented_columns_are_the_clock_and_the_terms_of_all_families():
     assert entries(section("train.jsonl")) == {"images_seen", "seconds"} | terms
 
 
-@pytest.mark.parametrize("recipe", ["demo", "demo-gan", "demo-gan-info", "beta-vae", "dip-vae-i"])
+@pytest.mark.parametrize("recipe", ["demo", "rooms-lean", "rooms-lean-info", "beta-vae", "dip-vae-i"])
 def test_every_column_that_a_training_writes_is_documented(recipe, tmp_path):
     run = train(replace(small(recipe), preview_every=10_000), str(tmp_path / "run"), "cpu", quiet=True)
     written = {name for row in run.rows("train") for name in row}

@@ -1,5 +1,6 @@
 """Families: named terms, their weights, and the promise that an objective is added in one place."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,17 +10,19 @@ from conftest import small
 from wherewhat import losses
 from wherewhat.config import VaeConfig
 from wherewhat.errors import UserError
-from wherewhat.families import FAMILIES, family_of, vae
+from wherewhat.families import FAMILIES, family_of, gan, vae
 from wherewhat.families.family import objective
 from wherewhat.train.loop import launch, train
 from wherewhat.train.state import State
+from wherewhat.train.step import train_step
 
-RECIPES = {"autoencoder": "demo", "gan": "demo-gan", "vae": "dip-vae-i"}
+RECIPES = {"autoencoder": "demo", "gan": "rooms-lean", "adversarial": "folder-gan", "vae": "dip-vae-i"}
 
 
 def terms_of(config):
     """All terms of one step, by phase."""
     state = State(config, launch(config, "cpu", 1))
+    state.images_seen = 16  # the adversary of folder-gan begins here
     step = state.step(torch.rand(config.batch, config.data.channels, *config.size) * 2 - 1)
     return state, [phase.losses(step) for phase in state.family.phases]
 
@@ -29,7 +32,7 @@ def test_every_weight_is_of_a_term_and_every_network_is_trained(name):
     config = small(RECIPES[name])
     assert family_of(config) is FAMILIES[name]
     state, terms = terms_of(config)
-    weights = {k: w for k, w in state.family.weights(config, 0).items() if w}
+    weights = {k: w for k, w in state.family.weights(config, state.images_seen).items() if w}
     assert weights.keys() <= {term for found in terms for term in found}
     assert {n for phase in state.family.phases for n in phase.trains} == state.networks.keys()
     for phase, found in zip(state.family.phases, terms, strict=True):
@@ -69,3 +72,49 @@ def test_dip_vae_i_lowers_the_covariance_of_its_codes():
         sum(losses.dip_vae_i_penalties(codes)).backward()
         optimizer.step()
     assert torch.cov(codes.detach().T, correction=0).sub(torch.eye(3)).abs().max() < 0.02
+
+
+def test_frozen_maps_pass_gradients_to_images_and_take_none():
+    """The discriminator learns, the network whose maps it sees does not, and the generator learns through both."""
+    config = small("folder-gan")
+    state = State(config, launch(config, "cpu", 1))
+    state.images_seen = 16
+    step = state.step(torch.rand(8, 3, *config.size) * 2 - 1)
+    before = [kernel.clone() for kernel in state.lpips.parameters()]
+    images = (torch.rand(8, 3, *config.size) * 2 - 1).requires_grad_()
+    with gan.frozen(state.networks["discriminator"]):
+        gan.adversarial_loss(step, images).backward()
+    assert images.grad.abs().amax((1, 2, 3)).min() > 0
+    assert all(p.grad is None for p in state.networks["discriminator"].parameters())
+    train_step(state, torch.randint(256, (8, 3, *config.size), dtype=torch.uint8))
+    assert all(torch.equal(a, b) and b.grad is None for a, b in zip(before, state.lpips.parameters(), strict=True))
+    assert not any(name.startswith("kernels") for name in state.networks["discriminator"].state_dict())
+
+
+def test_a_discriminator_on_frozen_maps_tells_two_kinds_of_images_apart():
+    config = small("folder-gan")
+    state = State(config, launch(config, "cpu", 1))
+    torch.manual_seed(0)
+    blank, noise = torch.zeros(8, 3, *config.size), torch.rand(8, 3, *config.size) * 2 - 1
+    for _ in range(30):
+        terms = gan.told_apart(state.step(noise), blank)
+        state.optimizers["discriminator"].zero_grad()
+        terms["d_loss"].backward()
+        state.optimizers["discriminator"].step(5e-3)
+    d = state.networks["discriminator"]
+    logits = [d(*gan.seen_by_discriminator(state.step(x), x)).mean().item() for x in (noise, blank)]
+    assert logits[0] > logits[1] + 1
+
+
+def test_the_gradient_penalty_of_a_linear_discriminator_is_half_its_squared_weights():
+    weight = torch.randn(3, 4, 4)
+    images = torch.randn(5, 3, 4, 4, requires_grad=True)
+    logits = (images * weight).sum((1, 2, 3))[:, None]
+    assert losses.gradient_penalty(logits, [images]).item() == pytest.approx(weight.square().sum().item() / 2, rel=1e-5)
+
+
+def test_the_relativistic_loss_is_of_differences_alone():
+    real, fake = torch.randn(6, 2), torch.randn(6, 2)
+    assert torch.allclose(losses.relativistic_loss(real, fake), losses.relativistic_loss(real + 9, fake + 9))
+    assert losses.relativistic_loss(real, real).item() == pytest.approx(math.log(2))
+    assert losses.relativistic_loss(fake + 20, fake).item() == pytest.approx(0, abs=1e-6)

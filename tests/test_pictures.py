@@ -310,7 +310,7 @@ def test_traversals_start_from_an_image_of_the_data_if_the_encoder_reads_real_im
 def test_traversals_start_from_the_prior_for_a_gan_and_where_the_data_cannot_be_opened(run, family):
     source = "/nowhere/at/all"
     assert run.generator.controls is None
-    config = small("masked" if family == "autoencoder" else "demo-gan")
+    config = small("masked" if family == "autoencoder" else "rooms-lean")
     run.config = replace(config, data=replace(config.data, source=source))
     starts = torch.stack([starting_point(run, seed, "cpu") for seed in range(50)])
     assert starts.shape[1] == config.latents

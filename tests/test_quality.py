@@ -161,7 +161,7 @@ def test_equal_images_do_not_make_the_mean_infinite(run, monkeypatch):
 
 
 def test_a_gan_has_no_reconstructions(run):
-    config = small("demo-gan")
+    config = small("rooms-lean")
     with pytest.raises(UserError, match="was not trained on images, so its reconstructions cannot be measured"):
         measure(Run(run.path, config), "reconstruction")
 

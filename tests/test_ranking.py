@@ -142,7 +142,7 @@ def test_axis_scores_are_measured_once_and_kept(trained, monkeypatch) -> None:
 
 
 def test_what_does_not_compare_is_refused(trained, tmp_path) -> None:
-    gan = train(small("demo-gan", images=16), str(tmp_path / "gan"), "cpu", quiet=True)
+    gan = train(small("rooms-lean", images=16), str(tmp_path / "gan"), "cpu", quiet=True)
     with pytest.raises(UserError, match="GAN"):
         rank([trained[0], gan], "loss")
     other = Run(trained[1].path, replace(trained[1].config, data=replace(trained[1].config.data, source="sprites")))

@@ -317,10 +317,10 @@ def test_one_control_in_use_has_no_pair_to_compare(run, drawn, monkeypatch):
 
 
 def test_a_gan_has_samples_and_no_reconstructions(tmp_path, drawn):
-    run = train(small("demo-gan", images=48), str(tmp_path / "gan"), "cpu", quiet=True)
+    run = train(small("rooms-lean", images=48), str(tmp_path / "gan"), "cpu", quiet=True)
     evaluate(run, ["tpl"], "fast", distance="pixels", threshold=0.0)
     made = drawn(run)
-    assert "Recipe demo-gan (family gan)" in made.text
+    assert "Recipe rooms-lean (family gan)" in made.text
     assert "--data PATH" not in made.text and not made.pictures("Image 1 of the data")
     assert {"d_loss", "g_loss"} <= set(made.text.split())
 

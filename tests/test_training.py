@@ -23,7 +23,7 @@ from wherewhat.train import loop
 from wherewhat.train.loop import train
 from wherewhat.train.progress import ProgressLine
 
-FAMILIES = ["masked", "demo", "demo-gan"]
+FAMILIES = ["masked", "demo", "rooms-lean", "folder-gan"]
 
 
 def weights(run):
@@ -52,7 +52,7 @@ def test_every_recipe_takes_a_step(name, tmp_path):
     rows = run.rows("train")
     assert rows[-1]["images_seen"] == 16
     image, masks = run.generator(torch.zeros(2, config.generator.latents))
-    assert image.shape == (2, config.data.channels, 16, 16)
+    assert image.shape == (2, config.data.channels, *config.size)
     assert run.encoder(image).shape == (2, config.generator.latents)
     assert all(len(m) == 2 for m in masks) and sum(m.shape[1] for m in masks) == config.latents
 
@@ -76,6 +76,20 @@ def test_resume_equals_never_stopping(name, tmp_path):
     assert_same(weights(whole), weights(parts))
     assert without_clock(whole.rows("train")) == without_clock(parts.rows("train"))
     assert whole.resume_point().keys() == parts.resume_point().keys()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_step_in_parts_is_the_step(name, tmp_path):
+    """Batches of 16 in two parts: the same weights as in one."""
+    config = small(name, batch=16, images=48)
+    whole = train(config, str(tmp_path / "whole"), "cpu", quiet=True)
+    parts = train(replace(config, accumulate=2), str(tmp_path / "parts"), "cpu", quiet=True)
+    assert_same(weights(whole), weights(parts), tolerance=2e-5)
+    for a, b in zip(whole.rows("train"), parts.rows("train"), strict=True):
+        for key in a.keys() - {"images_seen", "seconds"}:
+            assert a[key] == pytest.approx(b[key], rel=2e-4, abs=2e-5), key
+    with pytest.raises(UserError, match="accumulate 3 does not divide the 16 images"):
+        train(replace(config, accumulate=3), str(tmp_path / "three"), "cpu", quiet=True)
 
 
 def test_rows_after_the_checkpoint_are_written_again_not_twice(tmp_path):
@@ -154,7 +168,7 @@ def test_a_finished_training_is_left_as_it_is(tmp_path):
 
 
 def test_a_gan_moves_its_latents(tmp_path):
-    run = train(small("demo-gan", images=16), str(tmp_path / "run"), "cpu", quiet=True)
+    run = train(small("rooms-lean", images=16), str(tmp_path / "run"), "cpu", quiet=True)
     assert run.generator.controls is None and not (run.checkpoints()[-1] / "controls.json").exists()
 
 
@@ -280,7 +294,7 @@ def test_a_foreign_checkpoint_is_reported(tmp_path):
     import shutil
 
     ours = train(small("masked", images=16), str(tmp_path / "ours"), "cpu", quiet=True)
-    theirs = train(small("demo-gan", images=16), str(tmp_path / "theirs"), "cpu", quiet=True)
+    theirs = train(small("rooms-lean", images=16), str(tmp_path / "theirs"), "cpu", quiet=True)
     shutil.rmtree(ours.checkpoints()[-1])
     shutil.copytree(theirs.checkpoints()[-1], ours.path / "checkpoints" / "000000k")
     with pytest.raises(UserError, match=r"another training|of another run"):
@@ -353,7 +367,7 @@ def test_every_setting_is_read_outside_the_configuration(kind, name, code):
 
 
 def test_the_gan_step_in_bf16_is_finite(tmp_path):
-    config = replace(small("demo-gan", images=32), precision="bf16")
+    config = replace(small("rooms-lean", images=32), precision="bf16")
     run = train(config, str(tmp_path / "run"), "cpu", quiet=True)
     assert all(torch.isfinite(w).all() for w in weights(run).values())
     assert run.about["precision"] == "bf16"
@@ -363,7 +377,7 @@ def test_a_uniform_prior_stays_within_two(tmp_path):
     from wherewhat.families.family import LATENTS
     from wherewhat.train.state import State
 
-    config = replace(small("demo-gan", images=16), prior="uniform")
+    config = replace(small("rooms-lean", images=16), prior="uniform")
     state = State(config, loop.launch(config, "cpu", 1))
     z = state.step(torch.zeros(8, 3, 16, 16)).sample_latents(LATENTS)
     assert 1.0 < z.abs().max() <= 2

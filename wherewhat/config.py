@@ -143,8 +143,8 @@ class GanConfig:
     """what the discriminator sees: the image, through the trunk `discriminator`; or, through a light head each, the
     frozen maps of LPIPS's AlexNet (Projected GAN, Sauer et al. 2021)"""
     loss: Literal["logistic", "relativistic"] = "logistic"
-    """logistic: non-saturating (Goodfellow et al. 2014); relativistic: of the difference of a real and a generated image,
-    with the penalty on both (R3GAN, Huang et al. 2024)"""
+    """logistic: non-saturating (Goodfellow et al. 2014); relativistic: of the difference of the logits of a real and a
+    generated image, with the penalty on both (R3GAN, Huang et al. 2024)"""
     adversarial_weight: AtLeastZero = 1.0
     """of the generator's adversarial loss; matters beside an autoencoder, whose terms are in nats an image"""
     start_images: Images = 0
@@ -214,8 +214,8 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """One training, complete.  One of `gan`, `autoencoder` and `vae` is set and names the family; `gan` and `autoencoder`
-    together are an autoencoder with an adversary."""
+    """One training, complete.  One of `gan`, `autoencoder` and `vae` is set and names the family; `gan` and
+    `autoencoder` together are an autoencoder with an adversary."""
 
     recipe: Text
     data: DataConfig
@@ -238,6 +238,9 @@ class Config:
     """images seen by the whole training"""
     batch: Annotated[int, Gt(0), Le(2**20)] = 32
     """images an optimizer step, over all processes"""
+    accumulate: Annotated[int, Gt(0), Le(2**20)] = 1
+    """parts that a process computes its share of the batch in, one after the other: more of them take less memory and
+    give the same step"""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where the processor multiplies it natively, else fp32"""
     seed: Annotated[int, Ge(0), Lt(2**63)] = 0

@@ -85,19 +85,21 @@ def sprites() -> Config:
     return replace(_named(rooms(), "sprites"), data=DataConfig("sprites", 64, 64, 1))
 
 
-def demo_gan() -> Config:
-    """PS-SC GAN small enough for two CPU cores: rooms at 32²."""
-    base, trunk = rooms(), TrunkConfig((32, 32, 32), hidden=128)
+def rooms_lean() -> Config:
+    """PS-SC GAN on rooms at 64², with the small networks of folder-ae, for CPU cores."""
+    base, autoencoder = rooms(), folder_ae()
+    stages = tuple(StageConfig(channels, latents=4) for channels in (64, 48, 32))
     return replace(
-        _named(base, "demo-gan"),
-        data=DataConfig("rooms", 32, 32, 3),
-        generator=GeneratorConfig(tuple(StageConfig(32, latents=4) for _ in range(3)), constant_channels=32),
-        encoder=trunk,
-        gan=_gan(base, discriminator=trunk),
+        _named(base, "rooms-lean"),
+        generator=replace(
+            autoencoder.generator, stages=stages, mask="boxes", palette=0, palette_latents=0, shading=False
+        ),
+        encoder=autoencoder.encoder,
+        gan=replace(_lean_adversary(), simplicity_weight=0.05),
         log_every=1_280,
         preview_every=40_000,
         checkpoint_every=20_000,
-        total_images=120_000,
+        total_images=300_000,
     )
 
 
@@ -163,6 +165,25 @@ def faces() -> Config:
     return _on("faces", DataConfig("faces", 64, 64), total_images=200_000)
 
 
+def folder_gan() -> Config:
+    """folder-ae with an adversary in its second half, for sharper pictures."""
+    base = folder_ae()
+    return replace(
+        _named(base, "folder-gan"),
+        gan=replace(_lean_adversary(), adversarial_weight=30.0, start_images=base.total_images // 2),
+    )
+
+
+def demo_gan() -> Config:
+    """folder-gan on the world rooms, for an hour on two CPU cores."""
+    return replace(_named(folder_gan(), "demo-gan"), data=DataConfig("rooms", 64, 64))
+
+
+def faces_gan() -> Config:
+    """folder-gan on cartoon faces (wherewhat data make faces)."""
+    return replace(_named(folder_gan(), "faces-gan"), data=DataConfig("faces", 64, 64))
+
+
 def beta_vae() -> Config:
     """β-VAE on rooms at 64²: a baseline with a plain decoder and 10 latents, trained as in disentanglement_lib."""
     base = folder_ae()
@@ -183,6 +204,13 @@ def beta_vae() -> Config:
 def dip_vae_i() -> Config:
     """DIP-VAE-I on rooms at 64²: the baseline beta-vae with penalties on the covariance of codes."""
     return replace(_named(beta_vae(), "dip-vae-i"), vae=VaeConfig("dip_vae_i"))
+
+
+def _lean_adversary() -> GanConfig:
+    """Light heads on frozen features, and a relativistic loss."""
+    return GanConfig(
+        TrunkConfig((32, 64, 64, 64), hidden=256), features="alex", loss="relativistic", r1_gamma=1.0, r1_interval=1
+    )
 
 
 def _on(name: str, data: DataConfig, total_images: int) -> Config:
@@ -233,9 +261,9 @@ def _named(config: Config, name: str) -> Config:
 
 WHOLE: list[Callable[[], Config]] = [
     demo, folder_ae, rooms_ae, sprites_ae, faces, beta_vae, dip_vae_i,
-    demo_gan, rooms, sprites, celeba, ffhq, shoes, clevr,
+    demo_gan, folder_gan, faces_gan, rooms_lean, rooms, sprites, celeba, ffhq, shoes, clevr,
 ]  # fmt: skip
-ABLATED: list[Callable[[], Config]] = [demo_gan, rooms, sprites, celeba, ffhq, shoes, clevr]
+ABLATED: list[Callable[[], Config]] = [rooms_lean, rooms, sprites, celeba, ffhq, shoes, clevr]
 ABLATIONS: dict[str, Callable[[Config], Config]] = {
     "gan": without_both,
     "info": with_information,

@@ -32,7 +32,7 @@ def train(
     seed: RecipeInt = None, device: Device = "auto", processes: int = 1, precision: RecipePrecision = None,
     minutes: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: no limit)")] = None,
     set: UseAppendAction[tuple[str, ...]] = (), quiet: bool = False,
-    on_nonfinite: Literal["stop", "rollback"] = "stop",
+    on_nonfinite: Literal["stop", "rollback"] = "stop", dry_run: bool = False,
 ) -> None:  # fmt: skip
     """Train a recipe; the same command again resumes it.  `wherewhat recipes` lists the recipes.
 
@@ -53,7 +53,8 @@ def train(
         minutes: stop after this time, earlier calls of the same command included
         set: any other setting, as in --set autoencoder.beta=3; may be repeated
         quiet: do not show progress
-        on_nonfinite: at a loss that is not finite, stop; or roll back to the last checkpoint at half the rate"""
+        on_nonfinite: at a loss that is not finite, stop; or roll back to the last checkpoint at half the rate
+        dry_run: take 20 steps on noise, say what the training would need, and write nothing"""
     from wherewhat.config import with_settings
     from wherewhat.recipes import at_resolution, find
 
@@ -69,12 +70,44 @@ def train(
     config = replace(config, **given({"total_images": images, "batch": batch, "seed": seed, "precision": precision}))
     if lr is not None:
         config = replace(config, optimizer=replace(config.optimizer, lr=lr))
-    config = with_settings(config, set).checked(f"recipe {recipe}")
+    config = with_settings(config, set)
+    if dry_run:
+        _rehearse(config, recipe, device, processes)
+        return
+    config = config.checked(f"recipe {recipe}")
     run = _train(config, out, device, processes, minutes, quiet, on_nonfinite)
     from lightning_fabric.utilities import rank_zero_only
 
     if not quiet and not getattr(rank_zero_only, "rank", 0):  # only one process prints
         print(f"{run.word}: {run.images_seen:,} images seen. Next: wherewhat evaluate {run.word}")
+
+
+def _rehearse(config: "Config", recipe: str, device: str, processes: int) -> None:
+    """Print what a training needs, measured."""
+    from wherewhat.recipes import find
+    from wherewhat.train.loop import launch
+    from wherewhat.train.rehearsal import rehearse
+
+    if not config.data.source:
+        config = replace(config, data=replace(config.data, source="noise"))
+    config = config.checked(f"recipe {recipe}")
+    fabric = launch(config, device, processes)
+    with ProgressBar(False) as progress:
+        found = rehearse(config, fabric, progress)
+    if fabric.global_rank:
+        return
+    table = Table(show_header=False, box=None)
+    for name, count in found.parameters.items():
+        table.add_row(f"parameters, {name}", f"{count:,}")
+    table.add_row("memory", "not known" if found.memory is None else f"{found.memory / 1e9:,.2f} GB")
+    parts = f" in {config.accumulate} parts" if config.accumulate > 1 else ""
+    how = f"{found.steps} steps, batch {config.batch}{parts}, {found.precision}, {fabric.device}"
+    table.add_row("images/s", f"{found.images_per_second:,.1f}  ({how})")
+    table.add_row("training", f"{found.hours(config.total_images):,.1f} hours for {config.total_images:,} images")
+    if find(recipe).total_images != config.total_images:
+        total = find(recipe).total_images
+        table.add_row("", f"{found.hours(total):,.1f} hours for the recipe's {total:,}")
+    Console().print(table)
 
 
 def _shaped(config: "Config", quiet: bool) -> "Config":

@@ -1,4 +1,4 @@
-"""An autoencoder with an adversary: the constricted autoencoder's terms and the paper's GAN's, of one generator and encoder.
+"""An autoencoder with an adversary: the terms of the constricted autoencoder and of the paper's GAN, of one generator.
 
 The autoencoder finds the controls and keeps pictures invertible; the discriminator makes samples look real, and
 perceptual simplicity makes their latents readable.

@@ -1,6 +1,6 @@
 """What every family of models says of itself.  Training, evaluation and ranking know families only through this.
 
-b images of this process, z latents, c channels, h w space.
+b images of one shard of the batch, z latents, c channels, h w space.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,8 +37,9 @@ class Step:
     real: Float[Tensor, "b c h w"]
     """in [−1, 1]"""
     images_seen: int
-    rank: int
-    world_size: int
+    shard: int
+    shards: int
+    """the batch is shared by processes, and their shares by parts of a step: this is one shard of so many"""
     autocast: Callable[[], AbstractContextManager[Any]]
     lpips: Distance | None
 
@@ -57,22 +58,22 @@ class Step:
         return step_rng(self.config.seed, self.images_seen, purpose, self.real.device)
 
     def local_shard(self, drawn: Tensor) -> Tensor:
-        """This process's share of what was drawn for the whole batch."""
-        return drawn.chunk(self.world_size)[self.rank]
+        """This shard of what was drawn for the whole batch."""
+        return drawn.chunk(self.shards)[self.shard]
 
     def sample_latents(self, purpose: int) -> Float[Tensor, "b z"]:
-        """This process's share of latents from the prior."""
+        """This shard of latents from the prior."""
         shape = self.config.batch, self.config.latents
         prior, angles = PRIORS[self.config.prior], self.config.generator.angles
         return self.local_shard(prior.sample(shape, self.rng(purpose), self.real.device, angles))
 
     def sample_normal(self, purpose: int) -> Float[Tensor, "b z"]:
-        """This process's share of standard normal numbers."""
+        """This shard of standard normal numbers."""
         shape = self.config.batch, self.config.latents
         return self.local_shard(torch.randn(shape, generator=self.rng(purpose), device=self.real.device))
 
     def sample_noise(self, purpose: int) -> tuple[Tensor, ...]:
-        """This process's share of fresh per-pixel noise."""
+        """This shard of fresh per-pixel noise."""
         drawn = self.generator.draw_noise(self.config.batch, self.rng(purpose))
         return tuple(self.local_shard(n) for n in drawn)
 

@@ -75,8 +75,8 @@ class Discriminator(nn.Module):
 
 
 class FeatureDiscriminator(nn.Module):
-    """A light head on each map of a frozen network, and a logit of each (Projected GAN, Sauer et al. 2021).  The network
-    itself is not part of it: it is neither trained nor saved."""
+    """A light head on each map of a frozen network, and a logit of each (Projected GAN, Sauer et al. 2021).  The
+    network itself is not part of it: it is neither trained nor saved."""
 
     def __init__(self, channels: Sequence[int], width: int) -> None:
         """channels: of each map; width: of the heads."""

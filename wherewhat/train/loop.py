@@ -181,6 +181,11 @@ def launch(config: Config, device: str, processes: int) -> Fabric:
         fabric.launch()
     if config.batch % fabric.world_size:
         raise UserError(f"batch {config.batch} cannot be shared by {fabric.world_size} processes: choose a multiple")
+    if config.batch // fabric.world_size % config.accumulate:
+        share = config.batch // fabric.world_size
+        raise UserError(
+            f"accumulate {config.accumulate} does not divide the {share} images of a process: choose a divisor"
+        )
     return fabric
 
 

@@ -22,7 +22,7 @@ PROBE = 2
 
 def check_memory(config: Config, device: torch.device, processes: int) -> None:
     """Raises UserError that names the setting to change if a training cannot fit into this machine's memory."""
-    share = config.batch // processes
+    share = config.batch // processes // config.accumulate
     if _generous(config, share) < SMALL:
         return
     weights, image = (ERROR * size for size in _sizes(config))

@@ -52,12 +52,10 @@ class State:
         """The averaged encoder."""
         return self.ema["encoder"]  # type: ignore[return-value]
 
-    def step(self, real: Tensor) -> Step:
-        """What the losses of a family may use for the step that comes next."""
-        f = self.fabric
-        return Step(
-            self.config, self.networks, real, self.images_seen, f.global_rank, f.world_size, f.autocast, self.lpips
-        )
+    def step(self, real: Tensor, part: int = 0, parts: int = 1) -> Step:
+        """What the losses of a family may use for the step that comes next, or for one of several parts of it."""
+        shard, shards = self.fabric.global_rank * parts + part, self.fabric.world_size * parts
+        return Step(self.config, self.networks, real, self.images_seen, shard, shards, self.fabric.autocast, self.lpips)
 
     def update_ema(self) -> None:
         """Move the averages towards the weights; the half-life is shorter at the start (Karras et al. 2020)."""

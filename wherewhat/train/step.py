@@ -1,7 +1,7 @@
 """One training step: losses of the family, gradients averaged over processes, weights updated."""
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
@@ -14,23 +14,30 @@ from wherewhat.train.state import State
 
 def train_step(state: State, images: UInt8[Tensor, "b c h w"]) -> Terms:
     """Train on one batch, advance the clock, update the averages.  Returns the losses, still on the device."""
-    step = state.step(to_float(images.to(state.device, non_blocking=True)))
-    weights = state.family.weights(state.config, state.images_seen)
+    real, parts = to_float(images.to(state.device, non_blocking=True)), state.config.accumulate
+    steps = [state.step(share, part, parts) for part, share in enumerate(real.chunk(parts))]
     logged: Terms = {}
     for phase in state.family.phases:
-        terms = phase.losses(step)
-        if terms:
-            optimizer_step(state, objective(terms, weights), state.optimizers[phase.name])
-        logged |= {name: value.detach() for name, value in terms.items()}
+        state.optimizers[phase.name].zero_grad()
+        found = [accumulated(state, phase.losses(step)) for step in steps]
+        if found[0]:
+            optimizer_step(state, state.optimizers[phase.name])
+        logged |= {name: sum((terms[name] for terms in found[1:]), found[0][name]) for name in found[0]}
     state.images_seen += state.config.batch
     state.update_ema()
     return logged
 
 
-def optimizer_step(state: State, loss: Float[Tensor, ""], optimizer: Optimizer) -> None:
+def accumulated(state: State, terms: Terms) -> Terms:
+    """Add the gradient of these terms of a part of the batch.  Returns what they add to the terms of the batch."""
+    parts, weights = state.config.accumulate, state.family.weights(state.config, state.images_seen)
+    if terms:
+        (objective(terms, weights) / parts).backward()
+    return {name: value.detach() / parts for name, value in terms.items()}
+
+
+def optimizer_step(state: State, optimizer: Optimizer) -> None:
     """One optimizer step on the gradient averaged over all processes."""
-    optimizer.zero_grad()
-    loss.backward()
     average_gradients(optimizer.parameters, state.fabric)
     c = state.config.optimizer
     if c.grad_clip:
