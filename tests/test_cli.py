@@ -18,9 +18,10 @@ from PIL import Image
 from wherewhat import cli, recipes
 from wherewhat.cli import VERBS, training
 from wherewhat.evaluation import evaluate, kinds
+from wherewhat.families import family_of
 from wherewhat.metrics import registry
 from wherewhat.metrics.weights import lpips_file
-from wherewhat.recipes import RECIPES
+from wherewhat.recipes import RECIPES, at_resolution
 from wherewhat.run.folder import Run
 from wherewhat.train import loop
 
@@ -131,7 +132,7 @@ def test_version(call):
 def test_recipes_are_listed(call):
     _, out, _ = call("recipes")
     for name in RECIPES:
-        base, _, suffix = name.rpartition("-") if name.split("-")[-1] in recipes.ABLATIONS else (name, "", "")
+        base, _, suffix = (name, "", "") if name in recipes.WHOLE_NAMES else name.rpartition("-")
         assert re.search(rf"^ {base} ", out, re.M), name
         assert not suffix or f"  -{suffix} " in out
     assert "Ablations of rooms-lean, rooms, sprites" in out
@@ -449,6 +450,21 @@ def test_data_show_draws_a_world_and_a_folder(call):
     assert call("data", "show", "cats", "--resolution", "16x20", "--channels", "4")[:2] == (0, "cats.png\n")
     with Image.open("a.png") as grid, Image.open("cats.png") as folder:
         assert grid.height > 5 * 32 > folder.height / 2
+
+
+def test_a_rehearsal_says_what_a_training_needs_and_writes_nothing(call, monkeypatch):
+    """Without images too: a recipe for one's own pictures is rehearsed before there are any."""
+    monkeypatch.setattr("wherewhat.train.rehearsal.STEPS", 3)
+    monkeypatch.setattr("wherewhat.train.rehearsal.WARMUP", 1)
+    options = ["--resolution", "16", "--batch", "8", "--images", "7200", "--set", "accumulate=2", "--device", "cpu"]
+    status, out, _ = call("train", "folder-ae", "--dry-run", *options)
+    assert status == 0 and not list(Path().iterdir())
+    networks = family_of(RECIPES["folder-ae"][0]).build(at_resolution(RECIPES["folder-ae"][0], 16, 16))
+    for name, network in networks.items():
+        assert re.search(rf"parameters, {name} +{sum(p.numel() for p in network.parameters()):,}\b", out)
+    rate, hours = (float(re.search(rf"{name} +([0-9.]+)", out)[1]) for name in ("images/s", "training"))
+    assert "3 steps, batch 8 in 2 parts" in out and "hours for the recipe's 240,000" in out
+    assert hours == pytest.approx(7200 / rate / 3600, abs=0.06)
 
 
 @pytest.mark.skipif(not LPIPS.is_file(), reason="needs the LPIPS weights: wherewhat weights")

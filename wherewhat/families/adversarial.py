@@ -4,6 +4,7 @@ The autoencoder finds the controls and keeps pictures invertible; the discrimina
 perceptual simplicity makes their latents readable.
 """
 
+import torch
 from torch import nn
 
 from wherewhat.config import Config
@@ -22,22 +23,32 @@ def build(config: Config) -> dict[str, nn.Module]:
 
 def discriminator_terms(step: Step) -> Terms:
     """Those of the GAN, once the autoencoder has learnt alone for start_images."""
-    if step.images_seen < gan.settings(step.config).start_images:
+    c = gan.settings(step.config)
+    if step.images_seen < c.start_images:
         return {}
-    return gan.discriminator_terms(step)
+    if c.fakes == "prior":
+        return gan.discriminator_terms(step)
+    with torch.no_grad():
+        made = autoencoder.reconstruct(step)
+    return gan.told_apart(step, made.image)
 
 
 def generator_terms(step: Step) -> Terms:
     """Those of the autoencoder, and after start_images those of the GAN."""
-    found = autoencoder.terms(step)
-    if step.images_seen < gan.settings(step.config).start_images:
+    c, made = gan.settings(step.config), autoencoder.reconstruct(step)
+    found = autoencoder.terms(step, made)
+    if step.images_seen < c.start_images:
         return found
-    return found | gan.generator_terms(step)
+    if c.fakes == "prior":
+        return found | gan.generator_terms(step)
+    with gan.frozen(step.networks["discriminator"]), step.autocast():
+        return found | {"g_loss": gan.adversarial_loss(step, made.image)}
 
 
 def weights(config: Config, images_seen: int) -> dict[str, float]:
-    """Of the terms of both."""
-    return autoencoder.weights(config, images_seen) | gan.weights(config, images_seen)
+    """Of the terms of both.  Images of the prior teach the encoder only where it is asked for."""
+    infogan = {"infogan": gan.settings(config).infogan_weight}
+    return autoencoder.weights(config, images_seen) | gan.weights(config, images_seen) | infogan
 
 
 ADVERSARIAL = Family(

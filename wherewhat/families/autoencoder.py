@@ -1,8 +1,9 @@
 """The constricted autoencoder: an encoder, and the generator with spatial constriction as its decoder."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from wherewhat import losses
 from wherewhat.config import AutoencoderConfig, Config
@@ -19,23 +20,39 @@ def build(config: Config) -> dict[str, nn.Module]:
     return {"generator": build_generator(config), "encoder": build_encoder(config, variational=True)}
 
 
-def terms(step: Step) -> Terms:
-    """Negative log-likelihood of the images and KL divergence of the posterior to the prior, in nats an image; LPIPS
-    between images and reconstructions if it has a weight."""
-    c, prior = settings(step.config), PRIORS[step.config.prior]
-    encoder = step.encoder
+class Reconstruction(NamedTuple):
+    """Images decoded from samples of their posteriors, and the posteriors."""
+
+    image: Float[Tensor, "b c h w"]
+    mean: Float[Tensor, "b z"]
+    log_variance: Float[Tensor, "b z"]
+    turn: Float[Tensor, " b"] | None
+    """what the encoder's search added to the turn, where it searches"""
+
+
+def reconstruct(step: Step) -> Reconstruction:
+    """Encode and decode the real images."""
+    encoder, turn = step.encoder, None
     with step.autocast():
         mean, log_variance = encoder.posterior(step.real)
         z = mean + (log_variance / 2).exp() * step.sample_normal(POSTERIOR)
         if isinstance(encoder, TransformEncoder) and encoder.circle:
             turn = encoder.best_turn(step.real, z)
             z = encoder.with_turn(z, turn)
-        image = step.generator(z, step.sample_noise(NOISE)).image
+        image = step.generator.images(z, step.sample_noise(NOISE))
+    return Reconstruction(image, mean, log_variance, turn)
+
+
+def terms(step: Step, made: Reconstruction | None = None) -> Terms:
+    """Negative log-likelihood of the images and KL divergence of the posterior to the prior, in nats an image; LPIPS
+    between images and reconstructions if it has a weight.  made: the reconstructions, if there are any yet."""
+    c, prior, encoder = settings(step.config), PRIORS[step.config.prior], step.encoder
+    image, mean, log_variance, turn = made or reconstruct(step)
     found = {
         "reconstruction": losses.gaussian_nll(image, step.real, c.sigma),
         "kl": prior.divergence(mean, log_variance, step.config.generator.angles),
     }
-    if isinstance(encoder, TransformEncoder) and encoder.circle:
+    if turn is not None and isinstance(encoder, TransformEncoder):
         found["turn"] = losses.turn_loss(mean[:, encoder.first + 2], turn)
     if c.lpips_weight:
         assert step.lpips is not None
