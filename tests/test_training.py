@@ -1,6 +1,7 @@
 """Training: the clock, resuming, processes, and what stops it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import torch
 from conftest import small
 from safetensors.torch import load_file
 
-from wherewhat.config import AutoencoderConfig, difference, to_json, with_settings
+from wherewhat.config import AutoencoderConfig, OptimizerConfig, difference, to_json, with_settings
 from wherewhat.errors import UserError
 from wherewhat.families.autoencoder import beta_schedule
 from wherewhat.machine import pick_device
@@ -90,6 +91,19 @@ def test_a_step_in_parts_is_the_step(name, tmp_path):
             assert a[key] == pytest.approx(b[key], rel=2e-4, abs=2e-5), key
     with pytest.raises(UserError, match="accumulate 3 does not divide the 16 images"):
         train(replace(config, accumulate=3), str(tmp_path / "three"), "cpu", quiet=True)
+
+
+def test_a_training_starts_with_the_networks_of_another_run(tmp_path):
+    """At a learning rate of almost 0 they stay what they were; the discriminator is new.  Resuming needs no start."""
+    first = train(small("folder-gan", images=32), str(tmp_path / "first"), "cpu", quiet=True)
+    still = OptimizerConfig(lr=1e-12)
+    second = replace(small("folder-gan", images=32), start=str(first.path), optimizer=still, seed=1)
+    then = train(replace(second, total_images=16), str(tmp_path / "then"), "cpu", quiet=True)
+    assert_same(weights(first), weights(then), tolerance=1e-5)
+    shutil.rmtree(first.path)
+    assert train(second, str(tmp_path / "then"), "cpu", quiet=True).images_seen == 32
+    with pytest.raises(UserError, match="has other layers than that of recipe demo"):
+        train(replace(small("demo"), start=str(then.path)), str(tmp_path / "unlike"), "cpu", quiet=True)
 
 
 def test_rows_after_the_checkpoint_are_written_again_not_twice(tmp_path):

@@ -247,6 +247,8 @@ class Config:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where the processor multiplies it natively, else fp32"""
     seed: Annotated[int, Ge(0), Lt(2**63)] = 0
+    start: Text = ""
+    """a run whose generator and encoder are the start, as in pretrained:faces; empty: they are drawn at random"""
 
     @property
     def constant_size(self) -> tuple[int, int]:

@@ -30,6 +30,7 @@ def train(
     fit: Annotated[Literal["crop", "pad"] | None, arg(metavar="{crop,pad}", help_behavior_hint=_RECIPE)] = None,
     lr: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint=_RECIPE, aliases=["--rate"])] = None,
     seed: RecipeInt = None, device: Device = "auto", processes: int = 1, precision: RecipePrecision = None,
+    start: Annotated[str | None, arg(metavar="RUN", help_behavior_hint="")] = None,
     minutes: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: no limit)")] = None,
     set: UseAppendAction[tuple[str, ...]] = (), quiet: bool = False,
     on_nonfinite: Literal["stop", "rollback"] = "stop", dry_run: bool = False,
@@ -50,6 +51,7 @@ def train(
         seed: of all random numbers
         processes: processes on this machine, one for each GPU (under torchrun: on all machines)
         precision: auto is bf16 where the processor multiplies it natively
+        start: begin with the networks of this run, as in pretrained:faces; an adversary then begins at once
         minutes: stop after this time, earlier calls of the same command included
         set: any other setting, as in --set autoencoder.beta=3; may be repeated
         quiet: do not show progress
@@ -70,6 +72,10 @@ def train(
     config = replace(config, **given({"total_images": images, "batch": batch, "seed": seed, "precision": precision}))
     if lr is not None:
         config = replace(config, optimizer=replace(config.optimizer, lr=lr))
+    if start is not None:
+        config = replace(config, start=source_of(start))
+        if config.gan and config.autoencoder:
+            config = replace(config, gan=replace(config.gan, start_images=0))
     config = with_settings(config, set)
     if dry_run:
         _rehearse(config, recipe, device, processes)

@@ -214,6 +214,8 @@ def restored(run: Run, config: Config, fabric: Fabric) -> State:
     """The training as its last checkpoint has it; a new one if there is none.  Raises UserError."""
     state = State(config, fabric)
     packed = run.resume_point()
+    if packed is None and config.start:
+        state.begin_from(Run.open(config.start))
     if packed is not None:
         try:
             state.restore(packed)

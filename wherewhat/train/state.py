@@ -8,12 +8,14 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from wherewhat.config import Config
+from wherewhat.errors import UserError
 from wherewhat.families import family_of
 from wherewhat.families.family import Step, attach
 from wherewhat.metrics.distance import Distance, load_distance
 from wherewhat.nn.encoder import Encoder
 from wherewhat.nn.generator import Generator
 from wherewhat.nn.layers import channels_last
+from wherewhat.run.folder import Run
 from wherewhat.train.optimizers import Optimizer
 
 AVERAGED = ("generator", "encoder")
@@ -68,6 +70,20 @@ class State:
     def _parts(self) -> dict[str, Any]:
         ema = {f"ema_{name}": module for name, module in self.ema.items()}
         return {**self.networks, **ema, **{f"optimizer_{name}": part for name, part in self.optimizers.items()}}
+
+    def begin_from(self, run: Run) -> None:
+        """Take over the averaged generator and encoder of another run.  Raises UserError if they do not fit."""
+        for name in AVERAGED:
+            weights = getattr(run, name).state_dict()
+            try:
+                self.networks[name].load_state_dict(weights)
+                self.ema[name].load_state_dict(weights)
+            except RuntimeError:
+                ours, theirs = self.config.recipe, run.config.recipe
+                raise UserError(
+                    f"the {name} of {run.word} (recipe {theirs}) has other layers than that of recipe {ours}: start from "
+                    "a run whose settings of generator and encoder are the same"
+                ) from None
 
     def pack(self) -> dict[str, Any]:
         """Everything, as tensors and numbers."""
