@@ -79,10 +79,9 @@ class State:
                 self.networks[name].load_state_dict(weights)
                 self.ema[name].load_state_dict(weights)
             except RuntimeError:
-                ours, theirs = self.config.recipe, run.config.recipe
                 raise UserError(
-                    f"the {name} of {run.word} (recipe {theirs}) has other layers than that of recipe {ours}: start from "
-                    "a run whose settings of generator and encoder are the same"
+                    f"the {name} of {run.word} (recipe {run.config.recipe}) has other layers than that of recipe "
+                    f"{self.config.recipe}: start from a run whose settings of generator and encoder are the same"
                 ) from None
 
     def pack(self) -> dict[str, Any]:
