@@ -1,0 +1,155 @@
+"""How soon is a GAN good, and which part of the paper's helps?
+
+    python benchmarks/gan.py --images 300000 --seeds 3 --faces faces      # wherewhat data make faces faces --side 64
+    python benchmarks/gan.py --rows "ps-sc;ps-sc, discriminator on pixels" --minutes 60
+    python benchmarks/gan.py --images 2000 --every 1000 --quick
+
+Each row is a recipe with settings, trained on each set with each seed.  Every so many images it is scored; the table
+has the time to FactorVAE score .8 and to levels of FID, and the scores at the end.  Each training is a folder under
+--out; finished ones are not trained again, interrupted ones go on.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, stdev
+
+from common import command, header, write
+
+from wherewhat.config import Config, with_settings
+from wherewhat.evaluation.evaluate import evaluate
+from wherewhat.recipes import find
+from wherewhat.run.folder import Run
+from wherewhat.train.loop import train
+
+OLD = ("gan.features=pixels", "gan.loss=logistic", "gan.r1_gamma=5", "gan.r1_interval=16")
+ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "gan": ("rooms-lean-gan", ()),
+    "info": ("rooms-lean-info", ()),
+    "ps": ("rooms-lean-ps", ()),
+    "sc": ("rooms-lean-sc", ()),
+    "ps-sc": ("rooms-lean", ()),
+    "ps-sc, discriminator on pixels": ("rooms-lean", OLD),
+    "ps-sc, frozen maps, logistic": ("rooms-lean", ("gan.loss=logistic",)),
+    "folder-gan": ("folder-gan", ()),
+    "folder-ae": ("folder-ae", ()),
+}
+"""name → recipe, settings that differ from it"""
+LEVELS = (40.0, 20.0, 10.0)
+"""of FID (AlexNet features), whose time is reported"""
+GOOD = 0.8
+"""FactorVAE score, whose time is reported"""
+QUICK = ("factor_vae", "fid")
+"""scored on the way"""
+FINAL = ("factor_vae", "dci", "mig", "tpl", "fid")
+
+
+def main() -> None:
+    """Train, score, write the table after each training."""
+    args = options()
+    found: dict[tuple[str, str], list[list[dict[str, float]]]] = {}
+    for seed in range(args.seeds):
+        for name in args.sets:
+            for row in args.rows:
+                found.setdefault((name, row), []).append(curve(row, name, seed, args))
+                write("gan", report(found, args), args)
+
+
+def options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=lambda text: text.split(";"), default=list(ROWS), help="separated by ;")
+    parser.add_argument("--sets", nargs="+", default=["rooms"], help="rooms, sprites, faces")
+    parser.add_argument("--faces", type=Path, default=Path("faces"), help="the folder of the set faces")
+    parser.add_argument("--images", type=int, default=300_000)
+    parser.add_argument("--every", type=int, default=20_000, help="images from one score to the next")
+    parser.add_argument("--minutes", type=float, default=None, help="of training, at most")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("runs/gan"))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--quick", action="store_true", help="a smoke run: nothing written")
+    args = parser.parse_args()
+    if unknown := [row for row in args.rows if row not in ROWS]:
+        parser.error(f"there is no row {unknown[0]}; there is: {', '.join(ROWS)}")
+    return args
+
+
+def configured(row: str, name: str, seed: int, args: argparse.Namespace) -> Config:
+    """The recipe of a row on a set, for this seed and budget."""
+    recipe, settings = ROWS[row]
+    config = find(recipe)
+    source, channels = (str(args.faces.absolute()) if name == "faces" else name), 1 if name == "sprites" else 3
+    config = replace(config, data=replace(config.data, source=source, channels=channels))
+    schedule = [f"optimizer.lr_halflife={3 * args.images // 8}"] if config.autoencoder else []
+    if config.gan and config.autoencoder:
+        schedule.append(f"gan.start_images={args.images // 2}")
+    config = with_settings(config, [*settings, *schedule])
+    every = {"preview_every": args.every, "checkpoint_every": args.every}
+    return replace(config, total_images=args.images, seed=seed, **every).checked()
+
+
+def curve(row: str, name: str, seed: int, args: argparse.Namespace) -> list[dict[str, float]]:
+    """Scores after every args.every images of one training; they are kept beside it."""
+    config = configured(row, name, seed, args)
+    folder = args.out / f"{name}-{row.replace(', ', '-').replace(' ', '-')}-s{seed}"
+    kept = folder / "curve.json"
+    points: list[dict[str, float]] = json.loads(kept.read_text()) if kept.exists() else []
+    for images in [*range(args.every, args.images, args.every), args.images]:
+        if points and points[-1]["images"] >= images:
+            continue
+        run = train(replace(config, total_images=images), str(folder), args.device, minutes=args.minutes, quiet=True)
+        out_of_time = run.images_seen < images
+        points.append(scored(run, FINAL if out_of_time or images == args.images else QUICK, args.device))
+        kept.write_text(json.dumps(points))
+        print(f"{name}, {row}, seed {seed}: {points[-1]}", flush=True)
+        if out_of_time:
+            break
+    return points
+
+
+def scored(run: Run, metrics: tuple[str, ...], device: str) -> dict[str, float]:
+    """Scores of a run as it is, and its clock."""
+    rows = {r["metric"]: r["value"] for r in evaluate(run, metrics, "fast", "small", device=device)}
+    clock = {"images": run.images_seen, "seconds": run.rows("train")[-1]["seconds"]}
+    return clock | {metric: float(rows[metric]) for metric in metrics}
+
+
+def minutes_to(points: list[dict[str, float]], metric: str, level: float) -> float | None:
+    """Minutes of training until a score first reached a level; None if it never did.  FID falls, others rise."""
+    sign = -1 if metric == "fid" else 1
+    reached = (p["seconds"] / 60 for p in points if metric in p and sign * p[metric] >= sign * level)
+    return next(reached, None)
+
+
+def report(found: dict[tuple[str, str], list[list[dict[str, float]]]], args: argparse.Namespace) -> str:
+    """The whole table so far."""
+    waits = [("factor_vae", GOOD), *(("fid", level) for level in LEVELS)]
+    heads = ["set", "row", "seeds", "images", *(f"min. to {metric} {level:g}" for metric, level in waits), *FINAL]
+    lines = [
+        "# GANs: time to a good one, and the paper's ablation",
+        "",
+        header(command(), args.device),
+        "",
+        f"Scored every {args.every:,} images with the protocol `fast`, TPL `small`; FID of AlexNet features. Mean over "
+        "seeds, ± standard deviation; – : not reached by every seed.",
+        "",
+        "| " + " | ".join(heads) + " |",
+        "|---" * len(heads) + "|",
+    ]
+    for (name, row), curves in found.items():
+        cells = [name, row, str(len(curves)), f"{mean(c[-1]['images'] for c in curves):,.0f}"]
+        for metric, level in waits:
+            times = [minutes_to(points, metric, level) for points in curves]
+            cells.append("–" if None in times else f"{mean(t for t in times if t is not None):.0f}")
+        for metric in FINAL:
+            values = [points[-1][metric] for points in curves]
+            digits = 1 if metric in ("fid", "tpl") else 3
+            spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+            cells.append(f"{mean(values):.{digits}f}{spread}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
