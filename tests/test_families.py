@@ -14,14 +14,14 @@ from wherewhat.families.family import objective
 from wherewhat.train.loop import launch, train
 from wherewhat.train.state import State
 
-RECIPES = {"autoencoder": "demo", "gan": "demo-gan", "vae": "dip-vae-i"}
+RECIPES = {"autoencoder": "demo", "gan": "demo-gan", "vae": "factor-vae"}
 
 
 def terms_of(config):
     """All terms of one step, by phase."""
     state = State(config, launch(config, "cpu", 1))
     step = state.step(torch.rand(config.batch, config.data.channels, *config.size) * 2 - 1)
-    return state, [phase.losses(step) for phase in state.family.phases]
+    return state, [phase.losses(step) for phase in state.phases]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -31,8 +31,8 @@ def test_every_weight_is_of_a_term_and_every_network_is_trained(name):
     state, terms = terms_of(config)
     weights = {k: w for k, w in state.family.weights(config, 0).items() if w}
     assert weights.keys() <= {term for found in terms for term in found}
-    assert {n for phase in state.family.phases for n in phase.trains} == state.networks.keys()
-    for phase, found in zip(state.family.phases, terms, strict=True):
+    assert {n for phase in state.phases for n in phase.trains} == state.networks.keys()
+    for phase, found in zip(state.phases, terms, strict=True):
         objective(found, weights).backward()
         for trained in phase.trains:
             assert any(p.grad is not None for p in state.networks[trained].parameters())
@@ -44,7 +44,7 @@ def test_the_objective_is_the_weighted_sum_and_terms_without_a_weight_are_left_o
 
 def test_an_objective_is_added_by_a_loss_and_a_line(monkeypatch, tmp_path):
     """The promise for whoever adds one: nothing but its loss and its line in OBJECTIVES is touched."""
-    spread = vae.Objective({"kl": 1.0, "spread": 2.0}, lambda mean, log_variance: {"spread": mean.square().mean()})
+    spread = vae.Objective({"kl": 1.0, "spread": 2.0}, lambda step, codes: {"spread": codes.mean.square().mean()})
     monkeypatch.setitem(vae.OBJECTIVES, "spread", spread)
     config = replace(small("beta-vae", images=16), vae=VaeConfig("spread", {"spread": 3.0}))
     run = train(config, str(tmp_path / "run"), "cpu", quiet=True)

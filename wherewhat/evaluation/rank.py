@@ -124,8 +124,10 @@ def _loss(run: Run, first: Run) -> float:
 
 
 def training_loss(run: Run) -> float:
-    """What training minimises, mean over its last tenth, for families whose objectives compare; no label takes part."""
-    rows = [row for row in run.rows("train") if row["images_seen"] > 0.9 * run.images_seen]
+    """What training minimises, mean over the last tenth before the checkpoint, for families whose objectives compare;
+    no label takes part."""
+    seen = run.images_seen
+    rows = [row for row in run.rows("train") if 0.9 * seen < row["images_seen"] <= seen]
     weights = family_of(run.config).weights
     return float(np.mean([objective(row, weights(run.config, row["images_seen"])) for row in rows]))
 

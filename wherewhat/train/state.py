@@ -33,9 +33,10 @@ class State:
         self.ema = {n: copy.deepcopy(self.networks[n]).eval().requires_grad_(False) for n in AVERAGED}
         attach(self.networks)
         attach(self.ema)
+        self.phases = self.family.phases(config)
         self.optimizers = {
-            phase.name: Optimizer([self.networks[name] for name in phase.trains], config.optimizer)
-            for phase in self.family.phases
+            phase.name: Optimizer([self.networks[name] for name in phase.trains], phase.optimizer or config.optimizer)
+            for phase in self.phases
         }
         wants_lpips = self.family.weights(config, 0).get("lpips")
         self.lpips: Distance | None = load_distance("alex", self.device) if wants_lpips else None

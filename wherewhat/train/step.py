@@ -17,7 +17,7 @@ def train_step(state: State, images: UInt8[Tensor, "b c h w"]) -> Terms:
     step = state.step(to_float(images.to(state.device, non_blocking=True)))
     weights = state.family.weights(state.config, state.images_seen)
     logged: Terms = {}
-    for phase in state.family.phases:
+    for phase in state.phases:
         terms = phase.losses(step)
         optimizer_step(state, objective(terms, weights), state.optimizers[phase.name])
         logged |= {name: value.detach() for name, value in terms.items()}
@@ -31,7 +31,7 @@ def optimizer_step(state: State, loss: Float[Tensor, ""], optimizer: Optimizer) 
     optimizer.zero_grad()
     loss.backward()
     average_gradients(optimizer.parameters, state.fabric)
-    c = state.config.optimizer
+    c = optimizer.config
     if c.grad_clip:
         nn.utils.clip_grad_norm_(optimizer.parameters, c.grad_clip)
     optimizer.step(state.lr_scale * lr_schedule(c, state.images_seen + state.config.batch))
