@@ -12,7 +12,10 @@ from typing import Any, Literal, NamedTuple
 
 from wherewhat.errors import UserError, did_you_mean
 
-Needs = Literal["factors", "codes", "reconstruction", "features", "paths", "generator", "where", "rank"]
+Needs = Literal[
+    "factors", "codes", "reconstruction", "features", "paths", "generator", "moves", "resampled", "directions", "where",
+    "rank",
+]  # fmt: skip
 """What a metric is computed from, which is how its function is called:
 
 factors          codes (n z), factors (n f) and a random generator
@@ -21,6 +24,9 @@ reconstruction   reconstructed images and real ones, in pairs
 features         features of real images (n d) and of samples (m d)
 paths            a generator and pairs of latents
 generator        a generator, whose latents are swept
+moves            pairs of images that differ in one control, and their codes (metrics.moves.Moves)
+resampled        reconstructions, and images of the same codes with each column in an order of its own
+directions       a generator and its controls in use, from one to another of which it is swept
 where, rank      measured by the command of that name, not by `evaluate`"""
 BY_DEFAULT = ("factors", "codes", "reconstruction", "generator")  # what is measured where no metric is named
 QUALITY = ("reconstruction", "features", "paths")  # what the word quality stands for: how good images are
@@ -123,6 +129,29 @@ METRICS: list[Metric] = [  # in the order of tables
     Metric("total_correlation", "codes", "factors.total_correlation", (
         Score("total_correlation", "Total correlation", "how far codes depend on each other, in nats; lower is better",
               better="lower"),)),
+    Metric("independence", "codes", "independence.independence", (
+        Score("rotation_gain", "Rotation gain", "what rotating the codes to independence would gain, in nats a code in "
+              "use; lower is better", better="lower", part="rotation_gain"),
+        Score("negentropy", "Negentropy", "how far a code in use is from a normal one, in nats; higher is better",
+              part="negentropy"),
+        Score("code_information", "Mutual information of codes", "what two codes in use know of each other, in nats; "
+              "lower is better", better="lower", part="information"),), fast={"rows": 5_000}),
+    Metric("consistency", "moves", "moves.consistency", (
+        Score("consistency", "Self-consistency", "if one control moves, its code changes and no other; 1 is best"),)),
+    Metric("predictability", "moves", "moves.predictability", (
+        Score("predictability", "Variation predictability", "a network sees which control moved; 1 is best"),)),
+    Metric("changes", "moves", "moves.changes", (
+        Score("change_overlap", "Overlap of changes", "how alike the places are that two controls change; lower is "
+              "better", better="lower", part="overlap"),
+        Score("change_area", "Area of changes", "share of the image that a control changes; lower is better",
+              better="lower", part="area"),
+        Score("change_sameness", "Sameness of changes", "how far a control adds one picture, more or less of it; 1 is "
+              "best", part="sameness"),)),
+    Metric("pipe", "resampled", "moves.pipe", (
+        Score("pipe", "PIPE", "images of independent latents cannot be told from reconstructions; 1 is best"),)),
+    Metric("direction_gain", "directions", "tpl.direction_gain", (
+        Score("direction_gain", "Direction gain", "how much shorter sweeps along controls are than between them; "
+              "higher is better"),)),
     Metric("reconstruction", "reconstruction", "", (
         Score("psnr", "PSNR", "how exact the pixels of reconstructions are, in dB; higher is better"),
         Score("ssim", "SSIM", "how similar the structure of reconstructions is to that of the images; 1 is best"),
