@@ -25,7 +25,7 @@ from common import RESULTS
 from wherewhat.atomic import write_text
 from wherewhat.config import Config, DataConfig, with_settings
 from wherewhat.evaluation.evaluate import evaluate
-from wherewhat.evaluation.rank import training_loss
+from wherewhat.evaluation.rank import axis_score, training_loss
 from wherewhat.recipes import VAE_GRIDS, at_resolution, find
 from wherewhat.run.folder import Run
 from wherewhat.train import preview
@@ -47,8 +47,8 @@ OURS: dict[str, tuple[str, ...]] = {
 }
 SEEDS = 5
 LABELLED = ("factor_vae", "dci", "mig")
-METRICS = (*LABELLED, "total_correlation", "reconstruction", "tpl")
-SCORES = {"tpl": "active"}  # details that are columns, by metric
+EARLY = (*LABELLED, "total_correlation", "independence", "consistency", "changes", "reconstruction", "tpl")
+METRICS = (*EARLY, "predictability", "pipe", "direction_gain")  # at the end; axis scores are measured beside them
 
 
 class Model(NamedTuple):
@@ -136,10 +136,14 @@ def name_of(images: int) -> str:
 def scored(model: Model, run: Run) -> dict[str, str]:
     """A row of the table."""
     values: dict[str, Any] = model._asdict() | {"images": run.images_seen, "loss": training_loss(run)}
-    for row in evaluate(run, METRICS, "fast", "small"):
+    last = [row for row in run.rows("train") if row["images_seen"] <= run.images_seen][-1]
+    values |= {name: last[name] for name in ("reconstruction", "kl")}
+    at_the_end = run.images_seen >= CHECKPOINTS[-1]
+    for row in evaluate(run, METRICS if at_the_end else EARLY, "fast", "small"):
         values[row["metric"]] = row["value"]
-        if name := SCORES.get(row["metric"]):
-            values[name] = row["details"][name]
+        values |= {name: row["options"][name] for name in ("used",) if name in row["options"]}
+    if at_the_end:
+        values["axis"] = axis_score(run)
     return {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in values.items()}
 
 

@@ -69,7 +69,7 @@ def rank(
     elif by == "loss":
         values = [(_loss(run, runs[0]), None) for run in runs]
     elif by == "axis":
-        values = [(_axis(run, protocol, distance, device, progress), None) for run in runs]
+        values = [(axis_score(run, protocol, distance, device, progress), None) for run in runs]
     elif by == "centrality":
         values = [(float(v), None) for v in centrality(_encode_each_other(runs, device, progress))]
     else:
@@ -92,8 +92,10 @@ def _tpl(run: Run, protocol: str, distance: str, device: str, progress: Progress
     return row["value"], row["details"]["error"]
 
 
-def _axis(run: Run, protocol: str, distance: str, device: str, progress: Progress) -> float:
-    """Mean axis score over pairs of active controls; 0 with fewer than two."""
+def axis_score(
+    run: Run, protocol: str = "small", distance: str = "alex", device: str = "cpu", progress: Progress = silent
+) -> float:
+    """Mean axis score over pairs of active controls; 0 with fewer than two.  Measured now where it was not."""
     row = run.latest("axis", protocol=protocol, network=distance)
     if row is None:
         if run.control_table is None:
