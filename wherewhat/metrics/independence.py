@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from wherewhat.metrics.factors import Codes
+from wherewhat.metrics.factors import Codes, require_codes
 from wherewhat.metrics.ranking import USED_STD
 
 JITTER = 1e-3  # of a standard deviation, so that equal codes do not have an entropy of −∞
@@ -30,7 +30,9 @@ def independence(codes: Codes, rng: np.random.Generator, *, rows: int = 10_000, 
     independence r (FastICA, Hyvärinen 1999).  A rotation changes no joint entropy, so this is by how much the total
     correlation could fall: 0 if the axes of the codes are already those of independent variations.  negentropy:
     log √2πe − H(z_i / std): mixtures of several variations are closer to normal than one is.  information: mutual
-    information in bins of equal width, as in disentanglement_lib.  Entropies are Vasicek's (1976)."""
+    information in bins of equal width, as in disentanglement_lib.  Entropies are Vasicek's (1976).  Raises UserError as
+    total_correlation does."""
+    require_codes(codes)
     used = codes[:, codes.std(0) > USED_STD].astype(np.float64)
     used = used[rng.choice(len(used), min(rows, len(used)), replace=False)]
     if used.shape[1] < 2:

@@ -30,6 +30,7 @@ directions       a generator and its controls in use, from one to another of whi
 where, rank      measured by the command of that name, not by `evaluate`"""
 BY_DEFAULT = ("factors", "codes", "reconstruction", "generator")  # what is measured where no metric is named
 QUALITY = ("reconstruction", "features", "paths")  # what the word quality stands for: how good images are
+ALONE = ("moves", "resampled", "directions")  # what the word alone stands for: one model by itself, without labels
 
 
 class Score(NamedTuple):
@@ -148,7 +149,7 @@ METRICS: list[Metric] = [  # in the order of tables
         Score("change_sameness", "Sameness of changes", "how far a control adds one picture, more or less of it; 1 is "
               "best", part="sameness"),)),
     Metric("pipe", "resampled", "moves.pipe", (
-        Score("pipe", "PIPE", "images of independent latents cannot be told from reconstructions; 1 is best"),)),
+        Score("pipe", "PIPE", "images of independent latents pass for reconstructions; 1 is best"),)),
     Metric("direction_gain", "directions", "tpl.direction_gain", (
         Score("direction_gain", "Direction gain", "how much shorter sweeps along controls are than between them; "
               "higher is better"),)),
@@ -205,7 +206,7 @@ def find(name: str) -> Metric:
     known = [metric for metric in METRICS if name == metric.name or name in [score.name for score in metric.scores]]
     if not known:
         names = [n for metric in measurable() for n in (metric.name, *(score.name for score in metric.scores))]
-        raise UserError(f"there is no metric {name}{did_you_mean(name, [*dict.fromkeys(names), 'quality'])}")
+        raise UserError(f"there is no metric {name}{did_you_mean(name, [*dict.fromkeys(names), 'quality', 'alone'])}")
     if known[0].needs in ("where", "rank"):
         way = f"rank RUNS --by {name}" if known[0].needs == "rank" else "where RUN"
         raise UserError(f"{name} is measured by another command: wherewhat {way}")
@@ -213,12 +214,15 @@ def find(name: str) -> Metric:
 
 
 def choose(names: Sequence[str] | None) -> list[Metric]:
-    """The metrics of these names, each once, in this order; quality stands for several.  None: all that are measured
-    by default."""
+    """The metrics of these names, each once, in this order; quality and alone stand for several.  None: all that are
+    measured by default."""
     if names is None:
         return [metric for metric in METRICS if metric.needs in BY_DEFAULT]
-    quality = [metric.name for metric in METRICS if metric.needs in QUALITY]
-    words = [word for name in names for word in (quality if name == "quality" else [name])]
+    stand_for = {
+        "quality": [metric.name for metric in METRICS if metric.needs in QUALITY],
+        "alone": [metric.name for metric in METRICS if metric.needs in (*ALONE, "codes", "generator")],
+    }
+    words = [word for name in names for word in stand_for.get(name, [name])]
     return list({metric.name: metric for metric in map(find, words)}.values())
 
 
@@ -230,7 +234,10 @@ def scores() -> dict[str, Score]:
 def names_help() -> str:
     """What can be asked for, for the help of the command line."""
     default = [metric.name for metric in METRICS if metric.needs in BY_DEFAULT]
+    alone = [metric.name for metric in METRICS if metric.needs in ALONE]
     special = [metric for metric in METRICS if metric.needs in QUALITY and metric.needs not in BY_DEFAULT]
     more = [score.name for metric in special for score in metric.scores]
-    return f"{', '.join(default)}: all that can be measured if not given; and {', '.join(more)}, or quality for all " \
-           "of these with reconstruction"  # fmt: skip
+    return (
+        f"{', '.join(default)}: all that can be measured if not given; {', '.join(alone)}, or alone for all of these "
+        f"with independence and tpl; {', '.join(more)}, or quality for all of these with reconstruction"
+    )
