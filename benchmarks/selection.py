@@ -20,6 +20,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import selection_page
 from common import RESULTS
 
 from wherewhat.atomic import write_text
@@ -98,6 +99,10 @@ def population() -> Iterator[Model]:
 
 def main() -> None:
     args = options()
+    if args.analyse:
+        selection_page.analyse(TABLE)
+        return
+    preview.quick_distance = lambda *_: None  # type: ignore[assignment]  # TPL is measured below, once
     rows = read(TABLE)
     for model in population():
         there = [row for row in rows if all(row[name] == str(value) for name, value in model._asdict().items())]
@@ -114,6 +119,9 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=Path("runs/selection"), help="where the run folders are")
     parser.add_argument("--rescore", action="store_true", help="measure what rows lack, of models whose folder is kept")
+    parser.add_argument(
+        "--analyse", action="store_true", help="write docs/selection.md and its pictures, train nothing"
+    )
     return parser.parse_args()
 
 
@@ -167,5 +175,4 @@ def written(rows: list[dict[str, str]]) -> str:
 
 
 if __name__ == "__main__":
-    preview.quick_distance = lambda *_: None  # type: ignore[assignment]  # TPL is measured below, once
     main()
