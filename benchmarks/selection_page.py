@@ -23,7 +23,7 @@ COMBINED = (
     "total_correlation", "code_information", "change_overlap", "psnr",
 )  # fmt: skip
 """scores whose ranks the fitted combination weighs"""
-LEAST = 4  # models of a group, with fewer no correlation within it is computed
+LEAST = 3  # models of a group, with fewer no correlation within it is computed
 RESAMPLES = 1_000
 PAPER = {"dci": -0.719, "factor_vae": -0.596}  # Spearman of TPL, "Where and What?", section 4
 AIM_ALL, AIM_WITHIN = 0.85, 0.6  # what a score should reach with DCI to choose a model by itself
@@ -220,7 +220,7 @@ def short(value: float) -> str:
 
 def signed(value: float) -> str:
     """Two digits and the sign, without the 0 before the point."""
-    return "–" if np.isnan(value) else f"{value:+.2f}".replace("0.", ".", 1)
+    return "–" if np.isnan(value) else f"{value:+.2f}".replace("0.", ".", 1).replace("-", "−")
 
 
 def cell(found: Agreement | None) -> str:
@@ -309,13 +309,14 @@ def draw_correlations(studies: Mapping[str, Mapping[str, Study]], file: Path) ->
                     panel.plot([a.spearman], [place + shift], "o", color=colour, markersize=4)
         panel.axvline(0, color="0.6", linewidth=0.8)
         panel.set_xlim(-1, 1)
+        panel.set_xticks([-1, -0.5, 0, 0.5, 1])
         panel.grid(axis="x", color="0.92")
         panel.set_title(f"Spearman with {LABELLED[label]}", fontsize=9)
         panel.tick_params(labelsize=8)
     panels[0].set_yticks(range(len(order)), [labels[name] for name in order])
     for words, colour in (("all models", "tab:blue"), ("within a family", "tab:orange")):
         panels[-1].plot([], [], "o-", color=colour, markersize=4, linewidth=1, label=words)
-    panels[-1].legend(fontsize=8, loc="lower right")
+    figure.legend(fontsize=8, loc="outside lower right", ncols=2)
     figure.savefig(file)
 
 
@@ -340,5 +341,7 @@ def draw_models(rows: Sequence[Row], studies: Mapping[str, Study], file: Path) -
             if world == "rooms":
                 panel.set_xlabel(named[name].label, fontsize=8)
         line[0].set_ylabel(f"DCI, {world}", fontsize=8)
-    panels[0][-1].legend(fontsize=6)
+    figure.legend(
+        *panels[0][0].get_legend_handles_labels(), fontsize=8, loc="outside upper center", ncols=len(families)
+    )
     figure.savefig(file)
