@@ -28,8 +28,8 @@ from wherewhat.run.folder import ControlSummary, Run
 
 ALL = [
     "factor_vae", "beta_vae", "mig", "dci", "dci_completeness", "dci_informativeness", "sap", "modularity",
-    "explicitness", "irs", "infomec", "infomec_explicitness", "infomec_compactness", "total_correlation", "psnr",
-    "ssim", "tpl", "controls",
+    "explicitness", "irs", "infomec", "infomec_explicitness", "infomec_compactness", "total_correlation",
+    "rotation_gain", "negentropy", "code_information", "psnr", "ssim", "tpl", "controls",
 ]  # fmt: skip
 
 
@@ -157,7 +157,8 @@ def test_anyones_codes_have_the_scores_of_the_metrics():
     assert rows[0]["value"] == supervised.mig(codes, factors, np.random.default_rng(0)).score
     assert rows[0]["options"]["factors"] == ["hue", "size"]
     assert rows[0]["options"]["counts"] == "below the published"
-    assert [row["metric"] for row in evaluate_codes(codes)] == ["total_correlation"]
+    of_codes = [s.name for m in registry.METRICS if m.needs == "codes" for s in m.scores]
+    assert [row["metric"] for row in evaluate_codes(codes)] == of_codes
 
 
 def test_continuous_factors_are_cut_into_equally_filled_bins():
@@ -325,7 +326,7 @@ def test_places_have_words():
 def test_one_word_names_the_protocols_of_both_kinds(asked, chosen):
     metrics, *protocols = choose(*asked)
     names = [metric.name for metric in metrics]
-    assert names == asked[0] if asked[0] else len(names) == 12
+    assert names == asked[0] if asked[0] else len(names) == 13
     assert tuple(protocols) == chosen
 
 
@@ -349,7 +350,7 @@ def test_a_folder_of_images_has_scores_that_need_no_factors(run, tmp_path, monke
     monkeypatch.setenv("WHEREWHAT_CACHE", str(tmp_path / "cache"))
     run = without_factors(run, tmp_path / "images")
     rows = evaluate(run, None, "fast", distance="pixels")
-    assert [row["metric"] for row in rows] == ["total_correlation", "psnr", "ssim", "tpl", "controls"]
+    assert [row["metric"] for row in rows] == ALL[ALL.index("total_correlation") :]
     assert all(d.factor is None and d.share is None for d in run.control_table)
     before = run.rows("metrics")
     with pytest.raises(UserError, match=r"the factors of images are not known, so mig cannot be measured"):

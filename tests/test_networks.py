@@ -145,7 +145,7 @@ def test_the_likelihood_is_that_of_torch():
 def test_r1_of_a_linear_critic_is_half_its_squared_slope():
     weight, images = torch.randn(3 * 4 * 4), torch.randn(5, 3, 4, 4).requires_grad_()
     logits = (images.flatten(1) @ weight)[:, None]
-    torch.testing.assert_close(losses.r1_penalty(logits, images), weight.square().sum() / 2)
+    torch.testing.assert_close(losses.gradient_penalty(logits, [images]), weight.square().sum() / 2)
 
 
 def test_adversarial_losses_at_an_undecided_critic():

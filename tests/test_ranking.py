@@ -12,7 +12,7 @@ from PIL import Image
 
 from wherewhat import cli
 from wherewhat.errors import UserError
-from wherewhat.evaluation.rank import rank
+from wherewhat.evaluation.rank import orders, rank
 from wherewhat.metrics.ranking import agreement, centrality, spearman, udr
 from wherewhat.run.folder import Run
 from wherewhat.train.loop import train
@@ -103,6 +103,16 @@ def test_the_lowest_loss_comes_first(trained) -> None:
     assert values == sorted(values)
     row = found.ranked[0].run.rows("train")[-1]
     assert values[0] == pytest.approx(row["reconstruction"] + 3 * row["kl"])
+
+
+def test_any_score_of_one_model_by_itself_is_an_order(trained) -> None:
+    found = rank(trained, "rotation_gain")
+    values = [r.value for r in found.ranked]
+    assert values == sorted(values)
+    assert values == sorted(run.latest("rotation_gain")["value"] for run in trained)
+    assert {"tpl", "loss", "udr", "pipe", "direction_gain"} <= set(orders()) and not {"mig", "controls"} & set(orders())
+    with pytest.raises(UserError, match="no order by pip; did you mean pipe"):
+        rank(trained, "pip")
 
 
 def test_udr_encodes_the_same_images_with_every_model(trained) -> None:

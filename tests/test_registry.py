@@ -55,7 +55,7 @@ def test_a_metric_in_the_registry_is_measured_kept_and_shown(made_up, trained, t
     show_scores(rows)
     assert f"{rows[0]['value']:.5f}" in capsys.readouterr().out
     codes = np.random.default_rng(0).standard_normal((50, 2))
-    assert [row["metric"] for row in evaluate_codes(codes)] == ["total_correlation", "spread", "spread_least"]
+    assert [row["metric"] for row in evaluate_codes(codes)][-2:] == ["spread", "spread_least"]
 
 
 def test_the_command_measures_it_too(made_up, tmp_path, capsys):

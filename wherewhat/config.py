@@ -68,13 +68,19 @@ class GeneratorConfig:
     without masks, as in the plain decoder of most autoencoders"""
     noise: bool = True
     """per-pixel noise of learned strength after the last two convolutions of a stage"""
-    upsample: Literal["nearest", "bilinear"] = "bilinear"
+    upsample: Literal["nearest", "bilinear", "transposed"] = "bilinear"
+    """before the first 3×3 convolution of a stage; transposed: in place of both, a 4×4 transposed convolution of stride
+    2, without a shortcut"""
+    slope: Share = 0.2
+    """of the leaky ReLU below 0; 0: ReLU"""
     residual: bool = True
     """1×1 shortcut around the convolution before the styles and the first one after them"""
     equalized: bool = True
     """weights are drawn from N(0, 1) and scaled by their fan-in at run time"""
     head: Literal["rgb", "double"] = "rgb"
     """rgb: 1×1 convolution at the last stage's resolution; double: 4×4 transposed convolution to twice that"""
+    output: Literal["linear", "logits"] = "linear"
+    """what the head and the palette give: pixels, not clipped; or logits, of which 2 sigmoid − 1 are pixels"""
     palette: Latents = 0
     """parts of the image that are coloured one by one: a soft segmentation that the features give; 0: none"""
     palette_latents: Latents = 0
@@ -115,6 +121,8 @@ class TrunkConfig:
     """units of the dense layer before the last"""
     kind: Literal["residual", "strided"] = "residual"
     """residual: StyleGAN2's discriminator blocks; strided: plain 4×4 convolutions of stride 2"""
+    slope: Share = 0.2
+    """of the leaky ReLU below 0; 0: ReLU.  Only where kind is strided: blocks have .2"""
     equalized: bool = True
 
 
@@ -194,7 +202,18 @@ class VaeConfig:
     weights: Mapping[str, float] = field(default_factory=dict)
     """weights of its terms that are not as published, by name"""
     sigma: PositiveFloat = 0.4
-    """standard deviation of the Gaussian likelihood, for images in [−1, 1]"""
+    """standard deviation of the Gaussian likelihood, for images in [−1, 1]; where generator.output is logits, the
+    likelihood is Bernoulli, for images in [0, 1], and this is not used"""
+    capacity: AtLeastZero = 25.0
+    """largest capacity of AnnealedVAE, in nats"""
+    capacity_images: SomeImages = 6_400_000
+    """images over which its capacity grows from 0 to that"""
+    discriminator_layers: Annotated[int, Ge(1), Le(64)] = 6
+    """hidden layers of FactorVAE's discriminator of codes"""
+    discriminator_units: Channels = 1_000
+    """units of each"""
+    discriminator_lr: PositiveFloat = 1e-4
+    """its learning rate, by Adam (.5, .9)"""
 
 
 @dataclass(frozen=True)
@@ -243,7 +262,7 @@ class Config:
     """images an optimizer step, over all processes"""
     accumulate: Annotated[int, Gt(0), Le(2**20)] = 1
     """parts that a process computes its share of the batch in, one after the other: more of them take less memory and
-    give the same step"""
+    give the same step where losses are means over images"""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where the processor multiplies it natively, else fp32"""
     seed: Annotated[int, Ge(0), Lt(2**63)] = 0
@@ -291,6 +310,8 @@ class Config:
             yield "generator.palette and generator.palette_latents go together: both 0, or both more"
         if self.generator.decoder == "dense" and (self.generator.transforms or self.generator.palette):
             yield "the dense decoder has no transforms and no palette: decoder = stages"
+        if self.generator.upsample == "transposed" and self.generator.residual:
+            yield "generator.upsample = transposed has no shortcut: generator.residual = false"
         if self.latents == 0:
             yield "generator.stages own no latent: give at least one stage latents > 0"
         if sum(family is not None for family in (self.gan or self.autoencoder, self.vae)) != 1:

@@ -60,6 +60,12 @@ def gaussian_nll(image: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w
     return (image - target).square().sum((1, 2, 3)).mean() / (2 * sigma**2)
 
 
+def bernoulli_nll(logits: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
+    """−log Bernoulli(target; sigmoid(logits)), summed over pixels: nats an image.  target in [−1, 1] is taken as the
+    share (target + 1)/2 of ones, as disentanglement_lib takes grey levels and colours (Locatello et al. 2019)."""
+    return F.binary_cross_entropy_with_logits(logits, (target + 1) / 2, reduction="none").sum((1, 2, 3)).mean()
+
+
 def kl_normal(mean: Float[Tensor, "b z"], log_variance: Float[Tensor, "b z"]) -> Float[Tensor, ""]:
     """KL(N(mean, variance) ‖ N(0, 1)), summed over latents: nats an image (Kingma & Welling 2014)."""
     return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
@@ -91,10 +97,55 @@ def turn_loss(angle: Float[Tensor, " b"], further: Float[Tensor, " b"]) -> Float
     return (1 - torch.cos((angle - target) * (math.pi / 2))).mean()
 
 
+def capacity_loss(kl: Float[Tensor, ""], capacity: float) -> Float[Tensor, ""]:
+    """AnnealedVAE (Burgess et al. 2018, equation 8): |KL − C|, in nats: the divergence is held at a capacity C."""
+    return (kl - capacity).abs()
+
+
+def minibatch_total_correlation(
+    z: Float[Tensor, "b z"], mean: Float[Tensor, "b z"], log_variance: Float[Tensor, "b z"]
+) -> Float[Tensor, ""]:
+    """Total correlation KL(q(z) ‖ ∏ q(z_k)) of the aggregate posterior, in nats, estimated within the batch (β-TCVAE,
+    Chen et al. 2018, equation S4): E[log Σ_j ∏_k q(z_k|x_j) − Σ_k log Σ_j q(z_k|x_j)], j over the batch.
+
+    Sums are divided by the batch b, where the paper divides by b times the size of the data set: that changes a
+    constant and no gradient.  At most (z − 1) log b, because each image is among its own neighbours."""
+    variance = log_variance.exp()
+    density = -((z[:, None] - mean).square() / variance + log_variance + math.log(2 * math.pi)) / 2  # b j z
+    joint, marginals = density.sum(2).logsumexp(1), density.logsumexp(1).sum(1)
+    return (joint - marginals).mean() + (z.shape[1] - 1) * math.log(len(z))
+
+
+def density_ratio_total_correlation(logits: Float[Tensor, "b 1"]) -> Float[Tensor, ""]:
+    """Total correlation of codes, in nats, from logits of a discriminator between them and permuted ones (FactorVAE,
+    Kim & Mnih 2018, equation 3): E[log D/(1 − D)], exact where D is optimal."""
+    return logits.mean()
+
+
+def permute_codes(z: Float[Tensor, "b z"], rng: torch.Generator) -> Float[Tensor, "b z"]:
+    """Each column in an order of its own: samples of ∏ q(z_k) (FactorVAE, Kim & Mnih 2018, algorithm 1)."""
+    return z.gather(0, torch.rand(z.shape, generator=rng, device=z.device).argsort(0))
+
+
 def dip_vae_i_penalties(mean: Float[Tensor, "b z"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """DIP-VAE-I (Kumar et al. 2018, equation 6): Σ_{i≠j} Cov²_ij and Σ_i (Cov_ii − 1)², where Cov is the covariance of
     posterior means over the batch."""
-    centred = mean - mean.mean(0)
-    covariance = centred.T @ centred / len(mean)
+    return _covariance_penalties(_covariance(mean))
+
+
+def dip_vae_ii_penalties(
+    mean: Float[Tensor, "b z"], log_variance: Float[Tensor, "b z"]
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """DIP-VAE-II (Kumar et al. 2018, equation 7): the same, where Cov is the covariance of the aggregate posterior:
+    that of means, plus the mean variance on the diagonal."""
+    return _covariance_penalties(_covariance(mean) + log_variance.exp().mean(0).diag())
+
+
+def _covariance(codes: Float[Tensor, "b z"]) -> Float[Tensor, "z z"]:
+    centred = codes - codes.mean(0)
+    return centred.T @ centred / len(codes)
+
+
+def _covariance_penalties(covariance: Float[Tensor, "z z"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     variances = covariance.diagonal()
     return covariance.square().sum() - variances.square().sum(), (variances - 1).square().sum()

@@ -1,5 +1,6 @@
 """Whole configurations by name.  RECIPES is the registry: a recipe is a function in it."""
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -184,26 +185,81 @@ def faces_gan() -> Config:
     return replace(_named(folder_gan(), "faces-gan"), data=DataConfig("faces", 64, 64))
 
 
+# disentanglement_lib's six, on its networks (Locatello et al. 2019): the baselines, and the population on which scores
+# that choose a model are tested.
+
+
 def beta_vae() -> Config:
-    """β-VAE on rooms at 64²: a baseline with a plain decoder and 10 latents, trained as in disentanglement_lib."""
-    base = folder_ae()
-    stages = tuple(StageConfig(channels, latents) for channels, latents in ((64, 4), (48, 3), (32, 3)))
-    plain = replace(base.generator, stages=stages, decoder="dense", palette=0, palette_latents=0, shading=False)
-    return replace(
-        _named(base, "beta-vae"),
+    """β-VAE on rooms at 64²: a baseline with the networks of disentanglement_lib and its 300,000 steps."""
+    stages = tuple(StageConfig(channels, latents, convs=0) for channels, latents in ((64, 10), (32, 0), (32, 0)))
+    return Config(
+        recipe="beta-vae",
         data=DataConfig("rooms", 64, 64),
-        generator=plain,
-        autoencoder=None,
+        generator=GeneratorConfig(
+            stages,
+            constant_channels=64,
+            mask="none",
+            decoder="dense",
+            noise=False,
+            upsample="transposed",
+            slope=0.0,
+            residual=False,
+            equalized=False,
+            head="double",
+            output="logits",
+        ),
+        encoder=TrunkConfig((32, 32, 64, 64), hidden=256, kind="strided", slope=0.0, equalized=False),
         vae=VaeConfig("beta_vae"),
-        prior="normal",
         optimizer=OptimizerConfig(lr=1e-4, betas=(0.9, 0.999)),
+        preview_every=500_000,
+        checkpoint_every=500_000,
+        total_images=19_200_000,
         batch=64,
     )
 
 
+def annealed_vae() -> Config:
+    """AnnealedVAE on rooms at 64²: beta-vae with a divergence held at a capacity that grows."""
+    return _vae("annealed-vae", "annealed_vae")
+
+
+def factor_vae() -> Config:
+    """FactorVAE on rooms at 64²: beta-vae with a total correlation that a discriminator of codes estimates."""
+    return _vae("factor-vae", "factor_vae")
+
+
+def beta_tcvae() -> Config:
+    """β-TCVAE on rooms at 64²: beta-vae with a total correlation estimated within the batch."""
+    return _vae("beta-tcvae", "beta_tcvae")
+
+
 def dip_vae_i() -> Config:
-    """DIP-VAE-I on rooms at 64²: the baseline beta-vae with penalties on the covariance of codes."""
-    return replace(_named(beta_vae(), "dip-vae-i"), vae=VaeConfig("dip_vae_i"))
+    """DIP-VAE-I on rooms at 64²: beta-vae with penalties on the covariance of codes."""
+    return _vae("dip-vae-i", "dip_vae_i")
+
+
+def dip_vae_ii() -> Config:
+    """DIP-VAE-II on rooms at 64²: beta-vae with penalties on the covariance of samples of the posterior."""
+    return _vae("dip-vae-ii", "dip_vae_ii")
+
+
+def _vae(name: str, objective: str) -> Config:
+    return replace(_named(beta_vae(), name), vae=VaeConfig(objective))
+
+
+def _weights(**weights: int) -> str:
+    return f"vae.weights={json.dumps(weights)}"
+
+
+VAE_GRIDS: dict[str, tuple[str, ...]] = {
+    "beta-vae": tuple(_weights(kl=beta) for beta in (1, 2, 4, 6, 8, 16)),
+    "annealed-vae": tuple(f"vae.capacity={capacity}" for capacity in (5, 10, 25, 50, 75, 100)),
+    "factor-vae": tuple(_weights(total_correlation=gamma) for gamma in (10, 20, 30, 40, 50, 100)),
+    "beta-tcvae": tuple(_weights(total_correlation=beta - 1) for beta in (1, 2, 4, 6, 8, 10)),
+    "dip-vae-i": tuple(_weights(dip_off_diagonal=od, dip_diagonal=10 * od) for od in (1, 2, 5, 10, 20, 50)),
+    "dip-vae-ii": tuple(_weights(dip_off_diagonal=od, dip_diagonal=od) for od in (1, 2, 5, 10, 20, 50)),
+}
+"""the settings that disentanglement_lib trains of each, with 50 seeds: as --set takes them"""
 
 
 def _lean_adversary() -> GanConfig:
@@ -260,7 +316,8 @@ def _named(config: Config, name: str) -> Config:
 
 
 WHOLE: list[Callable[[], Config]] = [
-    demo, folder_ae, rooms_ae, sprites_ae, faces, beta_vae, dip_vae_i,
+    demo, folder_ae, rooms_ae, sprites_ae, faces,
+    beta_vae, annealed_vae, factor_vae, beta_tcvae, dip_vae_i, dip_vae_ii,
     demo_gan, folder_gan, faces_gan, rooms_lean, rooms, sprites, celeba, ffhq, shoes, clevr,
 ]  # fmt: skip
 ABLATED: list[Callable[[], Config]] = [rooms_lean, rooms, sprites, celeba, ffhq, shoes, clevr]

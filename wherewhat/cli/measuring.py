@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
@@ -178,7 +178,7 @@ def rotate(
 
 def rank(
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …")], /,
-    by: Literal["tpl", "loss", "udr", "centrality", "axis"] = "tpl", out: OutFile = None, protocol: str = "small",
+    by: str = "tpl", out: OutFile = None, protocol: str = "small",
     distance: str = "alex", device: Device = "auto", as_json: Json = False,
 ) -> None:  # fmt: skip
     """Order runs without labels and pick the first; where factors are known, show how well that agrees with labels.
@@ -187,7 +187,8 @@ def rank(
         runs: run folders, or pretrained:NAME
         by: tpl: shortest traversals first; loss: of one autoencoder objective; udr: codes most like the others';
             centrality: latents best encoded by the others, and theirs by it; axis: sweeps along controls much
-            shorter than between them
+            shorter than between them; or another score of one model without labels, as pipe, consistency,
+            direction_gain, rotation_gain (docs/selection.md compares them)
         out: a picture (.png) of the order, and of its agreement with labels
         protocol: of the TPL, measured now where a run has none: small, medium, large, huge or dlib
         distance: of the TPL: alex, vgg, pixels, or a path"""

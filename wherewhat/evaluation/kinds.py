@@ -24,8 +24,10 @@ from wherewhat.families import family_of
 from wherewhat.metrics.backbones import Backbone, load_backbone
 from wherewhat.metrics.distance import Distance, Lpips, load_distance
 from wherewhat.metrics.images import WINDOW, psnr, ssim
+from wherewhat.metrics.moves import Moves
+from wherewhat.metrics.ranking import USED_STD
 from wherewhat.metrics.registry import Metric
-from wherewhat.metrics.tpl import Along, find_protocol, path_length, tpl
+from wherewhat.metrics.tpl import Along, direction_gain, find_protocol, path_length, tpl
 from wherewhat.nn.encoder import Encoder
 from wherewhat.nn.ops import to_float, to_uint8
 from wherewhat.progress import Progress
@@ -33,6 +35,8 @@ from wherewhat.run.folder import Run
 
 BATCH = 64
 ENCODED = {"dlib": 50_000, "fast": 10_000}  # protocol → images encoded, none twice; all of a smaller data set
+MOVED = {"dlib": 10_000, "fast": 2_000}  # protocol → pairs of images that differ in one control
+RESAMPLED = {"dlib": 25_000, "fast": 4_000}  # protocol → images decoded from independent latents, and reconstructions
 PUBLISHED = 15_000  # rows that the published protocol draws to fit and to test on; from fewer, some several times
 TESTED = {name: {"tested_on": "other rows"} for name in ("dci", "sap", "explicitness")}
 """written with scores of rows that were not fitted: earlier ones, of rows that could be both, are measured again"""
@@ -75,6 +79,38 @@ class Subject:
     def encoded(self) -> Encoded:
         """Codes and factors, as many as the protocol has."""
         return encode(self.encoder, self.data, ENCODED[self.protocol], self.seed, self.progress)
+
+    @cached_property
+    def used(self) -> Integer[np.ndarray, " k"]:
+        """Controls in use: those whose codes of images vary."""
+        return np.flatnonzero(self.encoded.codes.std(0) > USED_STD)
+
+    @cached_property
+    def moves(self) -> Moves:
+        """Images of the data's codes, before and after one control takes the value of another image."""
+        codes, rng = self.encoded.codes, np.random.default_rng([self.seed, 5])
+        count = MOVED[self.protocol] if len(self.used) else 0
+        z, other = codes[rng.integers(len(codes), size=count)], rng.integers(len(codes), size=count)
+        moved = self.used[np.arange(count) % max(len(self.used), 1)]
+        further = z.copy()
+        further[np.arange(count), moved] = codes[other, moved]
+        before, after = self.decode(z, "moves"), self.decode(further, "moves")
+        return Moves(before, after, self.read(before), self.read(after), moved)
+
+    @torch.no_grad()
+    def decode(self, z: Float[np.ndarray, "n z"], what: str) -> Float[Tensor, "n c h w"]:
+        """Images of these codes."""
+        self.progress(what, 0.0)
+        none = torch.zeros(0, *self._shape, device=self.device)
+        parts = torch.from_numpy(z).float().split(BATCH) if len(z) else ()
+        return torch.cat([none, *(self.generate(part.to(self.device)) for part in parts)])
+
+    @torch.no_grad()
+    def read(self, images: Float[Tensor, "n c h w"]) -> Float[np.ndarray, "n z"]:
+        """Codes of these images."""
+        none = torch.zeros(0, self.run.config.latents)
+        parts = images.split(BATCH) if len(images) else ()
+        return torch.cat([none, *(self.encoder(part).cpu() for part in parts)]).double().numpy()
 
     @cached_property
     def distance(self) -> Distance:
@@ -195,6 +231,47 @@ def features_measured(s: Subject, metric: Metric) -> Iterator[Row]:
     return metric.rows(result, {**about, **metric.options()})
 
 
+def moves_asked(s: Subject, metric: Metric) -> dict[str, dict[str, Any]]:
+    options = {"protocol": s.protocol, "pairs": MOVED[s.protocol], **metric.options(s.protocol)}
+    return {score.name: options for score in metric.scores}
+
+
+def moves_measured(s: Subject, metric: Metric) -> Iterator[Row]:
+    options = metric.options(s.protocol)
+    result = metric.compute(s.moves, seed=[s.seed, 6], **options)
+    about = {"protocol": s.protocol, "pairs": MOVED[s.protocol], "used": len(s.used), "seed": s.seed}
+    return metric.rows(result, {**about, **options})
+
+
+def resampled_asked(s: Subject, metric: Metric) -> dict[str, dict[str, Any]]:
+    options = {"protocol": s.protocol, "images": RESAMPLED[s.protocol], **metric.options(s.protocol)}
+    return {score.name: options for score in metric.scores}
+
+
+def resampled_measured(s: Subject, metric: Metric) -> Iterator[Row]:
+    """Reconstructions, and images of the same codes with each column in an order of its own."""
+    codes, rng = s.encoded.codes, np.random.default_rng([s.seed, 7])
+    z = codes[rng.integers(len(codes), size=RESAMPLED[s.protocol])]
+    images = s.decode(z, metric.name), s.decode(rng.permuted(z, axis=0), metric.name)
+    options = metric.options(s.protocol)
+    result = metric.compute(*images, seed=[s.seed, 8], **options)
+    about = {"protocol": s.protocol, "images": RESAMPLED[s.protocol], "seed": s.seed}
+    return metric.rows(result, {**about, **options})
+
+
+def directions_asked(s: Subject, metric: Metric) -> dict[str, dict[str, Any]]:
+    return {score.name: {"protocol": s.tpl_protocol, **s.distance.options} for score in metric.scores}
+
+
+def directions_measured(s: Subject, metric: Metric) -> Iterator[Row]:
+    result = direction_gain(
+        s.generate, s.run.config.latents, s.used.tolist(), s.distance, s.tpl_protocol, seed=s.seed, device=s.device,
+        progress=partial(s.progress, metric.name),
+    )  # fmt: skip
+    about = {"protocol": s.tpl_protocol, "used": len(s.used), "seed": s.seed}
+    return metric.rows(result, {**about, **s.distance.options})
+
+
 def _pair_measures(s: Subject) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     """Scores of a reconstruction and its image; SSIM needs sides of 11 or more, LPIPS its network."""
     measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"psnr": lambda a, b: psnr(a, b).clamp(max=BEST_PSNR)}
@@ -276,4 +353,7 @@ KINDS = {
     "reconstruction": Kind(reconstruction_asked, reconstruction_measured, reconstruction_problem),
     "paths": Kind(paths_asked, paths_measured),
     "generator": Kind(tpl_asked, tpl_measured),
+    "moves": Kind(moves_asked, moves_measured),
+    "resampled": Kind(resampled_asked, resampled_measured, reconstruction_problem),
+    "directions": Kind(directions_asked, directions_measured),
 }

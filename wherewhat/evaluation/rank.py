@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wherewhat.data import open_data
 from wherewhat.data.batches import draw_index
-from wherewhat.errors import UserError
+from wherewhat.errors import UserError, did_you_mean
 from wherewhat.evaluation.encoding import ImagesOf, encode_images
 from wherewhat.evaluation.evaluate import evaluate
 from wherewhat.families import family_of
@@ -24,7 +24,8 @@ from wherewhat.metrics.tpl import rotate
 from wherewhat.progress import Progress, silent
 from wherewhat.run.folder import Run
 
-By = Literal["tpl", "loss", "udr", "centrality", "axis"]
+By = str
+"""a name of `orders()`"""
 UDR_IMAGES = 1_000
 CENTRALITY_IMAGES, CENTRALITY_LEVELS = 1_000, 10  # samples of a model, places of a latent: quantiles of the prior
 AXIS_CONTROLS = 6  # those with the longest traversals, of which all pairs are rotated
@@ -57,10 +58,12 @@ def rank(
     runs: Sequence[Run], by: By = "tpl", protocol: str = "small", distance: str = "alex", device: str = "cpu",
     progress: Progress = silent,
 ) -> Ranking:  # fmt: skip
-    """Runs ordered by TPL (lower first; measured now where it was not), by training loss (lower first; autoencoders of
-    one objective on one data set), by UDR (higher first; one data set), by ModelCentrality (higher first; images of one
-    size) or by the mean axis score of pairs of controls (higher first; measured now where it was not).  Raises
-    UserError for runs that do not compare."""
+    """Runs, the better first, by one of `orders()`: TPL; training loss (autoencoders of one objective on one data set);
+    UDR (one data set); ModelCentrality (images of one size); the mean axis score of pairs of controls; or another score
+    of one model by itself.  What was not measured is measured now.  Raises UserError for runs that do not compare, and
+    for an order that there is not."""
+    if by not in orders():
+        raise UserError(f"there is no order by {by}{did_you_mean(by, orders())}")
     if len(runs) < 2:
         raise UserError("an order needs at least two runs")
     values: list[tuple[float, float | None]]
@@ -69,11 +72,13 @@ def rank(
     elif by == "loss":
         values = [(_loss(run, runs[0]), None) for run in runs]
     elif by == "axis":
-        values = [(_axis(run, protocol, distance, device, progress), None) for run in runs]
+        values = [(axis_score(run, protocol, distance, device, progress), None) for run in runs]
     elif by == "centrality":
         values = [(float(v), None) for v in centrality(_encode_each_other(runs, device, progress))]
-    else:
+    elif by == "udr":
         values = [(float(v), None) for v in udr(_codes(runs, device, progress))]
+    else:
+        values = [(_alone(run, by, protocol, distance, device, progress), None) for run in runs]
     found = [_ranked(run, *value) for run, value in zip(runs, values, strict=True)]
     sign = -1 if registry.scores()[by].better == "lower" else 1
     blank = [r.active == 0 and by == "tpl" for r in found]  # the shortest traversals of all, of nothing
@@ -92,8 +97,22 @@ def _tpl(run: Run, protocol: str, distance: str, device: str, progress: Progress
     return row["value"], row["details"]["error"]
 
 
-def _axis(run: Run, protocol: str, distance: str, device: str, progress: Progress) -> float:
-    """Mean axis score over pairs of active controls; 0 with fewer than two."""
+def orders() -> list[str]:
+    """What runs can be ordered by: scores that need no labels and say which values are better."""
+    kinds = ("rank", "generator", "codes", *registry.ALONE)
+    return [s.name for m in registry.METRICS if m.needs in kinds for s in m.scores if s.better]
+
+
+def _alone(run: Run, by: str, protocol: str, distance: str, device: str, progress: Progress) -> float:
+    """A score of one model by itself, under the protocol `fast`."""
+    rows = evaluate(run, [by], "fast", protocol, distance, device=device, progress=progress)
+    return float(next(row["value"] for row in rows if row["metric"] == by))
+
+
+def axis_score(
+    run: Run, protocol: str = "small", distance: str = "alex", device: str = "cpu", progress: Progress = silent
+) -> float:
+    """Mean axis score over pairs of active controls; 0 with fewer than two.  Measured now where it was not."""
     row = run.latest("axis", protocol=protocol, network=distance)
     if row is None:
         if run.control_table is None:
@@ -124,8 +143,10 @@ def _loss(run: Run, first: Run) -> float:
 
 
 def training_loss(run: Run) -> float:
-    """What training minimises, mean over its last tenth, for families whose objectives compare; no label takes part."""
-    rows = [row for row in run.rows("train") if row["images_seen"] > 0.9 * run.images_seen]
+    """What training minimises, mean over the last tenth before the checkpoint, for families whose objectives compare;
+    no label takes part."""
+    seen = run.images_seen
+    rows = [row for row in run.rows("train") if 0.9 * seen < row["images_seen"] <= seen]
     weights = family_of(run.config).weights
     return float(np.mean([objective(row, weights(run.config, row["images_seen"])) for row in rows]))
 

@@ -54,7 +54,7 @@ def weights(config: Config, images_seen: int) -> dict[str, float]:
 ADVERSARIAL = Family(
     name="adversarial",
     build=build,
-    phases=(
+    phases=lambda config: (
         Phase("discriminator", ("discriminator",), discriminator_terms),
         Phase("generator", ("generator", "encoder"), generator_terms),
     ),

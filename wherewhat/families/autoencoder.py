@@ -88,7 +88,7 @@ def how_controls(config: Config) -> Any:
 AUTOENCODER = Family(
     name="autoencoder",
     build=build,
-    phases=(Phase("autoencoder", ("generator", "encoder"), terms),),
+    phases=lambda config: (Phase("autoencoder", ("generator", "encoder"), terms),),
     weights=weights,
     encodes_images=True,
     objective_compares=True,

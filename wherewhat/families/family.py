@@ -3,8 +3,8 @@
 b images of one shard of the batch, z latents, c channels, h w space.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from wherewhat.config import Config
+from wherewhat.config import Config, OptimizerConfig
 from wherewhat.metrics.distance import Distance
 from wherewhat.nn.controls import How
 from wherewhat.nn.encoder import Encoder
@@ -21,7 +21,7 @@ from wherewhat.nn.generator import Generator
 from wherewhat.nn.transform_encoder import TransformEncoder, undone_group
 from wherewhat.priors import PRIORS
 
-LATENTS, PERTURBATIONS, NOISE, LATENTS_D, NOISE_D, POSTERIOR = range(6)
+LATENTS, PERTURBATIONS, NOISE, LATENTS_D, NOISE_D, POSTERIOR, PERMUTATIONS = range(7)
 """what random numbers of a step are for: each has a stream of its own"""
 
 Terms = dict[str, Tensor]
@@ -86,6 +86,8 @@ class Phase(NamedTuple):
     """names of the networks that it updates"""
     losses: Callable[[Step], Terms]
     """named terms of its objective; those without a weight are only logged"""
+    optimizer: OptimizerConfig | None = None
+    """its own; None: the configuration's"""
 
 
 class Family(NamedTuple):
@@ -94,7 +96,7 @@ class Family(NamedTuple):
     name: str
     build: Callable[[Config], dict[str, nn.Module]]
     """untrained networks by name, at least generator and encoder, drawn from PyTorch's global random numbers"""
-    phases: tuple[Phase, ...]
+    phases: Callable[[Config], tuple[Phase, ...]]
     weights: Callable[[Config, int], dict[str, float]]
     """weight of each term after so many images seen"""
     encodes_images: bool
@@ -116,6 +118,16 @@ def step_rng(seed: int, images_seen: int, purpose: int, device: Any) -> torch.Ge
 def objective(terms: Mapping[str, Any], weights: Mapping[str, float]) -> Any:
     """Σ weight · term over the terms that have a weight: what a phase minimises, and what ranking by loss reads."""
     return sum(weights[name] * value for name, value in terms.items() if weights.get(name))
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Gradients pass through the module but not into it."""
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(True)
 
 
 def attach(networks: Mapping[str, nn.Module]) -> None:

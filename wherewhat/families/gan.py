@@ -3,9 +3,6 @@
 Each step trains the discriminator, then generator and encoder together.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -24,6 +21,7 @@ from wherewhat.families.family import (
     Terms,
     build_encoder,
     build_generator,
+    frozen,
 )  # fmt: skip
 from wherewhat.metrics.distance import Lpips
 from wherewhat.metrics.networks import NETWORKS
@@ -151,20 +149,10 @@ def settings(config: Config) -> GanConfig:
     return config.gan
 
 
-@contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """Gradients pass through the module but not into it."""
-    module.requires_grad_(False)
-    try:
-        yield
-    finally:
-        module.requires_grad_(True)
-
-
 GAN = Family(
     name="gan",
     build=build,
-    phases=(
+    phases=lambda config: (
         Phase("discriminator", ("discriminator",), discriminator_terms),
         Phase("generator", ("generator", "encoder"), generator_terms),
     ),

@@ -18,6 +18,7 @@ from scipy.special import xlogy
 from wherewhat.errors import UserError
 from wherewhat.metrics.boosting import boost
 
+SINGULAR = 1e-12  # an eigenvalue of a correlation matrix below this is 0 but for rounding
 BINS = 20  # equally filled bins of a continuous factor
 Codes = Float[np.ndarray, "n z"]
 Factors = Integer[np.ndarray, "n f"]
@@ -441,13 +442,18 @@ def total_correlation(codes: Codes) -> float:
     without any linear dependence; disentanglement_lib's Gaussian total correlation (Locatello et al. 2019).  Constant
     codes are left out.  inf if one is a linear combination of others.  Raises UserError for codes that are not finite,
     or with fewer rows than codes."""
-    if codes.ndim != 2 or len(codes) <= codes.shape[1] or not np.isfinite(codes).all():
-        raise UserError(f"codes of shape {codes.shape}: give finite numbers, more rows (samples) than columns (codes)")
+    require_codes(codes)
     used = codes[:, codes.std(0) > 1e-12].astype(np.float64)
     if used.shape[1] < 2:
         return 0.0
-    sign, logarithm = np.linalg.slogdet(np.corrcoef(used, rowvar=False))
-    return float(max(0.0, -logarithm / 2)) if sign > 0 and logarithm > -60 else float("inf")
+    shares = np.linalg.eigvalsh(np.corrcoef(used, rowvar=False))
+    return float(max(0.0, -np.log(shares).sum() / 2)) if shares[0] > SINGULAR else float("inf")
+
+
+def require_codes(codes: np.ndarray) -> None:
+    """Raises UserError for codes that are not finite, or with fewer rows than codes."""
+    if codes.ndim != 2 or len(codes) <= codes.shape[1] or not np.isfinite(codes).all():
+        raise UserError(f"codes of shape {codes.shape}: give finite numbers, more rows (samples) than columns (codes)")
 
 
 def discretise(factors: np.ndarray, bins: int = BINS) -> np.ndarray:

@@ -12,7 +12,10 @@ from typing import Any, Literal, NamedTuple
 
 from wherewhat.errors import UserError, did_you_mean
 
-Needs = Literal["factors", "codes", "reconstruction", "features", "paths", "generator", "where", "rank"]
+Needs = Literal[
+    "factors", "codes", "reconstruction", "features", "paths", "generator", "moves", "resampled", "directions", "where",
+    "rank",
+]  # fmt: skip
 """What a metric is computed from, which is how its function is called:
 
 factors          codes (n z), factors (n f) and a random generator
@@ -21,9 +24,13 @@ reconstruction   reconstructed images and real ones, in pairs
 features         features of real images (n d) and of samples (m d)
 paths            a generator and pairs of latents
 generator        a generator, whose latents are swept
+moves            pairs of images that differ in one control, and their codes (metrics.moves.Moves)
+resampled        reconstructions, and images of the same codes with each column in an order of its own
+directions       a generator and its controls in use, from one to another of which it is swept
 where, rank      measured by the command of that name, not by `evaluate`"""
 BY_DEFAULT = ("factors", "codes", "reconstruction", "generator")  # what is measured where no metric is named
 QUALITY = ("reconstruction", "features", "paths")  # what the word quality stands for: how good images are
+ALONE = ("moves", "resampled", "directions")  # what the word alone stands for: one model by itself, without labels
 
 
 class Score(NamedTuple):
@@ -123,6 +130,29 @@ METRICS: list[Metric] = [  # in the order of tables
     Metric("total_correlation", "codes", "factors.total_correlation", (
         Score("total_correlation", "Total correlation", "how far codes depend on each other, in nats; lower is better",
               better="lower"),)),
+    Metric("independence", "codes", "independence.independence", (
+        Score("rotation_gain", "Rotation gain", "what rotating the codes to independence would gain, in nats a code in "
+              "use; lower is better", better="lower", part="rotation_gain"),
+        Score("negentropy", "Negentropy", "how far a code in use is from a normal one, in nats; higher is better",
+              part="negentropy"),
+        Score("code_information", "Mutual information of codes", "what two codes in use know of each other, in nats; "
+              "lower is better", better="lower", part="information"),), fast={"rows": 5_000}),
+    Metric("consistency", "moves", "moves.consistency", (
+        Score("consistency", "Self-consistency", "if one control moves, its code changes and no other; 1 is best"),)),
+    Metric("predictability", "moves", "moves.predictability", (
+        Score("predictability", "Variation predictability", "a network sees which control moved; 1 is best"),)),
+    Metric("changes", "moves", "moves.changes", (
+        Score("change_overlap", "Overlap of changes", "how alike the places are that two controls change; lower is "
+              "better", better="lower", part="overlap"),
+        Score("change_area", "Area of changes", "share of the image that a control changes; lower is better",
+              better="lower", part="area"),
+        Score("change_sameness", "Sameness of changes", "how far a control adds one picture, more or less of it; 1 is "
+              "best", part="sameness"),)),
+    Metric("pipe", "resampled", "moves.pipe", (
+        Score("pipe", "PIPE", "images of independent latents pass for reconstructions; 1 is best"),)),
+    Metric("direction_gain", "directions", "tpl.direction_gain", (
+        Score("direction_gain", "Direction gain", "how much shorter sweeps along controls are than between them; "
+              "higher is better"),)),
     Metric("reconstruction", "reconstruction", "", (
         Score("psnr", "PSNR", "how exact the pixels of reconstructions are, in dB; higher is better"),
         Score("ssim", "SSIM", "how similar the structure of reconstructions is to that of the images; 1 is best"),
@@ -176,7 +206,7 @@ def find(name: str) -> Metric:
     known = [metric for metric in METRICS if name == metric.name or name in [score.name for score in metric.scores]]
     if not known:
         names = [n for metric in measurable() for n in (metric.name, *(score.name for score in metric.scores))]
-        raise UserError(f"there is no metric {name}{did_you_mean(name, [*dict.fromkeys(names), 'quality'])}")
+        raise UserError(f"there is no metric {name}{did_you_mean(name, [*dict.fromkeys(names), 'quality', 'alone'])}")
     if known[0].needs in ("where", "rank"):
         way = f"rank RUNS --by {name}" if known[0].needs == "rank" else "where RUN"
         raise UserError(f"{name} is measured by another command: wherewhat {way}")
@@ -184,12 +214,15 @@ def find(name: str) -> Metric:
 
 
 def choose(names: Sequence[str] | None) -> list[Metric]:
-    """The metrics of these names, each once, in this order; quality stands for several.  None: all that are measured
-    by default."""
+    """The metrics of these names, each once, in this order; quality and alone stand for several.  None: all that are
+    measured by default."""
     if names is None:
         return [metric for metric in METRICS if metric.needs in BY_DEFAULT]
-    quality = [metric.name for metric in METRICS if metric.needs in QUALITY]
-    words = [word for name in names for word in (quality if name == "quality" else [name])]
+    stand_for = {
+        "quality": [metric.name for metric in METRICS if metric.needs in QUALITY],
+        "alone": [metric.name for metric in METRICS if metric.needs in (*ALONE, "codes", "generator")],
+    }
+    words = [word for name in names for word in stand_for.get(name, [name])]
     return list({metric.name: metric for metric in map(find, words)}.values())
 
 
@@ -201,7 +234,10 @@ def scores() -> dict[str, Score]:
 def names_help() -> str:
     """What can be asked for, for the help of the command line."""
     default = [metric.name for metric in METRICS if metric.needs in BY_DEFAULT]
+    alone = [metric.name for metric in METRICS if metric.needs in ALONE]
     special = [metric for metric in METRICS if metric.needs in QUALITY and metric.needs not in BY_DEFAULT]
     more = [score.name for metric in special for score in metric.scores]
-    return f"{', '.join(default)}: all that can be measured if not given; and {', '.join(more)}, or quality for all " \
-           "of these with reconstruction"  # fmt: skip
+    return (
+        f"{', '.join(default)}: all that can be measured if not given; {', '.join(alone)}, or alone for all of these "
+        f"with independence and tpl; {', '.join(more)}, or quality for all of these with reconstruction"
+    )

@@ -4,7 +4,7 @@ where the space is smooth; a generator that always makes the same image scores 0
 
 t base points, z latents, s places of a sweep.  Any callable from latents to images can be measured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -163,6 +163,45 @@ def rotate(
                 progress((a + 1) / angles)
     errors = lengths.std(1, ddof=1) / np.sqrt(setting.bases) if setting.bases > 1 else np.full(angles, np.nan)
     return Rotation(degrees, lengths.mean(1), errors)
+
+
+class DirectionGain(NamedTuple):
+    """Mean lengths of sweeps, and how much shorter those along controls are: 1 − along / between."""
+
+    score: float
+    along: float
+    between: float
+
+
+def direction_gain(
+    generate: Callable[[Tensor], Tensor], codes: int, active: Sequence[int], distance: Distance,
+    protocol: TplProtocol | str = "small", reach: float = 2.0, seed: int = 0, device: torch.device | str = "cpu",
+    progress: Callable[[float], None] | None = None,
+) -> DirectionGain:  # fmt: skip
+    """How much shorter sweeps along controls are than sweeps of the same reach along random directions among the active
+    ones: the rotation study (section 3.3 of the paper) of all pairs at once.  As many random directions as active
+    controls at each base point, all through the middle of the active ones.  0 where no direction is special, and with
+    fewer than two active controls."""
+    setting, chosen = find_protocol(protocol), list(active)
+    if len(chosen) < 2:
+        return DirectionGain(0.0, 0.0, 0.0)
+    rng = np.random.default_rng(seed)
+    lengths = np.empty((2, setting.bases))
+    places = torch.linspace(-reach, reach, setting.points)
+    with torch.no_grad():
+        for b in range(setting.bases):
+            base = torch.from_numpy(rng.standard_normal(codes, np.float32))
+            drawn = rng.standard_normal((len(chosen), len(chosen)), np.float32)
+            drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+            for row, directions in enumerate((np.eye(len(chosen), dtype=np.float32), drawn)):
+                z = base.repeat(len(chosen), setting.points, 1)
+                z[:, :, chosen] = torch.from_numpy(directions)[:, None] * places[:, None]
+                found = [distance.path(swept(generate, part.to(device)).float()) for part in z.split(2)]
+                lengths[row, b] = torch.cat(found).sum(1).mean().item()
+            if progress:
+                progress((b + 1) / setting.bases)
+    along, between = lengths.mean(1)
+    return DirectionGain(float(1 - along / between) if between > 0 else 0.0, float(along), float(between))
 
 
 def sweep(

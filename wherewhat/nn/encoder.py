@@ -1,6 +1,7 @@
-"""From an image to a vector: encoder and discriminator.  b batch, z latents, c channels, h w space."""
+"""From an image to a vector: encoder and discriminators.  b batch, z latents, c channels, h w space."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from wherewhat.config import TrunkConfig
 from wherewhat.nn import ops
 from wherewhat.nn.controls import Controls
-from wherewhat.nn.layers import Conv, Dense, leaky_relu, residual_add
+from wherewhat.nn.layers import SLOPE, Conv, Dense, leaky_relu, residual_add
 
 
 class DownBlock(nn.Module):
@@ -36,11 +37,13 @@ class Trunk(nn.Module):
     ) -> None:
         """size: height and width of the images; channels: of the images."""
         super().__init__()
-        self.use_minibatch_std, equalized = use_minibatch_std, config.equalized
+        self.use_minibatch_std, equalized, self.slope = use_minibatch_std, config.equalized, config.slope
         sizes = list(config.channels)
         if config.kind == "strided":
             pairs = zip([channels, *sizes[:-1]], sizes, strict=True)
-            self.blocks = nn.Sequential(*(m for a, b in pairs for m in (nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.2))))
+            self.blocks = nn.Sequential(
+                *(m for a, b in pairs for m in (nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(config.slope)))
+            )
             self.last: Conv | None = None
         else:
             pairs = zip([sizes[0], *sizes[:-1]], sizes, strict=True)
@@ -60,7 +63,7 @@ class Trunk(nn.Module):
             x = ops.minibatch_std(x)
         if self.last is not None:
             x = leaky_relu(self.last(x))
-        return self.out(leaky_relu(self.hidden(x.flatten(1)))).float()
+        return self.out(leaky_relu(self.hidden(x.flatten(1)), self.slope)).float()
 
 
 class Discriminator(nn.Module):
@@ -93,6 +96,19 @@ class FeatureDiscriminator(nn.Module):
         """Mean logit over the places of each map."""
         logits = (head(x).float().mean((1, 2, 3)) for head, x in zip(self.heads, maps, strict=True))
         return torch.stack(list(logits), 1)
+
+
+class CodeDiscriminator(nn.Module):
+    """One logit a vector of codes: high for codes of images, low for codes that were permuted (Kim & Mnih 2018)."""
+
+    def __init__(self, latents: int, layers: int, units: int) -> None:
+        super().__init__()
+        sizes = [latents, *[units] * layers]
+        hidden = (m for a, b in pairwise(sizes) for m in (nn.Linear(a, b), nn.LeakyReLU(SLOPE)))
+        self.layers = nn.Sequential(*hidden, nn.Linear(units, 1))
+
+    def forward(self, codes: Float[Tensor, "b z"]) -> Float[Tensor, "b 1"]:
+        return self.layers(codes).float()
 
 
 class Encoder(nn.Module):

@@ -59,10 +59,13 @@ class Stage(nn.Module):
     def __init__(self, config: GeneratorConfig, stage: StageConfig, inputs: int, height: int, width: int) -> None:
         super().__init__()
         self.latents, self.owned, self.boxes, self.size = stage.latents, stage.owned, stage.boxes, (height, width)
-        self.mask, self.upsample = config.mask, config.upsample
+        self.mask, self.upsample, self.slope = config.mask, config.upsample, config.slope
         self.has_styles = bool(stage.latents) and config.decoder == "stages"
         c, equal = stage.channels, config.equalized
-        self.before = Conv(inputs, c, 3, equalized=equal)
+        transposed = config.upsample == "transposed"
+        self.before: nn.Module = (
+            nn.ConvTranspose2d(inputs, c, 4, 2, 1) if transposed else Conv(inputs, c, 3, equalized=equal)
+        )
         self.before_skip = Conv(inputs, c, 1, equalized=equal) if config.residual else None
         self.after = nn.ModuleList(Conv(c, c, 3, equalized=equal) for _ in range(stage.convs))
         self.after_skip = Conv(c, c, 1, equalized=equal) if config.residual and stage.convs else None
@@ -127,9 +130,9 @@ class Stage(nn.Module):
 
     def grow(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
         """Everything before the styles."""
-        x = ops.upsample_2x(x, self.upsample)
-        y = leaky_relu(self.before(x))
-        return residual_add(y, leaky_relu(self.before_skip(x))) if self.before_skip else y
+        x = x if self.upsample == "transposed" else ops.upsample_2x(x, self.upsample)
+        y = leaky_relu(self.before(x), self.slope)
+        return residual_add(y, leaky_relu(self.before_skip(x), self.slope)) if self.before_skip else y
 
     def apply_styles(
         self, x: Float[Tensor, "b c h w"], masks: Float[Tensor, "b n h w"] | None, latents: Float[Tensor, "b n"]
@@ -153,8 +156,8 @@ class Stage(nn.Module):
             y = conv(x) if i else x
             if i >= first_noisy:
                 y = y + noise[i - first_noisy].to(y.dtype) * self.noise_strength[i - first_noisy].to(y.dtype)
-            y = leaky_relu(y)
-            x = residual_add(y, leaky_relu(skip[0])) if skip and i == 0 else y
+            y = leaky_relu(y, self.slope)
+            x = residual_add(y, leaky_relu(skip[0], self.slope)) if skip and i == 0 else y
         return x
 
 
@@ -245,11 +248,12 @@ class Generator(nn.Module):
         self.controls: Controls | None = None
         """if set, the input is given as these controls; None while training"""
         height, width = (side // 2**config.doublings for side in size)
-        self.constant = nn.Parameter(torch.randn(1, config.constant_channels, height, width))
+        draw = torch.zeros if config.decoder == "dense" else torch.randn  # there it is one more bias
+        self.constant = nn.Parameter(draw(1, config.constant_channels, height, width))
         if config.decoder == "dense":
             inner = Dense(config.latents, DENSE_HIDDEN, equalized=config.equalized)
             outer = Dense(DENSE_HIDDEN, self.constant.numel(), equalized=config.equalized)
-            self.start = nn.Sequential(inner, nn.LeakyReLU(0.2), outer)
+            self.start = nn.Sequential(inner, nn.LeakyReLU(config.slope), outer)
         self.stages = nn.ModuleList()
         inputs = config.constant_channels
         for i, stage in enumerate(config.stages, 1):
@@ -293,21 +297,29 @@ class Generator(nn.Module):
         image, masks = self._image_and_masks(z, noise)
         if self.controls and masks:
             masks = list(control_masks(masks, self.controls))
-        return GeneratorOutput(image, tuple(masks))
+        return GeneratorOutput(self.pixels(image), tuple(masks))
 
     def images(self, z: Float[Tensor, "b z"], noise: tuple[Tensor, ...] | None = None) -> Float[Tensor, "b c h w"]:
         """The images of `forward` alone: masks of many controls take longer than images."""
+        return self.pixels(self.unsquashed(z, noise))
+
+    def unsquashed(self, z: Float[Tensor, "b z"], noise: tuple[Tensor, ...] | None = None) -> Float[Tensor, "b c h w"]:
+        """What `pixels` makes images of: logits, where the configuration's output is logits."""
         return self._image_and_masks(z, noise)[0]
+
+    def pixels(self, output: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b c h w"]:
+        """Images of what the head and the palette give: 2 sigmoid − 1 of logits; else as it is."""
+        return (output / 2).tanh() if self.config.output == "logits" else output
 
     def _image_and_masks(
         self, z: Float[Tensor, "b z"], noise: tuple[Tensor, ...] | None
     ) -> tuple[Float[Tensor, "b c h w"], list[Tensor]]:
-        """Images, and the masks of latents, stage by stage."""
+        """What `pixels` makes images of, and the masks of latents, stage by stage."""
         supply = list(self.fixed_noise() if noise is None else noise)
         latents = self.controls.decode(z) if self.controls else z
         x = self.constant.expand(z.shape[0], -1, -1, -1)
         if self.config.decoder == "dense":
-            x = leaky_relu(x + self.start(latents).view_as(x))
+            x = leaky_relu(x + self.start(latents).view_as(x), self.config.slope)
         x = x.contiguous(memory_format=torch.channels_last)
         masks: list[Tensor] = []
         *owned, colours = latents.split(self._owned(), 1)
@@ -359,7 +371,8 @@ class Generator(nn.Module):
         if not differ:
             maps = maps.repeat_interleave(steps, 0) if self.palette is not None else maps
         if self.palette is not None:
-            return self.palette(maps, colours.flatten(0, 1))[0].unflatten(0, (-1, steps))
+            return self.pixels(self.palette(maps, colours.flatten(0, 1))[0]).unflatten(0, (-1, steps))
+        maps = self.pixels(maps)
         return maps.unflatten(0, (-1, steps)) if differ else maps[:, None].expand(-1, steps, -1, -1, -1)
 
 

@@ -6,10 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+SLOPE = 0.2
+"""of the leaky ReLU below 0, unless a configuration says otherwise"""
 
-def leaky_relu(x: Tensor) -> Tensor:
-    """The one non-linearity of all networks here."""
-    return F.leaky_relu(x, 0.2)
+
+def leaky_relu(x: Tensor, slope: float = SLOPE) -> Tensor:
+    """The one non-linearity of all networks here; ReLU where the slope is 0."""
+    return F.leaky_relu(x, slope)
 
 
 def residual_add(x: Tensor, shortcut: Tensor) -> Tensor:

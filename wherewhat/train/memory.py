@@ -66,7 +66,8 @@ def _sizes(config: Config) -> tuple[int, int]:
         networks = family_of(config).build(config)
         weights = sum(p.numel() * p.element_size() for network in networks.values() for p in network.parameters())
         for name, network in networks.items():
-            inputs = (config.latents,) if name == "generator" else (config.data.channels, *config.size)
+            takes_latents = name in ("generator", "code_discriminator")
+            inputs = (config.latents,) if takes_latents else (config.data.channels, *config.size)
             network(torch.zeros(PROBE, *inputs))
     return weights, kept // PROBE
 

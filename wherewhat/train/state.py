@@ -35,9 +35,10 @@ class State:
         self.ema = {n: copy.deepcopy(self.networks[n]).eval().requires_grad_(False) for n in AVERAGED}
         attach(self.networks)
         attach(self.ema)
+        self.phases = self.family.phases(config)
         self.optimizers = {
-            phase.name: Optimizer([self.networks[name] for name in phase.trains], config.optimizer)
-            for phase in self.family.phases
+            phase.name: Optimizer([self.networks[name] for name in phase.trains], phase.optimizer or config.optimizer)
+            for phase in self.phases
         }
         self.lpips: Distance | None = load_distance("alex", self.device) if self.family.wants_lpips(config) else None
         self.images_seen = 0

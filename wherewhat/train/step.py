@@ -17,7 +17,7 @@ def train_step(state: State, images: UInt8[Tensor, "b c h w"]) -> Terms:
     real, parts = to_float(images.to(state.device, non_blocking=True)), state.config.accumulate
     steps = [state.step(share, part, parts) for part, share in enumerate(real.chunk(parts))]
     logged: Terms = {}
-    for phase in state.family.phases:
+    for phase in state.phases:
         state.optimizers[phase.name].zero_grad()
         found = [accumulated(state, phase.losses(step)) for step in steps]
         if found[0]:
@@ -39,7 +39,7 @@ def accumulated(state: State, terms: Terms) -> Terms:
 def optimizer_step(state: State, optimizer: Optimizer) -> None:
     """One optimizer step on the gradient averaged over all processes."""
     average_gradients(optimizer.parameters, state.fabric)
-    c = state.config.optimizer
+    c = optimizer.config
     if c.grad_clip:
         nn.utils.clip_grad_norm_(optimizer.parameters, c.grad_clip)
     optimizer.step(state.lr_scale * lr_schedule(c, state.images_seen + state.config.batch))
