@@ -22,7 +22,8 @@ from wherewhat.evaluation.evaluate import evaluate
 from wherewhat.families.family import build_generator
 from wherewhat.nn.controls import Controls, PolarPair
 from wherewhat.priors import PRIORS
-from wherewhat.run.folder import ControlSummary, Run
+from wherewhat.run.folder import Run
+from wherewhat.run.model import ControlSummary
 from wherewhat.viz import canvas, plots
 from wherewhat.viz import traversals as drawing
 from wherewhat.viz.canvas import LABEL_WIDTH, Canvas, save_moving, save_still, to_tiles
@@ -336,11 +337,11 @@ def test_controls_not_in_use_are_drawn_on_demand_or_if_there_are_no_others(run, 
 
     both = rows()
     shares = sorted(d.visible for d in run.control_table)
-    monkeypatch.setattr("wherewhat.run.folder.VISIBLE_SHARE", shares[1])
+    monkeypatch.setattr("wherewhat.run.model.VISIBLE_SHARE", shares[1])
     assert sorted(d.in_use for d in run.control_table) == [False, True]
     assert rows() < both
     assert rows(inactive=True) == both
-    monkeypatch.setattr("wherewhat.run.folder.VISIBLE_SHARE", 2.0)
+    monkeypatch.setattr("wherewhat.run.model.VISIBLE_SHARE", 2.0)
     assert rows() == both
 
 

@@ -22,9 +22,10 @@ def img(picture: Tile | Image.Image, alt: str, css_class: str = "") -> str:
 def head(scene: Scene) -> str:
     """The title of a run and a line of facts."""
     height, width = scene.generator.size
-    seen = f"{scene.run.config.recipe} · {height}×{width} · {scene.run.images_seen:,} images seen"
+    first, *others = scene.run.facts
+    about = " · ".join([first, f"{height}×{width}", *others])
     in_use = sum(control.in_use for control in scene.controls.values()) or "none"
-    facts = f"{seen} · {in_use} of {len(scene.controls)} controls in use"
+    facts = f"{about} · {in_use} of {len(scene.controls)} controls in use"
     return f'<div class="head"><b>{escape(scene.title)}</b><span>{escape(facts)}</span></div>'
 
 
