@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image
 
 from wherewhat import cli, recipes
 from wherewhat.cli import VERBS, training
+from wherewhat.cli.options import FunctionOptions
 from wherewhat.evaluation import evaluate, kinds
 from wherewhat.families import family_of
 from wherewhat.metrics import registry
@@ -89,6 +91,8 @@ def pictures(folder, sizes):
 def flags(verb):
     names = list(inspect.signature(VERBS[verb]).parameters.values())
     flags = [p.name for p in names if p.kind is not inspect.Parameter.POSITIONAL_ONLY]
+    if "function" in flags:  # options that several verbs share
+        flags[flags.index("function") :] = [field.name for field in fields(FunctionOptions)]
     return ["--" + name.removeprefix("as_").rstrip("_").replace("_", "-") for name in flags]
 
 

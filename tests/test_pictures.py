@@ -299,7 +299,7 @@ def test_traversals_start_from_an_image_of_the_data_if_the_encoder_reads_real_im
 
     image = np.random.default_rng(1).integers(0, 256, (1, 3, 16, 16), np.uint8)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawing, "open_data", lambda config: One())
+        patch.setattr("wherewhat.data.open_data", lambda config: One())
         start = starting_point(run, 0, "cpu")
     torch.testing.assert_close(start, run.encoder(torch.from_numpy(image).float() / 127.5 - 1)[0])
     one, same, other = (starting_point(run, seed, "cpu") for seed in (0, 0, 1))

@@ -20,7 +20,7 @@ from wherewhat.evaluation.evaluate import evaluate
 from wherewhat.evaluation.where import where
 from wherewhat.nn.generator import mean_masks
 from wherewhat.progress import silent
-from wherewhat.run import folder
+from wherewhat.run import model
 from wherewhat.run.folder import Run
 from wherewhat.train.loop import train
 from wherewhat.viz import canvas, plots
@@ -279,8 +279,8 @@ def test_long_curves_are_averaged_and_counts_are_short():
 
 
 def test_metrics_are_parsed_once_for_a_page(run, drawn, monkeypatch):
-    parsed, parse = [], folder.read_rows
-    monkeypatch.setattr(folder, "read_rows", lambda file: parsed.append(file.name) or parse(file))
+    parsed, parse = [], model.read_rows
+    monkeypatch.setattr(model, "read_rows", lambda file: parsed.append(file.name) or parse(file))
     drawn(Run.open(run.path))
     assert sorted(parsed) == ["metrics.jsonl", "train.jsonl"]
 

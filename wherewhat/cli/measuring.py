@@ -248,13 +248,13 @@ def axes(
     target: Annotated[Positional[str], arg(metavar="MODULE:FUNCTION", help="a function from latents to images")], /,
     how: Literal["pca", "closed-form"] = "pca",
     controls: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: 20, or all latents)")] = None,
-    activations: Text = None, weights: Text = None, out: OutFile = None, samples: int = 10_000, distance: str = "alex",
+    activations: Text = None, weights: Text = None, out: OutFile = None, samples: int = 10_000, distance: str = "pixels",
     seed: int = 0, device: Device = "auto", as_json: Json = False, function: Function = NONE_GIVEN,
 ) -> None:  # fmt: skip
     """Find axes of anyone's generator: directions among its latents, which then are its controls in other commands.
 
     Args:
-        how: pca: principal components (GANSpace) of activations, or of perceptual features of the images;
+        how: pca: principal components (GANSpace) of activations, or of the images if there are none;
             closed-form: the directions that the first weights stretch most (SeFa)
         controls: how many
         activations: for pca: module:function from latents to activations; the generator's own attribute activations,
@@ -263,7 +263,7 @@ def axes(
             generator's own attribute weights if not given
         out: a .safetensors; axes.safetensors in the generator's folder, where other commands find it, if not given
         samples: latents drawn for pca
-        distance: features of images for pca: alex, vgg, pixels, or the path of LPIPS weights
+        distance: what of the images, for pca: pixels, or the features of alex, vgg, or a path of LPIPS weights
         seed: of the latents drawn"""
     from wherewhat.evaluation.axes import find_axes
     from wherewhat.machine import pick_device

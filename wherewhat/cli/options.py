@@ -53,7 +53,7 @@ class FunctionOptions:
     """how many latents module:function is given at once, at most"""
 
 
-Function = Annotated[FunctionOptions, arg(name="")]
+Function = Annotated[FunctionOptions, arg(name="", help="of module:function, anyone's generator")]
 NONE_GIVEN = FunctionOptions()
 
 
@@ -78,12 +78,14 @@ def opened(path: Path | str, function: FunctionOptions, data: str | None = None,
 def opened_function(target: str, function: FunctionOptions, device: str) -> "Foreign":
     """Anyone's generator, whose controls are its latents.  Raises UserError for a run, and for options of axes."""
     from wherewhat.run.foreign import Foreign
+    from wherewhat.run.functions import is_function_name
 
     if function.axes not in (None, "latents"):
         raise UserError("axes are found among latents: leave out --axes")
+    if not is_function_name(target):
+        raise UserError(f"{target} is a run, which has controls, or nothing: axes are for package.module:function")
     model = opened(target, replace(function, axes="latents"), device=device)
-    if not isinstance(model, Foreign):
-        raise UserError(f"{target} is a run, which has controls: axes are for module:function")
+    assert isinstance(model, Foreign)
     return model
 
 

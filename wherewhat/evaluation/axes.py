@@ -22,15 +22,15 @@ from wherewhat.run.functions import find, their_own
 
 MOST_AXES = 20
 """how many are looked for unasked"""
-POOLED = 8
-"""rows and columns to which maps of features are averaged"""
+LARGEST = 2**14
+"""features of a map: larger ones are averaged to fewer rows and columns"""
 BATCH = 256
 """samples that components are improved with at a time; at least as many as there are components"""
 
 
 def find_axes(
     generator: Foreign, how: str = "pca", controls: int | None = None, activations: str | None = None,
-    weights: str | None = None, samples: int = 10_000, distance: str = "alex", seed: int = 0,
+    weights: str | None = None, samples: int = 10_000, distance: str = "pixels", seed: int = 0,
     progress: Progress = silent,
 ) -> Axes:  # fmt: skip
     """Axes of a generator whose controls are its latents.  controls: as many (MOST_AXES, or all latents, if not given);
@@ -44,8 +44,7 @@ def find_axes(
                 f"{generator.word} offers no weights: name those of its first layer with --weights module:name, or "
                 "give it an attribute weights"
             )
-        is_function = callable(offered) and not isinstance(offered, nn.Module)
-        return closed_form(offered() if is_function else offered, generator.latents, controls)
+        return closed_form(_returned(offered, weights or "weights"), generator.latents, controls)
     made = getattr(generator.function, "activations", None) if activations is None else find(activations)
     if made is None:
         features = perceptual_features(generator, load_distance(distance, generator.generator.device))
@@ -61,7 +60,8 @@ def closed_form(weights: Any, latents: int, controls: int) -> Axes:
     weights: a tensor or array (outputs × latents), or (latents × outputs × h × w) as transposed convolutions have them,
         or a module that has one, or several of these, which are stacked.  Raises UserError for anything else."""
     _check_count(controls, latents)
-    stacked = torch.cat([_matrix(part, latents) for part in _parts(weights)]).double()
+    parts = weights if isinstance(weights, list | tuple) and weights else [weights]
+    stacked = torch.cat([_matrix(part, latents) for part in parts]).double()
     values, vectors = torch.linalg.eigh(stacked.T @ stacked)
     shares = (values.flip(0).clamp(min=0) / values.sum())[:controls]
     return Axes(orthonormal(vectors.flip(1).T[:controls]), shares.float(), "closed-form")
@@ -72,8 +72,14 @@ def _check_count(controls: int, latents: int) -> None:
         raise UserError(f"--controls {controls}: there are {latents} latents, so give 1 to {latents}")
 
 
-def _parts(weights: Any) -> Sequence[Any]:
-    return weights if isinstance(weights, list | tuple) else [weights]
+def _returned(offered: Any, word: str) -> Any:
+    """What is offered, or what it returns if it is a function."""
+    if isinstance(offered, nn.Module) or not callable(offered):
+        return offered
+    try:
+        return offered()
+    except Exception as error:
+        raise UserError(their_own(word, error)) from None
 
 
 def _matrix(weights: Any, latents: int) -> Float[Tensor, "d z"]:
@@ -126,8 +132,8 @@ def principal(
 
 
 def perceptual_features(generator: Foreign, distance: Distance) -> Callable[[Tensor], Tensor]:
-    """Features of images whose squared differences are about their perceptual distance: its maps, averaged to POOLED
-    rows and columns."""
+    """Features of images whose squared differences are about their perceptual distance: its maps, averaged until they
+    are not too large."""
 
     @torch.no_grad()
     def features(z: Float[Tensor, "b z"]) -> Float[Tensor, "b d"]:
@@ -138,8 +144,9 @@ def perceptual_features(generator: Foreign, distance: Distance) -> Callable[[Ten
 
 
 def _pooled(maps: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b d"]:
-    sides = [(min(m.shape[2], POOLED), min(m.shape[3], POOLED)) for m in maps]
-    small = [functional.adaptive_avg_pool2d(m, size) for m, size in zip(maps, sides, strict=True)]
+    most = [int((LARGEST / m.shape[1]) ** 0.5) for m in maps]
+    small = [functional.adaptive_avg_pool2d(m, (min(m.shape[2], side), min(m.shape[3], side)))
+             for m, side in zip(maps, most, strict=True)]  # fmt: skip
     return torch.cat([m.flatten(1) / (m.shape[2] * m.shape[3]) ** 0.5 for m in small], 1)
 
 
