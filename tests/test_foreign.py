@@ -365,7 +365,7 @@ def test_the_page_opens_on_a_function(theirs):
             page.locator("#card-1 .name input, #card-1 .name textarea").first.fill("left ear")
             page.locator("#card-1 .name input, #card-1 .name textarea").first.press("Enter")
             page.get_by_role("button", name="Real image").click()
-            page.wait_for_selector("text=is a generator without images")
+            page.wait_for_selector("text=is a generator without an encoder")
             browser.close()
         assert json.loads(Path("theirs.separate/names.json").read_text()) == {"1": "left ear"}
     finally:

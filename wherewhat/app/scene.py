@@ -111,6 +111,13 @@ class Scene:
         return Pixels()
 
     @property
+    def _trained(self) -> Run:
+        """The run, where codes of images are needed.  Raises UserError for a generator without an encoder."""
+        if not isinstance(self.run, Run):
+            raise UserError(no_encoder(self.title))
+        return self.run
+
+    @property
     def names(self) -> dict[int, str]:
         """The present name of each control: the user's, else a suggestion.  Reads names.json and nothing else."""
         return dict(sorted((self.suggested | self.run.names).items()))
@@ -130,8 +137,8 @@ class Scene:
         return self._next(self.run.draw(1, seed)[0], f"seed {seed}", before)
 
     def training_image(self, seed: int, before: Look | None = None) -> Look:
-        """The codes of a training image.  Raises UserError if the data are not there."""
-        data = self.run.data
+        """The codes of a training image.  Raises UserError if the data are not there, or without an encoder."""
+        data = self._trained.data
         number = int(np.random.default_rng([seed, 2]).integers(len(data)))
         photo = data.images(np.array([number]))[0]
         return self._next(self.encode(photo), f"image {number} of {data.name}", before, photo)
@@ -147,10 +154,8 @@ class Scene:
 
     def encode(self, photo: UInt8[np.ndarray, "c h w"], steps: int = 0) -> Float[np.ndarray, " z"]:
         """The codes of an image: those of the encoder, improved by steps of descent.  Raises UserError without one."""
-        if not isinstance(self.run, Run):
-            raise UserError(no_encoder(self.title))
         images = to_float(torch.from_numpy(photo)[None].to(self.device))
-        found = invert(self.run, images, steps, distance=self.distance, device=self.device, with_noise=False)
+        found = invert(self._trained, images, steps, distance=self.distance, device=self.device, with_noise=False)
         return found.codes[0].cpu().numpy()
 
     def _next(
