@@ -24,8 +24,10 @@ def head(scene: Scene) -> str:
     height, width = scene.generator.size
     first, *others = scene.run.facts
     about = " · ".join([first, f"{height}×{width}", *others])
-    in_use = sum(control.in_use for control in scene.controls.values()) or "none"
-    facts = f"{about} · {in_use} of {len(scene.controls)} controls in use"
+    in_use, count = sum(control.in_use for control in scene.table) or "none", len(scene.table)
+    facts = f"{about} · {in_use} of {count} controls in use" + f", {len(scene.controls)} shown" * (
+        len(scene.controls) < count
+    )
     return f'<div class="head"><b>{escape(scene.title)}</b><span>{escape(facts)}</span></div>'
 
 

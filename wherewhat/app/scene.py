@@ -88,8 +88,8 @@ class Scene:
         table = run.control_table
         if table is None:
             raise UserError(f"the controls of {title} are not known yet: wherewhat evaluate {title} --metrics tpl")
+        self.run, self.title, self.device, self.table = run, title, device, table
         table = table[:MOST_CARDS]
-        self.run, self.title, self.device = run, title, device
         self.generator = run.generator.to(device)
         self.controls = {control.index: control for control in table}
         self.in_use = [control.index for control in table if control.in_use] or list(self.controls)

@@ -48,7 +48,7 @@ def traverse(
         inactive: show controls that are not in use too"""
     from wherewhat.machine import pick_device
     from wherewhat.run.names import find_controls
-    from wherewhat.viz.traversals import draw_traversals
+    from wherewhat.viz.traversals import MOST_ROWS, draw_traversals
 
     at_least(0, seed=seed)
     where = pick_device(device)
@@ -57,6 +57,9 @@ def traverse(
     chosen = None if controls is None else find_controls(model, controls)
     if not any(control.in_use for control in model.control_table or []):
         say(model.why_idle)
+    known = [control for control in model.control_table or [] if control.in_use or inactive]
+    if chosen is None and len(known) > MOST_ROWS:
+        say(f"the {MOST_ROWS} of {len(known)} with the longest traversals are drawn; --controls names others")
     print(draw_traversals(model, out, chosen, steps, reach, seed, inactive, where))
 
 

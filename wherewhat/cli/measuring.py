@@ -249,7 +249,8 @@ def axes(
     how: Literal["pca", "closed-form"] = "pca",
     controls: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: 20, or all latents)")] = None,
     activations: Text = None, weights: Text = None, out: OutFile = None, samples: int = 10_000,
-    distance: str = "pixels", seed: int = 0, device: Device = "auto", as_json: Json = False, function: Function = NONE_GIVEN,
+    distance: str = "pixels", seed: int = 0, device: Device = "auto", as_json: Json = False,
+    function: Function = NONE_GIVEN,
 ) -> None:  # fmt: skip
     """Find axes of anyone's generator: directions among its latents, which then are its controls in other commands.
 

@@ -97,22 +97,21 @@ def conditions(options: dict[str, Any]) -> str:
 
 def show_places(run: "Model", found: "Sequence[Place]") -> None:
     """A line a control: how much of the image it changes, and three overlaps."""
-    title = "area of mask and change; ∩: intersection over union, mean over images"
-    if not run.generator.has_masks:
-        title += "\nmask: where an image changes by half of its largest change or more"
     heads = ["mask", "sharp", "alike", "change", "mask ∩ change", "mask ∩ seen", "change ∩ truth", "mask ∩ truth"]
     known = any(p.change_truth is not None for p in found)
-    table = Table(box=None, title=title)
+    table = Table(box=None, title="area of mask and change; ∩: intersection over union, mean over images")
     table.add_column("control", no_wrap=True)
     for head in heads if known else heads[:-2]:
         table.add_column(head, justify="right")
     for p in found:
-        numbers = [p.sharpness, p.consistency, p.mask_change, p.mask_perceived]
-        numbers += [p.change_truth, p.mask_truth] if known else []
+        truth = (p.change_truth, p.mask_truth) if known else ()
+        numbers = (p.sharpness, p.consistency, p.mask_change, p.mask_perceived, *truth)
         words = [f"{v:.2f}" if v is not None else "–" for v in numbers]
         name = escape(f"z{p.control} {run.names.get(p.control) or p.factor or ''}".strip())
         table.add_row(name, f"{p.area:.0%}", *words[:2], f"{p.share_changed:.0%}", *words[2:])
     Console().print(table)
+    if not run.generator.has_masks:
+        Console().print("mask: where an image changes by half of its largest change or more", soft_wrap=True)
 
 
 def show_acting(run: "Model", found: "Sequence[Acting]") -> None:
