@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image
 
 from wherewhat import cli, recipes
 from wherewhat.cli import VERBS, training
+from wherewhat.cli.options import FunctionOptions
 from wherewhat.evaluation import evaluate, kinds
 from wherewhat.families import family_of
 from wherewhat.metrics import registry
@@ -89,6 +91,8 @@ def pictures(folder, sizes):
 def flags(verb):
     names = list(inspect.signature(VERBS[verb]).parameters.values())
     flags = [p.name for p in names if p.kind is not inspect.Parameter.POSITIONAL_ONLY]
+    if "function" in flags:  # options that several verbs share
+        flags[flags.index("function") :] = [field.name for field in fields(FunctionOptions)]
     return ["--" + name.removeprefix("as_").rstrip("_").replace("_", "-") for name in flags]
 
 
@@ -535,17 +539,18 @@ def test_anyones_codes_and_generator_are_scored(call, tmp_path, monkeypatch):
     (tmp_path / "their.py").write_text("def generate(z): return z[:, :1, None, None].expand(-1, 1, 8, 8) / 8\n")
     monkeypatch.syspath_prepend(tmp_path)
     flags = ["--codes", 3, "--distance", "pixels", "--tpl", "small", "--threshold", 0, "--until", "1%"]
-    (row,) = json.loads(call("evaluate", "their:generate", *flags, "--json")[1])
+    row, controls = json.loads(call("evaluate", "their:generate", *flags, "--json")[1])
     assert row["details"]["active"] == 1 and row["options"]["bases"] == 10
+    assert controls["details"][0]["index"] == 0 and Path("their.generate/samples.png").is_file()
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["nobodys:generate"], "there is no nobodys:generate: No module named 'nobodys'"),
-        (["json:dumps"], "json:dumps takes latents: say how many with --codes"),
+        (["json:dumps"], "json:dumps takes latents: say how many with --latents"),
         (["json:dumbs", "--codes", 2], "there is no json:dumbs"),
-        (["json:dumps", "--codes", 2, "--metrics", "mig"], "a generator, only tpl can be measured"),
+        (["json:dumps", "--codes", 2, "--metrics", "mig"], "mig needs an encoder, and json:dumps has none: tpl"),
         (["none.npz"], "cannot read none.npz as arrays: No such file or directory"),
         (["text.npz"], "cannot read text.npz as arrays"),
         (["other.npz"], "other.npz has no array named codes; it has z"),

@@ -24,7 +24,8 @@ from wherewhat.metrics import registry
 from wherewhat.metrics.distance import Lpips, Pixels
 from wherewhat.metrics.tpl import tpl, tpl_score
 from wherewhat.nn.controls import Controls
-from wherewhat.run.folder import ControlSummary, Run
+from wherewhat.run.folder import Run
+from wherewhat.run.model import ControlSummary
 
 ALL = [
     "factor_vae", "beta_vae", "mig", "dci", "dci_completeness", "dci_informativeness", "sap", "modularity",

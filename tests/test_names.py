@@ -10,7 +10,8 @@ from PIL import Image
 
 from wherewhat.data.pictures import open_picture
 from wherewhat.errors import UserError
-from wherewhat.run.folder import ControlSummary, Run
+from wherewhat.run.folder import Run
+from wherewhat.run.model import ControlSummary
 from wherewhat.run.names import find_control, find_controls, shown, suggested
 
 

@@ -22,7 +22,8 @@ from wherewhat.evaluation.evaluate import evaluate
 from wherewhat.families.family import build_generator
 from wherewhat.nn.controls import Controls, PolarPair
 from wherewhat.priors import PRIORS
-from wherewhat.run.folder import ControlSummary, Run
+from wherewhat.run.folder import Run
+from wherewhat.run.model import ControlSummary
 from wherewhat.viz import canvas, plots
 from wherewhat.viz import traversals as drawing
 from wherewhat.viz.canvas import LABEL_WIDTH, Canvas, save_moving, save_still, to_tiles
@@ -298,7 +299,7 @@ def test_traversals_start_from_an_image_of_the_data_if_the_encoder_reads_real_im
 
     image = np.random.default_rng(1).integers(0, 256, (1, 3, 16, 16), np.uint8)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawing, "open_data", lambda config: One())
+        patch.setattr("wherewhat.data.open_data", lambda config: One())
         start = starting_point(run, 0, "cpu")
     torch.testing.assert_close(start, run.encoder(torch.from_numpy(image).float() / 127.5 - 1)[0])
     one, same, other = (starting_point(run, seed, "cpu") for seed in (0, 0, 1))
@@ -336,11 +337,11 @@ def test_controls_not_in_use_are_drawn_on_demand_or_if_there_are_no_others(run, 
 
     both = rows()
     shares = sorted(d.visible for d in run.control_table)
-    monkeypatch.setattr("wherewhat.run.folder.VISIBLE_SHARE", shares[1])
+    monkeypatch.setattr("wherewhat.run.model.VISIBLE_SHARE", shares[1])
     assert sorted(d.in_use for d in run.control_table) == [False, True]
     assert rows() < both
     assert rows(inactive=True) == both
-    monkeypatch.setattr("wherewhat.run.folder.VISIBLE_SHARE", 2.0)
+    monkeypatch.setattr("wherewhat.run.model.VISIBLE_SHARE", 2.0)
     assert rows() == both
 
 

@@ -140,7 +140,7 @@ def test_without_a_cache_features_are_computed_again(run, tmp_path, monkeypatch)
 
 
 def test_of_fewer_images_as_many_samples_are_drawn(run, monkeypatch):
-    monkeypatch.setattr(kinds, "open_data", lambda config: Few())
+    monkeypatch.setattr("wherewhat.data.open_data", lambda config: Few())
     options = measure(run, "fid")["fid"]["options"]
     assert (options["real"], options["fake"]) == (12, 12)
 

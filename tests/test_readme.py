@@ -94,7 +94,7 @@ def test_the_examples_of_functions_on_arrays_run_as_written(page, capsys):
 
 
 @pytest.mark.skipif(not LPIPS.is_file(), reason="needs the LPIPS weights: wherewhat weights")
-@pytest.mark.parametrize("page", ["README", "runs", "editing"])
+@pytest.mark.parametrize("page", ["README", "runs", "editing", "your-generator"])
 def test_the_snippets_run_as_written(page, trained, tmp_path, monkeypatch, capsys):
     """Where runs/demo is a run and faces/000003.png a photograph."""
     monkeypatch.chdir(tmp_path)
@@ -110,7 +110,7 @@ def test_the_snippets_run_as_written(page, trained, tmp_path, monkeypatch, capsy
         exec(compile(block.replace("tune=50", "steps=1, tune=1"), page, "exec"), {})
 
 
-@pytest.mark.parametrize("page", ["metrics", "quality", "editing", "runs"])
+@pytest.mark.parametrize("page", ["metrics", "quality", "editing", "runs", "your-generator"])
 def test_the_commands_of_the_documentation_are_commands(page, monkeypatch):
     for words in commands((DOCS / f"{page}.md").read_text("utf-8")):
         check(words, monkeypatch)

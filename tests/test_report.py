@@ -20,7 +20,7 @@ from wherewhat.evaluation.evaluate import evaluate
 from wherewhat.evaluation.where import where
 from wherewhat.nn.generator import mean_masks
 from wherewhat.progress import silent
-from wherewhat.run import folder
+from wherewhat.run import model
 from wherewhat.run.folder import Run
 from wherewhat.train.loop import train
 from wherewhat.viz import canvas, plots
@@ -147,7 +147,7 @@ def test_every_picture_decodes_and_is_described_or_part_of_what_is(page):
 
 
 def test_cards_are_of_controls_in_use_and_of_named_ones_else_of_all(run, drawn, monkeypatch):
-    monkeypatch.setattr("wherewhat.run.folder.VISIBLE_SHARE", 2.0)  # no control changes twice the image
+    monkeypatch.setattr("wherewhat.run.model.VISIBLE_SHARE", 2.0)  # no control changes twice the image
     assert len(drawn(run).pictures("Mask")) == 1  # the one with a name
     run.rename(1, "")
     assert len(drawn(run).pictures("Mask")) == 2
@@ -279,8 +279,8 @@ def test_long_curves_are_averaged_and_counts_are_short():
 
 
 def test_metrics_are_parsed_once_for_a_page(run, drawn, monkeypatch):
-    parsed, parse = [], folder.read_rows
-    monkeypatch.setattr(folder, "read_rows", lambda file: parsed.append(file.name) or parse(file))
+    parsed, parse = [], model.read_rows
+    monkeypatch.setattr(model, "read_rows", lambda file: parsed.append(file.name) or parse(file))
     drawn(Run.open(run.path))
     assert sorted(parsed) == ["metrics.jsonl", "train.jsonl"]
 
@@ -312,7 +312,7 @@ def test_a_distance_that_was_asked_for_must_work(run):
 def test_one_control_in_use_has_no_pair_to_compare(run, drawn, monkeypatch):
     shares = sorted(d.visible for d in run.control_table)
     assert shares[0] < shares[1]
-    monkeypatch.setattr("wherewhat.run.folder.VISIBLE_SHARE", shares[1])
+    monkeypatch.setattr("wherewhat.run.model.VISIBLE_SHARE", shares[1])
     assert "no pair to compare" in drawn(run).text
 
 

@@ -1,9 +1,6 @@
 """Tables that verbs print."""
 
-from dataclasses import replace
 from types import SimpleNamespace
-
-from conftest import small
 
 from wherewhat.cli.tables import shortened, show_controls, show_ranking, show_scores
 from wherewhat.evaluation.rank import Ranked, Ranking
@@ -11,8 +8,7 @@ from wherewhat.run.folder import Run
 
 
 def ranked(path, source, value=1.0):
-    config = small("masked")
-    run = SimpleNamespace(word=str(path), config=replace(config, data=replace(config.data, source=source)))
+    run = SimpleNamespace(word=str(path), source=source)
     return Ranked(run, value, 0.1, 3, {})
 
 

@@ -5,6 +5,7 @@ image, masks = run.generator(z)
 codes = run.encoder(images)
 wherewhat.traverse(run)
 wherewhat.tpl(lambda z: run.generator(z).image, run.config.latents, wherewhat.load_distance("alex"))
+theirs = wherewhat.open_generator("package.module:function", latents=512)  # anyone's generator, where a run stands
 wherewhat.metrics.factors.mig(codes, factors, rng)
 """
 
@@ -13,6 +14,7 @@ from typing import Any
 
 _PLACES = {
     "open_run": "run.folder.open_run",
+    "open_generator": "run.foreign.open_generator",
     "traverse": "viz.traversals.traverse",
     "open_photos": "editing.invert.open_photos",
     "invert": "editing.invert.invert",

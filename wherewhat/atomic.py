@@ -46,7 +46,7 @@ def read_text(file: Path) -> str:
         raise UserError(f"cannot read {file}: {error.strerror}") from None
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What an error of another library says, in one line."""
     return str(error).strip().split("\n")[0][:200] or type(error).__name__
 

@@ -22,9 +22,12 @@ def img(picture: Tile | Image.Image, alt: str, css_class: str = "") -> str:
 def head(scene: Scene) -> str:
     """The title of a run and a line of facts."""
     height, width = scene.generator.size
-    seen = f"{scene.run.config.recipe} · {height}×{width} · {scene.run.images_seen:,} images seen"
-    in_use = sum(control.in_use for control in scene.controls.values()) or "none"
-    facts = f"{seen} · {in_use} of {len(scene.controls)} controls in use"
+    first, *others = scene.run.facts
+    about = " · ".join([first, f"{height}×{width}", *others])
+    in_use, count = sum(control.in_use for control in scene.table) or "none", len(scene.table)
+    facts = f"{about} · {in_use} of {count} controls in use" + f", {len(scene.controls)} shown" * (
+        len(scene.controls) < count
+    )
     return f'<div class="head"><b>{escape(scene.title)}</b><span>{escape(facts)}</span></div>'
 
 

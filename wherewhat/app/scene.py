@@ -19,7 +19,6 @@ from PIL import Image
 from scipy.ndimage import binary_erosion
 from torch import Tensor
 
-from wherewhat.data import open_data
 from wherewhat.data.pictures import open_picture
 from wherewhat.editing.invert import invert
 from wherewhat.errors import UserError
@@ -32,12 +31,15 @@ from wherewhat.nn.generator import changes, image_masks
 from wherewhat.nn.ops import to_float
 from wherewhat.run import names
 from wherewhat.run.folder import Run
+from wherewhat.run.functions import no_encoder
+from wherewhat.run.model import Model
 from wherewhat.viz import canvas
 from wherewhat.viz.canvas import GAP, Canvas
 from wherewhat.viz.traversals import TRAVERSAL_REACH, loop, masks_of_run, sweep
 
 Tile = UInt8[np.ndarray, "h w 3"]
 PAGE_REACH = 3.0  # on the page controls go from −3 to +3, and angles once around
+MOST_CARDS = 64  # controls on the page: those with the longest traversals
 THUMBNAILS = 7  # pictures of a strip
 # approximate pixels of the longer side: of pictures with a mask or a change drawn on them, of thumbnails, of loops
 OVERLAY_SIDE, THUMBNAIL_SIDE, LOOP_SIDE = 384, 64, 256
@@ -78,15 +80,17 @@ class Look:
 
 
 class Scene:
-    """A run that was evaluated, ready to be shown.  The page writes nothing into its folder but names."""
+    """A run, or anyone's generator, that was evaluated, ready to be shown.  The page writes nothing into its folder but
+    names."""
 
-    def __init__(self, run: Run, title: str, device: str = "cpu") -> None:
+    def __init__(self, run: Model, title: str, device: str = "cpu") -> None:
         """title: what the user calls the run.  Raises UserError if it was never evaluated."""
         table = run.control_table
         if table is None:
             raise UserError(f"the controls of {title} are not known yet: wherewhat evaluate {title} --metrics tpl")
-        self.run, self.title, self.device = run, title, device
-        self.generator, self.encoder = run.generator.to(device), run.encoder.to(device)
+        self.run, self.title, self.device, self.table = run, title, device, table
+        table = table[:MOST_CARDS]
+        self.generator = run.generator.to(device)
         self.controls = {control.index: control for control in table}
         self.in_use = [control.index for control in table if control.in_use] or list(self.controls)
         self.not_in_use = [k for k in self.controls if k not in self.in_use]
@@ -94,9 +98,9 @@ class Scene:
         self.suggested = names.suggested(table)
 
     @cached_property
-    def masks(self) -> Float[np.ndarray, "z h w"]:
+    def masks(self) -> Mapping[int, Float[np.ndarray, "h w"]]:
         """The mask of each control, averaged over images."""
-        return masks_of_run(self.run, device=self.device)
+        return masks_of_run(self.run, device=self.device, controls=list(self.controls))
 
     @cached_property
     def distance(self) -> Distance:
@@ -105,6 +109,13 @@ class Scene:
             with suppress(UserError):
                 return load_distance("alex", self.device)
         return Pixels()
+
+    @property
+    def _trained(self) -> Run:
+        """The run, where codes of images are needed.  Raises UserError for a generator without an encoder."""
+        if not isinstance(self.run, Run):
+            raise UserError(no_encoder(self.title))
+        return self.run
 
     @property
     def names(self) -> dict[int, str]:
@@ -126,8 +137,8 @@ class Scene:
         return self._next(self.run.draw(1, seed)[0], f"seed {seed}", before)
 
     def training_image(self, seed: int, before: Look | None = None) -> Look:
-        """The codes of a training image.  Raises UserError if the data are not there."""
-        data = open_data(self.run.config.data)
+        """The codes of a training image.  Raises UserError if the data are not there, or without an encoder."""
+        data = self._trained.data
         number = int(np.random.default_rng([seed, 2]).integers(len(data)))
         photo = data.images(np.array([number]))[0]
         return self._next(self.encode(photo), f"image {number} of {data.name}", before, photo)
@@ -142,9 +153,9 @@ class Scene:
         return acting_in(self.generator, self._tensor(look)[None], self.in_use, box)
 
     def encode(self, photo: UInt8[np.ndarray, "c h w"], steps: int = 0) -> Float[np.ndarray, " z"]:
-        """The codes of an image: those of the encoder, improved by steps of descent."""
+        """The codes of an image: those of the encoder, improved by steps of descent.  Raises UserError without one."""
         images = to_float(torch.from_numpy(photo)[None].to(self.device))
-        found = invert(self.run, images, steps, distance=self.distance, device=self.device, with_noise=False)
+        found = invert(self._trained, images, steps, distance=self.distance, device=self.device, with_noise=False)
         return found.codes[0].cpu().numpy()
 
     def _next(
@@ -250,9 +261,9 @@ class Scene:
     def python_code(self, look: Look) -> str:
         return (
             "import torch\nimport wherewhat\nfrom PIL import Image\nfrom wherewhat.viz.canvas import to_tiles\n\n"
-            f"run = wherewhat.open_run({self.title!r})\n"
+            f"run = {self.run.python(self.title)}\n"
             f"z = torch.tensor([{list(self.codes(look))}])\n"
-            f"tiles = to_tiles(run.generator(z).image, {max(self.generator.size)})\n"
+            f"tiles = to_tiles(run.generator.images(z), {max(self.generator.size)})\n"
             'Image.fromarray(tiles[0]).save("picture.png")\n'
         )
 

@@ -9,29 +9,32 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from wherewhat.cli.options import (
+    NONE_GIVEN,
     Data,
     Device,
+    Function,
+    ModelPath,
     OutFile,
     ProgressBar,
     RunPath,
     Text,
     TplDistance,
     at_least,
+    opened,
     opened_run,
     say,
 )
-from wherewhat.cli.tables import too_early
 from wherewhat.errors import UserError
 
 if TYPE_CHECKING:
-    from wherewhat.run.folder import Run
+    from wherewhat.run.model import Model
 
 
 def traverse(
-    run: RunPath, /, data: Text = None, out: OutFile = None,
+    run: ModelPath, /, data: Text = None, out: OutFile = None,
     controls: Annotated[str | None, arg(metavar="NAME,…", help_behavior_hint="", aliases=["--dims"])] = None,
     steps: int = 9, reach: float = 2.0, seed: int = 0, inactive: bool = False, distance: TplDistance = "alex",
-    device: Device = "auto",
+    device: Device = "auto", function: Function = NONE_GIVEN,
 ) -> None:  # fmt: skip
     """Draw what each control changes and where: a row for each, longest TPL first, with its mean mask.
 
@@ -45,15 +48,19 @@ def traverse(
         inactive: show controls that are not in use too"""
     from wherewhat.machine import pick_device
     from wherewhat.run.names import find_controls
-    from wherewhat.viz.traversals import draw_traversals
+    from wherewhat.viz.traversals import MOST_ROWS, draw_traversals
 
     at_least(0, seed=seed)
-    opened, where = opened_run(run, data), pick_device(device)
-    measure(opened, distance, where)
-    chosen = None if controls is None else find_controls(opened, controls)
-    if not any(control.in_use for control in opened.control_table or []):
-        say(too_early(opened))
-    print(draw_traversals(opened, out, chosen, steps, reach, seed, inactive, where))
+    where = pick_device(device)
+    model = opened(run, function, data, where)
+    measure(model, distance, where)
+    chosen = None if controls is None else find_controls(model, controls)
+    if not any(control.in_use for control in model.control_table or []):
+        say(model.why_idle)
+    known = [control for control in model.control_table or [] if control.in_use or inactive]
+    if chosen is None and len(known) > MOST_ROWS:
+        say(f"the {MOST_ROWS} of {len(known)} with the longest traversals are drawn; --controls names others")
+    print(draw_traversals(model, out, chosen, steps, reach, seed, inactive, where))
 
 
 def report(
@@ -71,24 +78,26 @@ def report(
     from wherewhat.viz.report import report as write
 
     at_least(0, seed=seed)
-    opened, where = opened_run(run, data), pick_device(device)
-    measure(opened, distance or "alex", where)
+    trained, where = opened_run(run, data), pick_device(device)
+    measure(trained, distance or "alex", where)
     with ProgressBar(False) as progress:
-        path = write(opened, out, seed, distance, where, progress)
+        path = write(trained, out, seed, distance, where, progress)
     print(path)
 
 
 def explore(
-    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …")], /, data: Data = None, host: str = "127.0.0.1",
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN|MODULE:FUNCTION …")], /, data: Data = None,
+    host: str = "127.0.0.1",
     port: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: a free one from 7860)")] = None,
     password: Text = None,
     password_file: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
-    distance: TplDistance = "alex", device: Device = "auto",
+    distance: TplDistance = "alex", device: Device = "auto", function: Function = NONE_GIVEN,
 ) -> None:  # fmt: skip
     """Open a web page of controls: move them, see where they act, name them, edit photographs, compare runs.
 
     Args:
-        runs: run folders, or pretrained:NAME; RUN@000320k is an earlier checkpoint of one
+        runs: run folders, or pretrained:NAME; RUN@000320k is an earlier checkpoint of one; or anyone's generators,
+            package.module:function
         host: 0.0.0.0 lets other machines open the page, and needs a password
         port: of the page
         password: the page asks for it before it shows anything; others on this machine can see it here, and not in
@@ -103,18 +112,18 @@ def explore(
         raise UserError("name a run to explore: wherewhat explore runs/demo, or pretrained:rooms")
     password = find_password(password, password_file)
     where = pick_device(device)
-    opened = [opened_run(path, data) for path in runs]
-    for run in opened:
-        measure(run, distance, where)
+    models = [opened(path, function, data, where) for path in runs]
+    for model in models:
+        measure(model, distance, where)
     signal(SIGTERM, lambda *_: sys.exit(0))  # so that uploads are removed in this case too
-    scenes = [Scene(run, str(path), where) for run, path in zip(opened, runs, strict=True)]
+    scenes = [Scene(model, str(path), where) for model, path in zip(models, runs, strict=True)]
     with TemporaryDirectory(prefix="wherewhat-") as uploads:
         page = serve(scenes, Path(uploads), host, port, password)
         print(f"{page.local_url}  (Ctrl-C ends it)", flush=True)
         page.block_thread()
 
 
-def measure(run: "Run", distance: str, device: str, silent: bool = False) -> None:
+def measure(run: "Model", distance: str, device: str, silent: bool = False) -> None:
     """Measure TPL if the run has none yet: the table of controls, and their order, come with it."""
     from wherewhat.evaluation.evaluate import evaluate as score
 

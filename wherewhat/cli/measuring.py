@@ -1,53 +1,71 @@
 """Verbs that measure runs.  torch is imported inside them, so that --help is quick."""
 
-import importlib
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from wherewhat.cli.looking import measure
-from wherewhat.cli.options import Data, Device, Json, OutFile, ProgressBar, RunPath, Text, at_least, opened_run
-from wherewhat.cli.tables import draw_factor_maps, draw_ranking, show_acting, show_places, show_ranking, show_scores
+from wherewhat.cli.options import (
+    NONE_GIVEN,
+    Data,
+    Device,
+    Function,
+    Json,
+    ModelPath,
+    OutFile,
+    ProgressBar,
+    Text,
+    at_least,
+    opened,
+    opened_function,
+)  # fmt: skip
+from wherewhat.cli.tables import (
+    draw_factor_maps,
+    draw_ranking,
+    show_acting,
+    show_axes,
+    show_order,
+    show_places,
+    show_ranking,
+    show_scores,
+)  # fmt: skip
 from wherewhat.errors import UserError
 from wherewhat.metrics.registry import names_help
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
 
     from wherewhat.metrics.where import Box
+    from wherewhat.run.model import Model
 
 METRICS_HELP = f"comma-separated: {names_help()}"
 
 
 def evaluate(
-    target: Annotated[Positional[str], arg(metavar="RUN|CODES.npz|MODULE:CALLABLE")], /, data: Text = None,
+    target: Annotated[Positional[str], arg(metavar="RUN|CODES.npz|MODULE:FUNCTION")], /, data: Text = None,
     metrics: Annotated[str | None, arg(metavar="A,B,…", help=METRICS_HELP, help_behavior_hint="")] = None,
     protocol: str = "dlib", tpl: Text = None, distance: str = "alex", features: str = "alex", count: int = 10_000,
     threshold: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: the protocol's)")] = None,
     until: Annotated[str | None, arg(metavar="PERCENT", help_behavior_hint="")] = None,
-    codes: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None,
     seed: int = 0, device: Device = "auto", again: bool = False, as_json: Json = False,
+    function: Function = NONE_GIVEN,
 ) -> None:  # fmt: skip
     """Score a run, anyone's codes, or anyone's generator.
 
     Runs: supervised metrics where factors are known, and TPL, which needs no labels; the same command again goes on
     with what was stopped.  codes.npz: arrays codes (samples × codes) and factors (samples × factors), if wanted names
-    (of the factors).  module:callable: a function from latents to images in [−1, 1], with --codes.
+    (of the factors).  module:function: a function from latents to images, with --latents.
 
     Args:
-        target: a run's folder, or pretrained:rooms; a .npz; package.module:function
-        data: other images than a run was trained on, or the place where they are now
+        target: a run's folder, or pretrained:rooms; a .npz; package.module:function or file.py:function
+        data: other images than a run was trained on, or the place where they are now; of module:function, for fid
         protocol: dlib (the published sample counts) or fast
         tpl: small, medium, large, huge or dlib; small goes with fast, medium with dlib
         distance: alex, vgg (the paper's), pixels, or the path of LPIPS weights
         threshold: a control is active above this TPL
         until: as in 1%: measure TPL at no more base points than that standard error takes
-        codes: how many latents module:callable takes
         features: network of fid and its like: alex, vgg, inception (wherewhat weights --inception), or a path
         count: real images, samples, and pairs of latents for fid and its like and ppl
         seed: of everything drawn
@@ -56,39 +74,32 @@ def evaluate(
     from wherewhat.machine import pick_device
 
     at_least(0, seed=seed)
-    at_least(1, codes=codes)
     at_least(6, count=count)
     names = None if metrics is None else [name.strip() for name in metrics.split(",")]
-    share, opened = None if until is None else percent("--until", until), None
+    share, model = None if until is None else percent("--until", until), None
     _, protocol, tpl = scores.choose(names, protocol, tpl)
     with ProgressBar(as_json) as progress:
         if target.endswith(".npz"):
             arrays = read_codes(Path(target))
             rows = scores.evaluate_codes(*arrays, names, protocol, seed, progress)
-        elif ":" in target and not target.startswith("pretrained:") and not Path(target).exists():
-            generate = load_callable(target)
-            if codes is None:
-                raise UserError(f"{target} takes latents: say how many with --codes")
-            if names not in (None, ["tpl"]):
-                raise UserError(f"of {target}, a generator, only tpl can be measured: leave --metrics out")
-            where = pick_device(device)
-            rows = scores.evaluate_generator(generate, codes, tpl, distance, threshold, seed, where, progress, share)
         else:
-            opened = opened_run(Path(target), data)
-            how = protocol, tpl, distance, threshold, seed, pick_device(device), progress, share, again, features, count
-            rows = scores.evaluate(opened, names, *how)
+            where = pick_device(device)
+            model = opened(target, function, data, where)
+            how = protocol, tpl, distance, threshold, seed, where, progress, share, again, features, count
+            rows = scores.evaluate(model, names, *how)
     if as_json:
         print(json.dumps(rows))
         return
     show_scores(rows)
-    for path in draw_factor_maps(opened, rows) if opened else []:
+    for path in draw_factor_maps(model, rows) if model else []:
         print(path)
 
 
 def where(
-    run: RunPath, /, data: Data = None,
+    run: ModelPath, /, data: Data = None,
     at: Annotated[str | None, arg(metavar="ROW,COLUMN", help_behavior_hint="")] = None,
     count: int = 32, distance: str = "alex", seed: int = 0, device: Device = "auto", as_json: Json = False,
+    function: Function = NONE_GIVEN,
 ) -> None:  # fmt: skip
     """Measure where each control acts: what its sweep changes, against its mask and the true place of its factor.
 
@@ -105,20 +116,21 @@ def where(
     at_least(0, seed=seed)
     at_least(1, count=count)
     box = None if at is None else read_box(at)
-    opened = opened_run(run, data)
+    on = pick_device(device)
+    model = opened(run, function, data, on)
+    measure(model, distance, on, as_json)
     if box is not None:
-        measure(opened, distance, pick_device(device), as_json)
-        acting = ask(opened, box, count, seed, pick_device(device))
+        acting = ask(model, box, count, seed, on)
         if as_json:
             print(json.dumps([a._asdict() for a in acting]))
         else:
-            show_acting(opened, acting)
+            show_acting(model, acting)
         return
-    found = places(opened, count, seed, pick_device(device), distance)
+    found = places(model, count, seed, on, distance)
     if as_json:
         print(json.dumps([p._asdict() for p in found]))
         return
-    show_places(opened, found)
+    show_places(model, found)
 
 
 def read_box(text: str) -> "Box":
@@ -138,8 +150,9 @@ def read_box(text: str) -> "Box":
 
 
 def rotate(
-    run: RunPath, /, pair: tuple[int, int] | None = None, out: OutFile = None, angles: int = 17,
+    run: ModelPath, /, pair: tuple[int, int] | None = None, out: OutFile = None, angles: int = 17,
     protocol: str = "small", distance: str = "alex", seed: int = 0, device: Device = "auto", as_json: Json = False,
+    function: Function = NONE_GIVEN,
 ) -> None:  # fmt: skip
     """Rotate sweeps from one control towards another: if controls are simple, sweeps along them are shortest.
 
@@ -156,15 +169,16 @@ def rotate(
     from wherewhat.viz.plots import draw_rotations
 
     at_least(0, seed=seed)
-    opened, where = opened_run(run), pick_device(device)
+    where = pick_device(device)
+    model = opened(run, function, device=where)
     if pair is None:
-        measure(opened, distance, where, as_json)
-    active = [d.index for d in opened.control_table or [] if d.in_use][:6]
+        measure(model, distance, where, as_json)
+    active = [d.index for d in model.control_table or [] if d.in_use][:6]
     pairs = [pair] if pair is not None else list(combinations(active, 2))
     if not pairs:
-        raise UserError(f"{opened.word} has fewer than two active controls: name two with --pair")
+        raise UserError(f"{model.word} has fewer than two active controls: name two with --pair")
     with ProgressBar(as_json) as progress:
-        path, studies = draw_rotations(opened, pairs, out, angles, protocol, distance, seed, where, progress)
+        path, studies = draw_rotations(model, pairs, out, angles, protocol, distance, seed, where, progress)
     if as_json:
         print(json.dumps([
             {"pair": pair, "axis_score": s.axis_score, "degrees": s.degrees.tolist(), "lengths": s.lengths.tolist(),
@@ -177,14 +191,15 @@ def rotate(
 
 
 def rank(
-    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …")], /,
-    by: str = "tpl", out: OutFile = None, protocol: str = "small",
-    distance: str = "alex", device: Device = "auto", as_json: Json = False,
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN|MODULE:FUNCTION …")], /,
+    by: str = "tpl", out: OutFile = None, protocol: str = "small", distance: str = "alex", device: Device = "auto",
+    as_json: Json = False, function: Function = NONE_GIVEN,
 ) -> None:  # fmt: skip
-    """Order runs without labels and pick the first; where factors are known, show how well that agrees with labels.
+    """Order runs, or the controls of one, without labels; where factors are known, show how well labels agree.
 
     Args:
-        runs: run folders, or pretrained:NAME
+        runs: run folders, or pretrained:NAME, or anyone's generators, package.module:function: they are ordered, and
+            the first is picked.  Of one the controls are ordered, the longest traversal first
         by: tpl: shortest traversals first; loss: of one autoencoder objective; udr: codes most like the others';
             centrality: latents best encoded by the others, and theirs by it; axis: sweeps along controls much
             shorter than between them; or another score of one model without labels, as pipe, consistency,
@@ -195,9 +210,13 @@ def rank(
     from wherewhat.evaluation.rank import rank as order
     from wherewhat.machine import pick_device
 
-    opened = [opened_run(path) for path in runs]
+    where = pick_device(device)
+    models = [opened(path, function, device=where) for path in runs]
+    if len(models) == 1 and by == "tpl":
+        rank_controls(models[0], protocol, distance, where, out, as_json)
+        return
     with ProgressBar(as_json) as progress:
-        ranking = order(opened, by, protocol, distance, pick_device(device), progress)
+        ranking = order(models, by, protocol, distance, where, progress)
     if out is not None:
         draw_ranking(ranking, out)
     if as_json:
@@ -209,6 +228,63 @@ def rank(
     show_ranking(ranking)
     if out is not None:
         print(out)
+
+
+def rank_controls(model: "Model", protocol: str, distance: str, device: str, out: Path | None, as_json: bool) -> None:
+    """The controls of one model, the longest traversal first."""
+    from wherewhat.evaluation.evaluate import evaluate as score
+
+    if out is not None:
+        way = f"wherewhat traverse {model.word} draws the controls of one"
+        raise UserError(f"--out draws the order of several runs: {way}")
+    with ProgressBar(as_json) as progress:
+        rows = score(model, ["tpl"], "fast", protocol, distance, device=device, progress=progress)
+    if as_json:
+        print(json.dumps(next(row["details"] for row in rows if row["metric"] == "controls")))
+    else:
+        show_order(model, rows)
+
+
+def axes(
+    target: Annotated[Positional[str], arg(metavar="MODULE:FUNCTION", help="a function from latents to images")], /,
+    how: Literal["pca", "closed-form"] = "pca",
+    controls: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: 20, or all latents)")] = None,
+    activations: Text = None, weights: Text = None, out: OutFile = None, samples: int = 10_000,
+    distance: str = "pixels", seed: int = 0, device: Device = "auto", as_json: Json = False,
+    function: Function = NONE_GIVEN,
+) -> None:  # fmt: skip
+    """Find axes of anyone's generator: directions among its latents, which then are its controls in other commands.
+
+    Args:
+        how: pca: principal components (GANSpace) of activations, or of the images if there are none;
+            closed-form: the directions that the first weights stretch most (SeFa)
+        controls: how many
+        activations: for pca: module:function from latents to activations; the generator's own attribute activations,
+            or else its images, if not given
+        weights: for closed-form: module:name of the first weights, their layer, or a function that returns them; the
+            generator's own attribute weights if not given
+        out: a .safetensors; axes.safetensors in the generator's folder, where other commands find it, if not given
+        samples: latents drawn for pca
+        distance: what of the images, for pca: pixels, or the features of alex, vgg, or a path of LPIPS weights
+        seed: of the latents drawn"""
+    from wherewhat.evaluation.axes import find_axes
+    from wherewhat.machine import pick_device
+
+    at_least(0, seed=seed)
+    where = pick_device(device)
+    model = opened_function(target, function, where)
+    path = out or model.path / "axes.safetensors"
+    if path.suffix != ".safetensors" or path.exists():
+        wrong = "exists, and names may belong to it: remove it, or" if path.exists() else "is no .safetensors:"
+        raise UserError(f"{path} {wrong} give another file with --out")
+    with ProgressBar(as_json) as progress:
+        found = find_axes(model, how, controls, activations, weights, samples, distance, seed, progress)
+    found.save(path)
+    if as_json:
+        print(json.dumps({"file": str(path), "how": found.how, "shares": found.shares.tolist()}))
+    else:
+        show_axes(found)
+        print(path)
 
 
 def weights(archive: Path | None = None, inception: bool = False) -> None:
@@ -245,17 +321,3 @@ def read_codes(path: Path) -> "tuple[np.ndarray, np.ndarray | None, list[str] | 
     if factors is not None and names is not None and factors.shape[1:] != names.shape:
         raise UserError(f"{path} has {names.shape} names for factors of shape {factors.shape}: give one a column")
     return found["codes"], factors, None if names is None else [str(name) for name in names]
-
-
-def load_callable(target: str) -> "Callable[[Tensor], Tensor]":
-    """The function module:name; modules of the current folder are found too.  Raises UserError if there is none."""
-    module, _, name = target.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"there is no {target}: {error}") from None
-    if not callable(found):
-        raise UserError(f"{target} is not a function: give one from latents to images")
-    return found  # type: ignore[no-any-return]

@@ -1,7 +1,7 @@
 """What verbs share: types of options, functions that read their values, the progress bar."""
 
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,10 +14,14 @@ from wherewhat.progress import Progress
 
 if TYPE_CHECKING:
     from wherewhat.run.folder import Run
+    from wherewhat.run.foreign import Foreign
+    from wherewhat.run.model import Model
 
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], arg(help="where to compute")]
 _RUN = "the run's folder, or one that comes with the package, as in pretrained:rooms"
 RunPath = Annotated[Positional[Path], arg(metavar="RUN", help=_RUN)]
+_OR_FUNCTION = f"{_RUN}; or anyone's generator, package.module:function or file.py:function"
+ModelPath = Annotated[Positional[Path], arg(metavar="RUN|MODULE:FUNCTION", help=_OR_FUNCTION)]
 _TPL = "for the TPL, if a run was not evaluated yet: alex, vgg, pixels, or the path of LPIPS weights"
 TplDistance = Annotated[str, arg(help=_TPL)]
 OutFile = Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")]
@@ -28,10 +32,70 @@ Data = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class FunctionOptions:
+    """Of module:function, anyone's generator: a function from latents to images."""
+
+    latents: Annotated[int | None, arg(metavar="INT", help_behavior_hint="", aliases=["--codes"])] = None
+    """how many module:function takes; if not given, what its attribute latents or z_dim says, or its axes"""
+    axes: Annotated[str | None, arg(metavar="FILE|latents", help_behavior_hint="")] = None
+    """the controls of module:function: axes that wherewhat axes has found (those in its folder if not given), or its
+    latents"""
+    folder: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")] = None
+    """where names, scores, axes and pictures of module:function are kept; a folder module.function if not given"""
+    image_range: Literal["auto", "signed", "unit", "bytes"] = "auto"
+    """of the images of module:function: −1 … 1, 0 … 1 or 0 … 255; auto: found out from a few samples"""
+    prior: Literal["normal", "uniform", "generalized_normal"] = "normal"
+    """of each latent of module:function: N(0, 1), or uniform on ±2 or of variance 1"""
+    resolution: int = 512
+    """larger images of module:function are averaged until their longer side is this"""
+    batch: int = 32
+    """how many latents module:function is given at once, at most"""
+
+
+Function = Annotated[FunctionOptions, arg(name="", help="of module:function, anyone's generator")]
+NONE_GIVEN = FunctionOptions()
+
+
+def opened(path: Path | str, function: FunctionOptions, data: str | None = None, device: str = "cpu") -> "Model":
+    """The run of a folder or name, or anyone's generator.  data: replaces the source of a run's images, and gives some
+    to a generator.  Raises UserError if there is none, and for options that are not for it."""
+    from wherewhat.run.foreign import open_generator
+    from wherewhat.run.functions import is_function_name
+
+    if not is_function_name(str(path)):
+        if function != NONE_GIVEN:
+            raise UserError(f"{path} is not module:function, whose options are given: leave out --latents and its like")
+        return opened_run(Path(path), data)
+    f = function
+    at_least(1, latents=f.latents, resolution=f.resolution, batch=f.batch)
+    return open_generator(
+        str(path), f.latents, folder=f.folder, axes=f.axes, image_range=f.image_range, prior=f.prior,
+        resolution=f.resolution, batch=f.batch, source=None if data is None else source_of(data), device=device,
+    )  # fmt: skip
+
+
+def opened_function(target: str, function: FunctionOptions, device: str) -> "Foreign":
+    """Anyone's generator, whose controls are its latents.  Raises UserError for a run, and for options of axes."""
+    from wherewhat.run.foreign import Foreign
+    from wherewhat.run.functions import is_function_name
+
+    if function.axes not in (None, "latents"):
+        raise UserError("axes are found among latents: leave out --axes")
+    if not is_function_name(target):
+        raise UserError(f"{target} is a run, which has controls, or nothing: axes are for package.module:function")
+    model = opened(target, replace(function, axes="latents"), device=device)
+    assert isinstance(model, Foreign)
+    return model
+
+
 def opened_run(path: Path, data: str | None = None) -> "Run":
     """The run of a folder or name.  data: replaces the source of its images.  Raises UserError if there is none."""
     from wherewhat.run.folder import Run
+    from wherewhat.run.functions import is_function_name, no_encoder
 
+    if is_function_name(str(path)):
+        raise UserError(no_encoder(str(path)))
     run = Run.open(path)
     if data is not None:
         run.config = replace(run.config, data=replace(run.config.data, source=source_of(data)))

@@ -13,10 +13,11 @@ from wherewhat.metrics.registry import scores
 if TYPE_CHECKING:
     from wherewhat.evaluation.rank import Ranking
     from wherewhat.evaluation.where import Acting, Place
-    from wherewhat.run.folder import Run
+    from wherewhat.run.axes import Axes
+    from wherewhat.run.model import Model
 
 
-def show_controls(run: "Run") -> None:
+def show_controls(run: "Model") -> None:
     """The table of controls in use: where, what, how much."""
     heads = "control", "where: centre (row, column), area", "what: matched factor, share", "TPL"
     table, controls = Table(*heads, title=escape(run.word)), run.control_table or []
@@ -25,20 +26,45 @@ def show_controls(run: "Run") -> None:
         what = escape(f"{d.factor} {d.share:.0%}") if d.factor else "–"
         table.add_row(f"z{d.index}", where, what, f"{d.tpl:.2f} ± {d.tpl_error:.2f}")
     if not table.row_count:
-        Console().print(escape(too_early(run)))
+        Console().print(escape(run.why_idle))
         return
     if idle := [f"z{d.index}" for d in controls if not d.in_use]:
         table.caption = f"not in use: {', '.join(idle)}"
     Console().print(table)
 
 
-def too_early(run: "Run") -> str:
-    """Why there is nothing to show of a run."""
-    seen, total = f"{run.images_seen:,}", f"{run.config.total_images:,}"
-    return (
-        f"{run.word}: no control changes the image visibly after {seen} images. That is too few yet: recipes see "
-        f"hundreds of thousands; this training was to see {total}. The same train command with more --images goes on"
-    )
+MOST_LINES = 40
+"""controls of a ranking that are printed at most"""
+
+
+def show_order(run: "Model", rows: list[dict[str, Any]]) -> None:
+    """Every control, the longest traversal first, from rows of TPL: how long it is, where it acts, and whether it is
+    active."""
+    score, controls = (next(row for row in rows if row["metric"] == name) for name in ("tpl", "controls"))
+    names, found = run.names, run.summaries(controls)
+    table = Table("", "control", "TPL", "where: centre (row, column), area", "", box=None, title=escape(run.word))
+    for place, d in enumerate(found[:MOST_LINES], 1):
+        name = f"z{d.index} {names.get(d.index) or d.factor or ''}".strip()
+        where = f"{d.place} ({d.row:.2f}, {d.column:.2f}), {d.area:.0%}" if d.peak >= 0.02 else "nowhere"
+        length = f"{d.tpl:.3f} ± {d.tpl_error:.3f}"
+        state = "" if d.active else "inactive"
+        table.add_row(str(place), escape(name), length, where, state, style=None if d.active else "dim")
+    console = Console()
+    console.print(table)
+    if others := found[MOST_LINES:]:
+        console.print(f"and {len(others)} more with shorter traversals: --json has them all")
+    threshold, active = score["options"]["threshold"], score["details"]["active"]
+    console.print(f"{active} of {len(found)} are active: their TPL is above {threshold:g}")
+
+
+def show_axes(axes: "Axes") -> None:
+    """A line an axis: how much of the variation it accounts for."""
+    of = "share of the variance" if axes.how == "pca" else "share of the squared weights"
+    table, known = Table("control", of, box=None), axes.shares.tolist()
+    for control, share in enumerate(known):
+        table.add_row(f"z{control}", f"{share:.1%}")
+    Console().print(table)
+    Console().print(f"together {sum(known):.0%}")
 
 
 def show_scores(rows: list[dict[str, Any]]) -> None:
@@ -69,21 +95,26 @@ def conditions(options: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
-def show_places(run: "Run", found: "Sequence[Place]") -> None:
+def show_places(run: "Model", found: "Sequence[Place]") -> None:
     """A line a control: how much of the image it changes, and three overlaps."""
+    heads = ["mask", "sharp", "alike", "change", "mask ∩ change", "mask ∩ seen", "change ∩ truth", "mask ∩ truth"]
+    known = any(p.change_truth is not None for p in found)
     table = Table(box=None, title="area of mask and change; ∩: intersection over union, mean over images")
     table.add_column("control", no_wrap=True)
-    for head in ("mask", "sharp", "alike", "change", "mask ∩ change", "mask ∩ seen", "change ∩ truth", "mask ∩ truth"):
+    for head in heads if known else heads[:-2]:
         table.add_column(head, justify="right")
     for p in found:
-        numbers = (p.sharpness, p.consistency, p.mask_change, p.mask_perceived, p.change_truth, p.mask_truth)
+        truth = (p.change_truth, p.mask_truth) if known else ()
+        numbers = (p.sharpness, p.consistency, p.mask_change, p.mask_perceived, *truth)
         words = [f"{v:.2f}" if v is not None else "–" for v in numbers]
         name = escape(f"z{p.control} {run.names.get(p.control) or p.factor or ''}".strip())
         table.add_row(name, f"{p.area:.0%}", *words[:2], f"{p.share_changed:.0%}", *words[2:])
     Console().print(table)
+    if not run.generator.has_masks:
+        Console().print("mask: where an image changes by half of its largest change or more", soft_wrap=True)
 
 
-def show_acting(run: "Run", found: "Sequence[Acting]") -> None:
+def show_acting(run: "Model", found: "Sequence[Acting]") -> None:
     """Controls that act at a place, most first."""
     from wherewhat.evaluation.where import ACTS
     from wherewhat.run.names import shown
@@ -117,7 +148,7 @@ def show_ranking(ranking: "Ranking") -> None:
     console.print(f"\npicked: {escape(first.run.word)}", soft_wrap=True)
     if ties := sum(r.value == first.value and r.active == first.active for r in others):
         console.print(f"of other runs that have the same value as the first: {ties}")
-    if len(sources := {r.run.config.data.source for r in ranking.ranked}) > 1:
+    if len(sources := {r.run.source for r in ranking.ranked if r.run.source}) > 1:
         words = ", ".join(sorted(Path(source).name for source in sources))
         console.print(f"these runs were trained on different data, so their values may not compare: {words}",
                       markup=False, soft_wrap=True)  # fmt: skip
@@ -148,7 +179,7 @@ def draw_ranking(ranking: "Ranking", out: Path) -> None:
     save_still(draw_order([r.run.title for r in ranked], *numbers, ranking.by, scores, agreements), out)
 
 
-def draw_factor_maps(run: "Run", rows: list[dict[str, Any]]) -> list[Path]:
+def draw_factor_maps(run: "Model", rows: list[dict[str, Any]]) -> list[Path]:
     """The importance matrix of DCI as a picture, if it was measured."""
     from wherewhat.viz.plots import draw_factor_map
 

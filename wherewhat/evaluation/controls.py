@@ -14,9 +14,9 @@ from wherewhat.evaluation.encoding import Encoded
 from wherewhat.metrics.factors import match
 from wherewhat.metrics.tpl import TPL
 from wherewhat.metrics.where import covered
-from wherewhat.nn.generator import Generator, changes, mean_masks
+from wherewhat.nn.generator import AnyGenerator, changes, mean_masks
 from wherewhat.priors import Prior
-from wherewhat.run.folder import ControlSummary
+from wherewhat.run.model import ControlSummary
 
 SEEN = 0.25
 """a person sees a pixel change by more than this, of a range of 2, in the channel that changes most"""
@@ -35,23 +35,22 @@ def tpl_rows(result: TPL, protocol: str, described: list[ControlSummary] | None)
 
 
 def describe_controls(
-    generator: Generator,
+    generator: AnyGenerator,
     prior: Prior,
     result: TPL,
     encoded: Encoded | None,
-    data: Images,
+    data: Images | None,
     seed: int = 0,
     around: Float[Tensor, "b z"] | None = None,
 ) -> list[ControlSummary]:
     """Every control, longest traversal first; the factors they match only where `encoded` has some.  Published
     thresholds of TPL decide which are active.  Which are in use is decided by what a person sees: see
-    `visible_shares`, around
-    these codes of images; around samples of the prior if none are given."""
+    `visible_shares`, around these codes of images; around samples of the prior if none are given."""
     bases = around
     if bases is None:
-        drawn = prior.draw(BASES, generator.config.latents, [seed, 3])
-        bases = torch.from_numpy(drawn).to(generator.constant.device)
-    masks = mean_masks(generator, torch.from_numpy(prior.draw(64, generator.config.latents, [seed, 1])))
+        drawn = prior.draw(BASES, generator.latents, [seed, 3])
+        bases = torch.from_numpy(drawn).to(generator.device)
+    masks = mean_masks(generator, torch.from_numpy(prior.draw(64, generator.latents, [seed, 1])))
     matched = _matched(encoded, data)
     angles, visible = generator.angles, visible_shares(generator, bases)
     found = []
@@ -65,15 +64,15 @@ def describe_controls(
 
 
 @torch.no_grad()
-def visible_shares(generator: Generator, bases: Float[Tensor, "b z"]) -> list[float]:
+def visible_shares(generator: AnyGenerator, bases: Float[Tensor, "b z"]) -> list[float]:
     """For each control the share of the image that changes by more than SEEN while it goes from −2 to +2, mean over
     these inputs of the generator."""
-    return [float((changes(generator, bases, k) > SEEN).double().mean()) for k in range(generator.config.latents)]
+    return [float((changes(generator, bases, k) > SEEN).double().mean()) for k in range(generator.controlled)]
 
 
-def _matched(encoded: Encoded | None, data: Images) -> list[tuple[str, float]]:
+def _matched(encoded: Encoded | None, data: Images | None) -> list[tuple[str, float]]:
     """For each code the factor it has most information about, and that factor's share; empty without factors."""
-    if encoded is None or data.factors is None:
+    if encoded is None or data is None or data.factors is None:
         return []
     varying = np.flatnonzero(np.ptp(encoded.factors, 0) > 0)
     found = match(encoded.codes.astype(np.float64), encoded.factors[:, varying])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wherewhat.data.batches import Images, draw_index
 from wherewhat.nn.encoder import Encoder
-from wherewhat.nn.generator import Generator
+from wherewhat.nn.generator import AnyGenerator
 from wherewhat.nn.ops import to_float
 from wherewhat.progress import Progress, silent
 
@@ -48,7 +48,7 @@ def encode_images(
 class ImagesOf:
     """The generator as a function from latents to images in [−1, 1], its fixed noise the same for all."""
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: AnyGenerator) -> None:
         self.generator = generator
 
     def __call__(self, z: Float[Tensor, "b z"]) -> Float[Tensor, "b c h w"]:

@@ -1,39 +1,33 @@
-"""From a run, from anyone's codes or from anyone's generator to scores."""
+"""From a run, from anyone's generator or from anyone's codes to scores."""
 
-import json
-from collections.abc import Callable, Sequence
-from functools import partial
-from hashlib import blake2b
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from wherewhat.data.batches import identity
 from wherewhat.errors import UserError, did_you_mean
-from wherewhat.evaluation.controls import tpl_rows
 from wherewhat.evaluation.encoding import Encoded
-from wherewhat.evaluation.kinds import ENCODED, KINDS, Row, Subject, code_rows
+from wherewhat.evaluation.kinds import ENCODED, KINDS, Row, Subject, code_rows, lacking
 from wherewhat.machine import keep_memory
 from wherewhat.metrics import registry
 from wherewhat.metrics import tpl as lengths
-from wherewhat.metrics.distance import load_distance
 from wherewhat.metrics.factors import BINS, discretise, require
 from wherewhat.metrics.registry import Metric
 from wherewhat.progress import Progress, silent
-from wherewhat.run.folder import Run
+from wherewhat.run.model import Model
 
 COUNT = 10_000  # real images, samples, and pairs of latents of the metrics of image quality
 
 
 def evaluate(
-    run: Run, metrics: Sequence[str] | None = None, protocol: str = "dlib", tpl_protocol: str | None = None,
+    run: Model, metrics: Sequence[str] | None = None, protocol: str = "dlib", tpl_protocol: str | None = None,
     distance: str = "alex", threshold: float | None = None, seed: int = 0, device: str = "cpu",
     progress: Progress = silent, until: float | None = None, again: bool = False, features: str = "alex",
     count: int = COUNT,
 ) -> list[Row]:  # fmt: skip
-    """Scores of a run's last checkpoint, also written to its metrics.jsonl: rows of metric, value, options, details.
+    """Scores of a run's last checkpoint, or of anyone's generator: rows of metric, value, options, details, also
+    written to its metrics.jsonl.
 
     metrics: names of wherewhat.metrics.registry; None: all that are measured by default and that the run and its data
     allow.  The last row, "controls", describes each control if tpl is among them.  features, count: the network and the
@@ -45,8 +39,8 @@ def evaluate(
     subject = Subject(run, protocol, tpl_protocol, distance, threshold, until, features, count, seed, device, progress)
     chosen = _possible(subject, chosen, strict=metrics is not None)
     asked = {metric.name: KINDS[metric.needs].asked(subject, metric) for metric in chosen}
-    about_data = run.data_options(identity(subject.data))
-    model, common = fingerprint(run), {"seed": seed, **about_data}
+    about_data = run.data_options(identity(subject.data)) if run.source else {}
+    model, common = run.fingerprint, {"seed": seed, **about_data}
     about = run.images_seen, model
     newest = [] if again else reversed(run.rows("metrics"))
     earlier = [row for row in newest if (row["images"], row.get("model")) == about]
@@ -65,20 +59,10 @@ def evaluate(
 
 def _possible(subject: Subject, chosen: list[Metric], strict: bool) -> list[Metric]:
     """The metrics that the run and its data allow; strict: raises UserError if some are not allowed."""
-    problems = {metric.name: KINDS[metric.needs].problem(subject, metric) for metric in chosen}
+    problems = {metric.name: lacking(subject, metric) for metric in chosen}
     if strict and any(problems.values()):
         raise UserError(next(filter(None, problems.values())))
     return [metric for metric in chosen if not problems[metric.name]]
-
-
-def fingerprint(run: Run) -> str:
-    """Of the weights that are measured and of their controls: equal only for equal scores."""
-    digest = blake2b(digest_size=8)
-    for module in (run.generator, run.encoder):
-        for name, tensor in sorted(module.state_dict().items()):
-            digest.update(name.encode() + tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        digest.update(json.dumps(module.controls.to_json() if module.controls else None).encode())
-    return digest.hexdigest()
 
 
 def cached_rows(earlier: list[Row], asked: dict[str, dict[str, Any]], common: dict[str, Any]) -> list[Row]:
@@ -120,20 +104,6 @@ def evaluate_codes(
         row["options"]["binned"] = BINS
     progress("done", 1.0)
     return rows
-
-
-def evaluate_generator(
-    generate: Callable[[Tensor], Tensor], codes: int, tpl_protocol: str = "medium", distance: str = "alex",
-    threshold: float | None = None, seed: int = 0, device: str = "cpu", progress: Progress = silent,
-    until: float | None = None,
-) -> list[Row]:  # fmt: skip
-    """TPL of anyone's generator, a function from latents (b × codes) to images in [−1, 1]: one row."""
-    result = lengths.tpl(
-        generate, codes, load_distance(distance, device), tpl_protocol, threshold, seed, device=device,
-        progress=partial(progress, "tpl"), until=until,
-    )  # fmt: skip
-    progress("done", 1.0)
-    return list(tpl_rows(result, tpl_protocol, None))
 
 
 def choose(metrics: Sequence[str] | None, protocol: str, tpl_protocol: str | None) -> tuple[list[Metric], str, str]:

@@ -15,12 +15,10 @@ from torch import Tensor
 
 from wherewhat.atomic import write_with
 from wherewhat.cache import cache
-from wherewhat.data import open_data
 from wherewhat.data.batches import Images, draw_index
 from wherewhat.errors import UserError
 from wherewhat.evaluation.controls import BASES, describe_controls, tpl_rows
 from wherewhat.evaluation.encoding import Encoded, ImagesOf, encode
-from wherewhat.families import family_of
 from wherewhat.metrics.backbones import Backbone, load_backbone
 from wherewhat.metrics.distance import Distance, Lpips, load_distance
 from wherewhat.metrics.images import WINDOW, psnr, ssim
@@ -31,7 +29,7 @@ from wherewhat.metrics.tpl import Along, direction_gain, find_protocol, path_len
 from wherewhat.nn.encoder import Encoder
 from wherewhat.nn.ops import to_float, to_uint8
 from wherewhat.progress import Progress
-from wherewhat.run.folder import Run
+from wherewhat.run.model import Model
 
 BATCH = 64
 ENCODED = {"dlib": 50_000, "fast": 10_000}  # protocol → images encoded, none twice; all of a smaller data set
@@ -42,6 +40,14 @@ TESTED = {name: {"tested_on": "other rows"} for name in ("dci", "sap", "explicit
 """written with scores of rows that were not fitted: earlier ones, of rows that could be both, are measured again"""
 RECONSTRUCTED = 1_000  # images that are reconstructed
 BEST_PSNR = 100.0  # in dB, for an image equal to its reconstruction, which would have an infinite one
+ENCODING = ("factors", "codes", "reconstruction", "moves", "resampled", "directions")  # metrics that need an encoder
+    "factors",
+    "codes",
+    "reconstruction",
+    "moves",
+    "resampled",
+    "directions",
+)  # metrics that need these need an encoder
 PATHS: dict[str, Along] = {"ppl": "full", "ppl_end": "end"}  # steps anywhere between latents; from the first of them
 
 Row = dict[str, Any]  # of metrics.jsonl: metric, value, options and, for some, details
@@ -51,7 +57,7 @@ Row = dict[str, Any]  # of metrics.jsonl: metric, value, options and, for some, 
 class Subject:
     """A run, and all choices that change its scores.  Attributes raise UserError for what cannot be had."""
 
-    run: Run
+    run: Model
     protocol: str
     tpl_protocol: str
     distance_name: str
@@ -65,7 +71,7 @@ class Subject:
 
     @cached_property
     def data(self) -> Images:
-        return open_data(self.run.config.data)
+        return self.run.data
 
     @cached_property
     def generate(self) -> ImagesOf:
@@ -108,7 +114,7 @@ class Subject:
     @torch.no_grad()
     def read(self, images: Float[Tensor, "n c h w"]) -> Float[np.ndarray, "n z"]:
         """Codes of these images."""
-        none = torch.zeros(0, self.run.config.latents)
+        none = torch.zeros(0, self.run.latents)
         parts = images.split(BATCH) if len(images) else ()
         return torch.cat([none, *(self.encoder(part).cpu() for part in parts)]).double().numpy()
 
@@ -140,7 +146,7 @@ class Subject:
 
     @property
     def _shape(self) -> tuple[int, int, int]:
-        return (self.run.config.data.channels, *self.run.config.size)
+        return (self.run.channels, *self.run.size)
 
 
 def real_features(
@@ -265,7 +271,7 @@ def directions_asked(s: Subject, metric: Metric) -> dict[str, dict[str, Any]]:
 
 def directions_measured(s: Subject, metric: Metric) -> Iterator[Row]:
     result = direction_gain(
-        s.generate, s.run.config.latents, s.used.tolist(), s.distance, s.tpl_protocol, seed=s.seed, device=s.device,
+        s.generate, s.run.latents, s.used.tolist(), s.distance, s.tpl_protocol, seed=s.seed, device=s.device,
         progress=partial(s.progress, metric.name),
     )  # fmt: skip
     about = {"protocol": s.tpl_protocol, "used": len(s.used), "seed": s.seed}
@@ -275,7 +281,7 @@ def directions_measured(s: Subject, metric: Metric) -> Iterator[Row]:
 def _pair_measures(s: Subject) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     """Scores of a reconstruction and its image; SSIM needs sides of 11 or more, LPIPS its network."""
     measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"psnr": lambda a, b: psnr(a, b).clamp(max=BEST_PSNR)}
-    if min(s.run.config.size) >= WINDOW:
+    if min(s.run.size) >= WINDOW:
         measures["ssim"] = ssim
     if isinstance(s.distance, Lpips):
         measures["lpips"] = s.distance
@@ -307,12 +313,12 @@ def reconstruction_measured(s: Subject, metric: Metric) -> Iterator[Row]:
 
 def reconstruction_problem(s: Subject, metric: Metric) -> str:
     wrong = f"the encoder of {s.run.word} was not trained on images, so its reconstructions cannot be measured"
-    return "" if family_of(s.run.config).encodes_images else wrong
+    return "" if s.run.encodes_images else wrong
 
 
 def paths_asked(s: Subject, metric: Metric) -> dict[str, dict[str, Any]]:
     network = {k: v for k, v in s.distance.options.items() if k != "resize"}
-    return {score.name: {"pairs": s.count, "prior": s.run.config.prior, **network} for score in metric.scores}
+    return {score.name: {"pairs": s.count, "prior": s.run.prior.name, **network} for score in metric.scores}
 
 
 def paths_measured(s: Subject, metric: Metric) -> Iterator[Row]:
@@ -333,17 +339,26 @@ def tpl_asked(s: Subject, metric: Metric) -> dict[str, dict[str, Any]]:
 
 def tpl_measured(s: Subject, metric: Metric) -> Iterator[Row]:
     result = tpl(
-        s.generate, s.run.config.latents, s.distance, s.tpl_protocol, s.threshold, s.seed, device=s.device,
-        progress=partial(s.progress, "tpl"), until=s.until,
+        s.generate, s.run.latents, s.distance, s.tpl_protocol, s.threshold, s.seed, device=s.device,
+        progress=partial(s.progress, "tpl"), until=s.until, controls=s.run.controlled,
     )  # fmt: skip
-    encoded = s.encoded if s.data.factors else None
+    data = s.data if s.run.source and s.run.has_encoder else None
+    encoded = s.encoded if data and data.factors else None
     around = None
-    if family_of(s.run.config).encodes_images:
+    if s.run.encodes_images:
         images = s.data.images(draw_index(s.data, BASES, s.seed))
         with torch.no_grad():
             around = s.encoder(to_float(torch.from_numpy(images).to(s.device)))
-    table = describe_controls(s.generate.generator, s.run.prior, result, encoded, s.data, s.seed, around)
+    table = describe_controls(s.generate.generator, s.run.prior, result, encoded, data, s.seed, around)
     return tpl_rows(result, s.tpl_protocol, table)
+
+
+def lacking(s: Subject, metric: Metric) -> str:
+    """Why a metric cannot be measured on this model; empty if it can."""
+    if metric.needs in ENCODING and not s.run.has_encoder:
+        can = "tpl and ppl can be measured, and with --data fid and its like"
+        return f"{metric.name} needs an encoder, and {s.run.word} has none: {can}"
+    return KINDS[metric.needs].problem(s, metric)
 
 
 KINDS = {

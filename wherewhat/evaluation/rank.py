@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wherewhat.data import open_data
 from wherewhat.data.batches import draw_index
 from wherewhat.errors import UserError, did_you_mean
 from wherewhat.evaluation.encoding import ImagesOf, encode_images
@@ -23,6 +22,7 @@ from wherewhat.metrics.ranking import USED_STD, Agreement, agreement, centrality
 from wherewhat.metrics.tpl import rotate
 from wherewhat.progress import Progress, silent
 from wherewhat.run.folder import Run
+from wherewhat.run.model import Model
 
 By = str
 """a name of `orders()`"""
@@ -37,7 +37,7 @@ MIN_RUNS = 4  # with fewer runs no agreement is computed
 class Ranked(NamedTuple):
     """One run and what it was ordered by."""
 
-    run: Run
+    run: Model
     value: float
     error: float | None
     active: int | None  # controls with a TPL above the threshold, if it was measured
@@ -55,7 +55,7 @@ class Ranking(NamedTuple):
 
 
 def rank(
-    runs: Sequence[Run], by: By = "tpl", protocol: str = "small", distance: str = "alex", device: str = "cpu",
+    runs: Sequence[Model], by: By = "tpl", protocol: str = "small", distance: str = "alex", device: str = "cpu",
     progress: Progress = silent,
 ) -> Ranking:  # fmt: skip
     """Runs, the better first, by one of `orders()`: TPL; training loss (autoencoders of one objective on one data set);
@@ -66,19 +66,23 @@ def rank(
         raise UserError(f"there is no order by {by}{did_you_mean(by, orders())}")
     if len(runs) < 2:
         raise UserError("an order needs at least two runs")
+    trained = [run for run in runs if isinstance(run, Run)]
+    if by not in ("tpl", "axis") and len(trained) < len(runs):
+        other = next(run for run in runs if not isinstance(run, Run))
+        raise UserError(f"{other.word} was not trained here and has no encoder: --by tpl or axis")
     values: list[tuple[float, float | None]]
     if by == "tpl":
         values = [_tpl(run, protocol, distance, device, progress) for run in runs]
     elif by == "loss":
-        values = [(_loss(run, runs[0]), None) for run in runs]
+        values = [(_loss(run, trained[0]), None) for run in trained]
     elif by == "axis":
         values = [(axis_score(run, protocol, distance, device, progress), None) for run in runs]
     elif by == "centrality":
-        values = [(float(v), None) for v in centrality(_encode_each_other(runs, device, progress))]
+        values = [(float(v), None) for v in centrality(_encode_each_other(trained, device, progress))]
     elif by == "udr":
-        values = [(float(v), None) for v in udr(_codes(runs, device, progress))]
+        values = [(float(v), None) for v in udr(_codes(trained, device, progress))]
     else:
-        values = [(_alone(run, by, protocol, distance, device, progress), None) for run in runs]
+        values = [(_alone(run, by, protocol, distance, device, progress), None) for run in trained]
     found = [_ranked(run, *value) for run, value in zip(runs, values, strict=True)]
     sign = -1 if registry.scores()[by].better == "lower" else 1
     blank = [r.active == 0 and by == "tpl" for r in found]  # the shortest traversals of all, of nothing
@@ -88,7 +92,7 @@ def rank(
     return Ranking(by, ranked, dict(_agreements(ranked, sign, by)))
 
 
-def _tpl(run: Run, protocol: str, distance: str, device: str, progress: Progress) -> tuple[float, float | None]:
+def _tpl(run: Model, protocol: str, distance: str, device: str, progress: Progress) -> tuple[float, float | None]:
     asked = {"protocol": protocol, "network": distance}  # with weights named by a path there is never an earlier one
     row = run.latest("tpl", **asked)
     if row is None:
@@ -110,7 +114,7 @@ def _alone(run: Run, by: str, protocol: str, distance: str, device: str, progres
 
 
 def axis_score(
-    run: Run, protocol: str = "small", distance: str = "alex", device: str = "cpu", progress: Progress = silent
+    run: Model, protocol: str = "small", distance: str = "alex", device: str = "cpu", progress: Progress = silent
 ) -> float:
     """Mean axis score over pairs of active controls; 0 with fewer than two.  Measured now where it was not."""
     row = run.latest("axis", protocol=protocol, network=distance)
@@ -123,7 +127,7 @@ def axis_score(
         pairs = list(combinations(active, 2))
         for i, j in pairs:
             progress(f"rotating {run.title}", len(scores) / len(pairs))
-            how = generator.config.latents, perceptual, (i, j), 5, protocol
+            how = generator.latents, perceptual, (i, j), 5, protocol
             scores[f"{i},{j}"] = rotate(ImagesOf(generator), *how, device=device).axis_score
         value = float(np.mean(list(scores.values()))) if scores else 0.0
         options = {"protocol": protocol, "angles": 5, **perceptual.options}
@@ -157,7 +161,7 @@ def _codes(runs: Sequence[Run], device: str, progress: Progress) -> list[np.ndar
         raise UserError(f"UDR encodes the same images with every model, and these were trained on {sorted(sources)}")
     codes = []
     for run in runs:
-        data = open_data(run.config.data)
+        data = run.data
         codes.append(encode_images(run.encoder.to(device), data, draw_index(data, UDR_IMAGES), progress))
     return [z.astype(np.float64) for z in codes]
 
@@ -190,7 +194,7 @@ def _encode(run: Run, images: list[Tensor], device: str) -> Float[np.ndarray, "n
     return np.concatenate([encoder(part).cpu().numpy() for part in images]).astype(np.float64)
 
 
-def _ranked(run: Run, value: float, error: float | None) -> Ranked:
+def _ranked(run: Model, value: float, error: float | None) -> Ranked:
     active = tpl["details"]["active"] if (tpl := run.latest("tpl")) else None
     return Ranked(run, value, error, active, {name: row["value"] for name in LABELLED if (row := run.latest(name))})
 

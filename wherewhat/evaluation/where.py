@@ -9,15 +9,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wherewhat.data import open_data, region
+from wherewhat.data import region
 from wherewhat.data.batches import Images, draw_index, identity
 from wherewhat.errors import UserError
 from wherewhat.metrics.distance import load_distance
 from wherewhat.metrics.tpl import sweep
 from wherewhat.metrics.where import Box, changed, consistency, covered, iou, perceived, sharpness
-from wherewhat.nn.generator import Generator, changes, image_masks
+from wherewhat.nn.generator import AnyGenerator, changes, image_masks
 from wherewhat.nn.ops import to_float
-from wherewhat.run.folder import Run
+from wherewhat.run.model import Model
 
 SWEEP_REACH, SWEEP_POINTS = 2.0, 5  # sweeps go from −2 to +2 around the codes of an image
 
@@ -38,18 +38,20 @@ class Place(NamedTuple):
 
 
 @torch.no_grad()
-def where(run: Run, count: int = 32, seed: int = 0, device: str = "cpu", distance: str = "alex") -> list[Place]:
-    """Every active control of a run whose controls are known (evaluate it first), in the order of its table.  `count`
-    images of the data are encoded and each control is swept from −2 to 2 around their codes, or around draws from the
-    prior if the data cannot be opened.  The truth is known for full grids of factors (rooms, dSprites, 3D Shapes):
-    pixels that change with the factor and nothing else.  The result is written to metrics.jsonl as "where"; its value
-    is the mean of change_truth (of mask_change without a truth).  Raises UserError if the controls are not known."""
+def where(run: Model, count: int = 32, seed: int = 0, device: str = "cpu", distance: str = "alex") -> list[Place]:
+    """Every control in use of a run, or of anyone's generator, whose controls are known (evaluate it first), in the
+    order of its table.  `count` images of the data are encoded and each control is swept from −2 to 2 around their
+    codes, or around draws from the prior if there is no encoder or the data cannot be opened.  The truth is known for
+    full grids of factors (rooms, dSprites, 3D Shapes): pixels that change with the factor and nothing else.  The result
+    is written to metrics.jsonl as "where"; its value is the mean of change_truth (of mask_change without a truth).
+    Raises UserError if the controls are not known."""
     if run.control_table is None:
         raise UserError(f"the controls of {run.word} are not known yet: wherewhat evaluate {run.word} --metrics tpl")
     perceptual, generator = load_distance(distance, device), run.generator.to(device)
     data: Images | None = None
-    with suppress(UserError):
-        data = open_data(run.config.data)
+    if run.has_encoder:
+        with suppress(UserError):
+            data = run.data
     grid = data.factors if data and data.factors and data.factors.is_grid else None
     index = draw_index(data, count, seed) if data else np.arange(count)
     if data:
@@ -98,7 +100,7 @@ class Acting(NamedTuple):
 
 
 @torch.no_grad()
-def acting_in(generator: Generator, codes: Float[Tensor, "b z"], controls: Sequence[int], box: Box) -> list[Acting]:
+def acting_in(generator: AnyGenerator, codes: Float[Tensor, "b z"], controls: Sequence[int], box: Box) -> list[Acting]:
     """These controls, those first that change a part of the image most when they go from −2 to 2 around codes of
     images; means over the images."""
     found = []
@@ -108,14 +110,14 @@ def acting_in(generator: Generator, codes: Float[Tensor, "b z"], controls: Seque
     return sorted(found, key=lambda acting: -acting.there)
 
 
-def ask(run: Run, box: Box, count: int = 16, seed: int = 0, device: str = "cpu") -> list[Acting]:
+def ask(run: Model, box: Box, count: int = 16, seed: int = 0, device: str = "cpu") -> list[Acting]:
     """Which controls in use act in a part of the image: mean over `count` images of the data, or over draws from the
     prior if the data cannot be opened.  Raises UserError if the controls are not known."""
     if run.control_table is None:
         raise UserError(f"the controls of {run.word} are not known yet: wherewhat evaluate {run.word} --metrics tpl")
     codes = torch.from_numpy(run.draw(count, seed)).to(device)
     with suppress(UserError):
-        data = open_data(run.config.data)
+        data = run.data
         with torch.no_grad():
             real = to_float(torch.from_numpy(data.images(draw_index(data, count, seed))).to(device))
             codes = run.encoder.to(device)(real)

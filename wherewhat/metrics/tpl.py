@@ -79,31 +79,33 @@ def tpl_score(segments: Float[np.ndarray, "t z steps"], threshold: float, option
 def tpl(
     generate: Callable[[Tensor], Tensor], codes: int, distance: Distance, protocol: TplProtocol | str = "medium",
     threshold: float | None = None, seed: int = 0, batch: int = 64, device: torch.device | str = "cpu",
-    progress: Callable[[float], None] | None = None, until: float | None = None,
+    progress: Callable[[float], None] | None = None, until: float | None = None, controls: int | None = None,
 ) -> TPL:  # fmt: skip
     """TPL of any generator: `generate` maps latents (b × codes) to images (b c h w) in [−1, 1], with the same noise for
     all.  If it has a method `sweeps` from t × places × codes to t × places × c h w, that is called instead.  Base
     points are standard normal; the result does not depend on `batch`.  until: stop adding base points, ten at a time,
-    once the standard error of the score is at most this share of it; options["bases"] says how many it took. Raises
-    UserError if what `generate` returns are not such images."""
+    once the standard error of the score is at most this share of it; options["bases"] says how many it took.
+    controls: sweep only the first so many latents.  Raises UserError if what `generate` returns are not such images."""
     setting = find_protocol(protocol)
     threshold = setting.threshold if threshold is None else threshold
     bases = torch.from_numpy(np.random.default_rng(seed).standard_normal((setting.bases, codes), np.float32))
-    segments = np.empty((setting.bases, codes, setting.points - 1), np.float32)
+    controls = codes if controls is None else controls
+    segments = np.empty((setting.bases, controls, setting.points - 1), np.float32)
     options = {**asdict(setting), "threshold": threshold, "reach": TPL_REACH, "seed": seed, **distance.options}
     options |= {} if until is None else {"until": until}
+    options |= {} if controls == codes else {"controls": controls}
     at_once = max(1, batch // setting.points)
     first, step = 0, setting.bases if until is None else min(BASES_AT_ONCE, setting.bases)
     with torch.no_grad():
         while True:
             last = min(first + step, setting.bases)
-            for latent in range(codes):
+            for latent in range(controls):
                 for b in range(first, last, at_once):
                     z = sweep(bases[b : min(b + at_once, last)], latent, setting.points)
                     images = swept(generate, z.to(device))
                     segments[b : b + len(z), latent] = distance.path(images.float()).cpu().numpy()
                 if progress:
-                    progress((first * codes + (last - first) * (latent + 1)) / (setting.bases * codes))
+                    progress((first * controls + (last - first) * (latent + 1)) / (setting.bases * controls))
             found = tpl_score(segments[:last], threshold, options | {"bases": last})
             if last == setting.bases or (until is not None and found.error <= until * found.score):
                 return found

@@ -4,7 +4,7 @@ b batch, z latents, n latents of one stage, c channels, h w space, t sweeps, s s
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -51,6 +51,30 @@ class GeneratorOutput(NamedTuple):
         """All masks at one resolution."""
         same = [F.interpolate(m, (height, width), mode="bilinear", align_corners=False) for m in self.masks]
         return torch.cat(same, 1).clamp(0, 1)
+
+
+@runtime_checkable
+class AnyGenerator(Protocol):
+    """What scores and pictures need of a generator: `Generator` has it, and so has anyone's (`run/foreign.py`)."""
+
+    @property
+    def size(self) -> tuple[int, int]: ...  # height and width of its images
+    @property
+    def channels(self) -> int: ...
+    @property
+    def latents(self) -> int: ...  # how many numbers it takes
+    @property
+    def controlled(self) -> int: ...  # the first so many of them are controls
+    @property
+    def angles(self) -> tuple[int, ...]: ...
+    @property
+    def has_masks(self) -> bool: ...  # if not, a control acts where it changes the image
+    @property
+    def device(self) -> torch.device: ...
+    def to(self, device: Any) -> "AnyGenerator": ...
+    def __call__(self, z: Float[Tensor, "b z"]) -> GeneratorOutput: ...
+    def images(self, z: Float[Tensor, "b z"]) -> Float[Tensor, "b c h w"]: ...
+    def sweeps(self, z: Float[Tensor, "t s z"]) -> Float[Tensor, "t s c h w"]: ...
 
 
 class Stage(nn.Module):
@@ -272,6 +296,23 @@ class Generator(nn.Module):
             self.register_buffer(f"noise{i}", torch.randn(1, *shape))
 
     @property
+    def latents(self) -> int:
+        """How many numbers it takes."""
+        return self.config.latents
+
+    controlled = latents
+    """All of them are controls."""
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether masks say where controls act.  Else they act where they change the image."""
+        return self.config.mask != "none"
+
+    @property
+    def device(self) -> torch.device:
+        return self.constant.device
+
+    @property
     def angles(self) -> tuple[int, ...]:
         """Controls, or latents while there are none, that are angles all the way round: −2 and +2 are the same."""
         return tuple(sorted({*self.config.angles, *(self.controls.angles if self.controls else ())}))
@@ -395,7 +436,7 @@ def control_masks(masks: Sequence[Float[Tensor, "b _ _ _"]], controls: Controls)
 
 
 @torch.no_grad()
-def changes(generator: Generator, z: Float[Tensor, "b z"], control: int) -> Float[Tensor, "b h w"]:
+def changes(generator: AnyGenerator, z: Float[Tensor, "b z"], control: int) -> Float[Tensor, "b h w"]:
     """How much each pixel changes while a control goes from −2 to +2 around these inputs: the range of the channel that
     changes most, of a range of 2."""
     places = torch.linspace(-2, 2, 5, device=z.device)
@@ -406,29 +447,34 @@ def changes(generator: Generator, z: Float[Tensor, "b z"], control: int) -> Floa
 
 
 @torch.no_grad()
-def image_masks(generator: Generator, z: Float[Tensor, "b z"], controls: Sequence[int]) -> Float[Tensor, "b n h w"]:
+def image_masks(generator: AnyGenerator, z: Float[Tensor, "b z"], controls: Sequence[int]) -> Float[Tensor, "b n h w"]:
     """Where these controls act in each of these images: their masks; where masks are open, what changes in that image,
     relative to the pixel that changes most."""
-    if generator.config.mask != "none":
+    if generator.has_masks:
         return generator(z).masks_at(*generator.size)[:, list(controls)]
     found = torch.stack([changes(generator, z, control) for control in controls], 1)
     return found / found.amax((2, 3), keepdim=True).clamp(min=MIN_CHANGE)
 
 
 @torch.no_grad()
-def change_masks(generator: Generator, z: Float[Tensor, "b z"]) -> Float[np.ndarray, "z h w"]:
-    """For each control what it changes, mean over these inputs (the first 16), relative to the pixel that changes most;
-    0 if none changes visibly."""
-    means = (changes(generator, z[:16], control).mean(0) for control in range(z.shape[1]))
+def change_masks(
+    generator: AnyGenerator, z: Float[Tensor, "b z"], controls: Sequence[int]
+) -> Float[np.ndarray, "n h w"]:
+    """For each of these controls what it changes, mean over these inputs (the first 16), relative to the pixel that
+    changes most; 0 if none changes visibly."""
+    means = (changes(generator, z[:16], control).mean(0) for control in controls)
     return torch.stack([mean / mean.max().clamp(min=MIN_CHANGE) for mean in means]).cpu().numpy()
 
 
 @torch.no_grad()
-def mean_masks(generator: Generator, z: Float[Tensor, "b z"]) -> Float[np.ndarray, "z h w"]:
-    """Where each control acts, at image resolution, averaged over these images: its mask; where masks are open, what
-    changes while it goes from −2 to +2, from 0 to 1 at the place that changes most."""
-    z = z.to(generator.constant.device)
-    if generator.config.mask == "none":
-        return change_masks(generator, z)
+def mean_masks(
+    generator: AnyGenerator, z: Float[Tensor, "b z"], controls: Sequence[int] | None = None
+) -> Float[np.ndarray, "n h w"]:
+    """Where each of these controls (all if not given) acts, at image resolution, averaged over these images: its mask;
+    where masks are open, what changes while it goes from −2 to +2, from 0 to 1 at the place that changes most."""
+    chosen = list(range(generator.controlled) if controls is None else controls)
+    z = z.to(generator.device)
+    if not generator.has_masks:
+        return change_masks(generator, z, chosen)
     total = torch.stack([generator(part).masks_at(*generator.size).sum(0) for part in z.split(32)]).sum(0)
-    return (total / len(z)).cpu().numpy()
+    return (total / len(z)).cpu().numpy()[chosen]

@@ -13,8 +13,8 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,68 +26,32 @@ from wherewhat.errors import UserError, did_you_mean
 from wherewhat.run import shipped
 from wherewhat.run.checks import check_controls
 from wherewhat.run.lock import locked, this_process
+from wherewhat.run.model import Model
 from wherewhat.run.provenance import provenance
-from wherewhat.run.rows import CLOCK, read_rows
+from wherewhat.run.rows import CLOCK
 
 if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float
     from torch import nn
 
+    from wherewhat.data.batches import Images
     from wherewhat.nn.controls import Controls
     from wherewhat.nn.encoder import Encoder
     from wherewhat.nn.generator import Generator
     from wherewhat.priors import Prior
 
 MAY_CHANGE = ("total_images:", "log_every:", "preview_every:", "checkpoint_every:")  # settings a resumed run may change
-PROTOCOLS = ("fast", "small", "medium", "dlib", "large", "huge")
-"""of the rows of a metric, those of a later one stand for the run"""
-LONGEST_NAME = 60  # letters of the name of a control
-VISIBLE_SHARE = 3e-3  # a control that visibly changes this share of the image is in use: twelve pixels of 64 × 64
 
 
-@dataclass(frozen=True)
-class ControlSummary:
-    """What evaluation found of one control: where it acts, what it changes, how much."""
-
-    index: int  # its place in z
-    tpl: float
-    tpl_error: float  # standard error of tpl
-    active: bool  # its TPL is above the threshold of the protocol
-    row: float  # centre of its mean mask: 0 is the top of the image, 1 the bottom
-    column: float  # the same: 0 is the left, 1 the right
-    area: float  # share of the image where its mean mask is above half its peak
-    peak: float  # largest value of its mean mask
-    factor: str | None = None  # the factor about which its code has most information, where factors are known
-    share: float | None = None  # that factor's share of the information that the code has about all factors
-    is_angle: bool = False  # −2 and +2 look the same
-    visible: float | None = None  # share of the image that visibly changes from −2 to +2; None: not measured
-
-    @property
-    def in_use(self) -> bool:
-        """Whether it is shown unasked: it changes the image visibly.  What was not measured goes by `active`."""
-        return self.active if self.visible is None else self.visible >= VISIBLE_SHARE
-
-    @property
-    def place(self) -> str:
-        """Where it acts, in words."""
-        if self.peak < 0.02:
-            return "nowhere"
-        if self.area > 0.7:
-            return "everywhere"
-        rows = ("top", "", "bottom")[min(2, int(3 * self.row))]
-        columns = ("left", "", "right")[min(2, int(3 * self.column))]
-        return " ".join(word for word in (rows, columns) if word) or "middle"
-
-
-class Run:
+class Run(Model):
     """A run folder.  Networks load at first use, with the averaged weights of the last or the chosen checkpoint."""
 
     def __init__(self, path: Path, config: Config, checkpoint: str | None = None) -> None:
         """checkpoint: the name of its folder; the last one if not given."""
-        self.path, self.config, self.checkpoint = path, config, checkpoint
+        super().__init__(path)
+        self.config, self.checkpoint = config, checkpoint
         self._trained_on = config.data.source
-        self._parsed: dict[str, tuple[tuple[int, ...], list[dict[str, Any]]]] = {}  # table → state of its file, rows
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
@@ -130,29 +94,6 @@ class Run:
                 write_text(file, to_json(config) + "\n")
             yield run
 
-    def rows(self, table: str) -> list[dict[str, Any]]:
-        """All whole rows of a table: train.jsonl or metrics.jsonl.  They are shared: do not change them."""
-        file = self.path / f"{table}.jsonl"
-        if not file.exists():
-            return []
-        stat = file.stat()
-        state = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        if table not in self._parsed or self._parsed[table][0] != state:
-            self._parsed[table] = state, list(read_rows(file))
-        return list(self._parsed[table][1])
-
-    def log(self, table: str, row: dict[str, Any]) -> None:
-        """Append a row to train.jsonl or metrics.jsonl."""
-        self._parsed.pop(table, None)
-        with explained(self.path), (self.path / f"{table}.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
-
-    def log_metric(self, row: dict[str, Any]) -> None:
-        """Append a score to metrics.jsonl; an earlier one with the same images, metric and options is removed."""
-        key = ("images", "metric", "options")
-        others = [old for old in self.rows("metrics") if any(old.get(k) != row.get(k) for k in key)]
-        self._rewrite("metrics", [*others, row])
-
     def drop_rows_after(self, images_seen: int) -> None:
         """Remove the rows that a resumed training will write again."""
         for table, clock in CLOCK.items():
@@ -160,11 +101,6 @@ class Run:
             cut_short = file.exists() and not file.read_bytes().endswith(b"\n")  # or the next row joins that line
             if cut_short or any(row[clock] > images_seen for row in rows):
                 self._rewrite(table, [row for row in rows if row[clock] <= images_seen])
-
-    def _rewrite(self, table: str, rows: list[dict[str, Any]]) -> None:
-        self._parsed.pop(table, None)
-        with explained(self.path):
-            write_text(self.path / f"{table}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
     def write_about(self, state: str, **more: Any) -> None:
         """Write about.json: the state (running, done, stopped or failed), versions, commit, command and machine."""
@@ -308,32 +244,6 @@ class Run:
         return self.path / "checkpoints" / self.checkpoint if self.checkpoint else found[-1]
 
     @property
-    def names(self) -> dict[int, str]:
-        """The names that the user gave to controls.  Raises UserError if names.json is damaged."""
-        file = self.path / "names.json"
-        if not file.exists():
-            return {}
-        try:
-            given = {int(k): v for k, v in json.loads(read_text(file)).items()}
-            if not all(isinstance(name, str) for name in given.values()):
-                raise ValueError("a name is text")
-            return {k: plain_name(name) for k, name in given.items() if 0 <= k < self.config.latents}
-        except (ValueError, AttributeError, RecursionError):
-            raise UserError(f'{file} cannot be read: it must look like {{"3": "wall colour", "7": "smile"}}') from None
-
-    def rename(self, index: int, name: str) -> None:
-        """Name a control; an empty name removes the one it had.  UserError for no such control or such a name."""
-        name = name.strip()
-        if not 0 <= index < self.config.latents:
-            raise UserError(f"there is no control z{index}: they go from z0 to z{self.config.latents - 1}")
-        if name != plain_name(name):
-            raise UserError(f"a name is one line of at most {LONGEST_NAME} letters")
-        names = {**self.names, index: name}
-        kept = {str(k): names[k] for k in sorted(names) if names[k]}
-        with explained(self.path):
-            write_text(self.path / "names.json", json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
-
-    @property
     def prior(self) -> "Prior":
         """The distribution of each latent."""
         from wherewhat.priors import PRIORS
@@ -359,15 +269,6 @@ class Run:
             drawn[:, angle] = 4 * self.prior.cdf(drawn[:, angle]) - 2
         return drawn
 
-    def latest(self, metric: str, **options: Any) -> dict[str, Any] | None:
-        """The row of a metric that stands for the last checkpoint, among those with these options; None if there is
-        none.  Images that it was trained on come before others, then protocols as in PROTOCOLS, the published
-        thresholds before others, the newest at last."""
-        rows = [row for row in self.rows("metrics") if row["metric"] == metric]
-        images_seen = self.images_seen if rows else 0
-        fitting = (r for r in rows if r["images"] == images_seen and options.items() <= r.get("options", {}).items())
-        return max(enumerate(fitting), key=lambda row: (_standing(row[1]), row[0]), default=(0, None))[1]
-
     def data_options(self, data: dict[str, Any]) -> dict[str, Any]:
         """What a row of metrics.jsonl says of the images that it was measured on, by their identity
         (data.batches.identity).  other_data: how many they are, if they are not those that the run was trained on;
@@ -377,33 +278,6 @@ class Run:
         own = known.get("digest") == data["digest"] if isinstance(known, dict) else same_place
         options = {"data": data["name"], "data_digest": data["digest"]}
         return options if own else options | {"other_data": data["count"]}
-
-    @property
-    def control_table(self) -> list[ControlSummary] | None:
-        """What evaluation found of each control, longest traversal first; None if the run was not evaluated."""
-        row = self.latest("controls")
-        return [self._summary(control) for control in row["details"]] if row else None
-
-    @property
-    def most_in_use(self) -> int:
-        """The largest number of controls that were in use at any checkpoint."""
-        rows = [row for row in self.rows("metrics") if row["metric"] == "controls"]
-        return max((sum(self._summary(control).in_use for control in row["details"]) for row in rows), default=0)
-
-    def _summary(self, values: dict[str, Any]) -> ControlSummary:
-        """Raises UserError for values that evaluation did not write about one of this run's controls."""
-        from pydantic import TypeAdapter, ValidationError
-
-        try:
-            found = TypeAdapter(ControlSummary).validate_python(values)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            wrong = f"{'.'.join(map(str, problem['loc']))[:60]}: {problem['msg']}"
-        else:
-            if 0 <= found.index < self.config.latents and 0 <= found.row <= 1 and 0 <= found.column <= 1:
-                return found
-            wrong = f"control {found.index} at row {found.row:g} and column {found.column:g}"
-        raise UserError(f"{self.path / 'metrics.jsonl'} does not describe the controls of this run ({wrong})")
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the controls in use (all if none is), and their picture if it was drawn."""
@@ -423,6 +297,68 @@ class Run:
             f"<p><b>{escape(str(self.path))}</b><br>{escape(self.config.recipe)}, {height}×{width}, {seen}</p>{table}"
             + (f'<img alt="traversals" src="data:image/png;base64,{drawn}">' if drawn else "")
         )
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        return self.config.recipe, f"{self.images_seen:,} images seen"
+
+    @property
+    def why_idle(self) -> str:
+        seen, total = f"{self.images_seen:,}", f"{self.config.total_images:,}"
+        return (
+            f"{self.word}: no control changes the image visibly after {seen} images. That is too few yet: recipes "
+            f"see hundreds of thousands; this training was to see {total}. The same train command with more --images "
+            "goes on"
+        )
+
+    @property
+    def latents(self) -> int:
+        return self.config.latents
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.config.size
+
+    @property
+    def channels(self) -> int:
+        return self.config.data.channels
+
+    @property
+    def encodes_images(self) -> bool:
+        from wherewhat.families import family_of
+
+        return family_of(self.config).encodes_images
+
+    @property
+    def source(self) -> str:
+        return self.config.data.source
+
+    @property
+    def data(self) -> "Images":
+        from wherewhat.data import open_data
+
+        return open_data(self.config.data)
+
+    @property
+    def fingerprint(self) -> str:
+        import torch
+
+        digest = blake2b(digest_size=8)
+        for module in (self.generator, self.encoder):
+            for name, tensor in sorted(module.state_dict().items()):
+                digest.update(name.encode() + tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            digest.update(json.dumps(module.controls.to_json() if module.controls else None).encode())
+        return digest.hexdigest()
+
+    @property
+    def current(self) -> dict[str, Any]:
+        return {"images": self.images_seen}
+
+    @property
+    def most_in_use(self) -> int:
+        """The largest number of controls that were in use at any checkpoint."""
+        rows = [row for row in self.rows("metrics") if row["metric"] == "controls"]
+        return max((sum(self._summary(control).in_use for control in row["details"]) for row in rows), default=0)
 
     @property
     def word(self) -> str:
@@ -455,14 +391,6 @@ class Run:
 def open_run(path: str | Path) -> Run:
     """An existing run, as by Run.open: .generator(z) -> (image, masks), .encoder(images) -> codes, .config."""
     return Run.open(path)
-
-
-def _standing(row: dict[str, Any]) -> tuple[bool, bool, int]:
-    """How well a row stands for its run: larger is better."""
-    options = row.get("options", {})
-    protocol = options.get("protocol")
-    rank = PROTOCOLS.index(protocol) if protocol in PROTOCOLS else -1
-    return not options.get("other_data"), not options.get("own_threshold"), rank
 
 
 def _check_shapes(file: Path, config: Config, name: str) -> None:
@@ -507,11 +435,6 @@ def _same_settings(path: Path, old: Config, new: Config) -> None:
             f"{path} holds a training with other settings (there → asked for)\n{lines}\n"
             "Choose another folder with --out, or give the same settings to go on with it."
         )
-
-
-def plain_name(text: str) -> str:
-    """A name without what could confuse a terminal or a page, and not too long."""
-    return "".join(letter for letter in text if letter.isprintable()).strip()[:LONGEST_NAME]
 
 
 def _no_run(path: Path) -> str:

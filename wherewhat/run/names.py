@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from wherewhat.errors import UserError, did_you_mean
-from wherewhat.run.folder import ControlSummary, Run
+from wherewhat.run.model import ControlSummary, Model
 
 CLEAR_SHARE = 0.5  # share of the information of a code that a factor needs to be suggested as a name
 
@@ -19,15 +19,15 @@ def suggested(controls: Sequence[ControlSummary]) -> dict[int, str]:
     return made
 
 
-def shown(run: Run) -> dict[int, str]:
+def shown(run: Model) -> dict[int, str]:
     """The name of each control: the user's, else a suggestion; z3 and its like before the run was evaluated."""
-    plain = {k: f"z{k}" for k in range(run.config.latents)}
+    plain = {k: f"z{k}" for k in range(run.controlled)}
     return plain | suggested(run.control_table or []) | run.names
 
 
-def find_control(run: Run, word: str) -> int:
+def find_control(run: Model, word: str) -> int:
     """The control meant by 3, z3, its name or its suggested name, in that order.  UserError if there is none."""
-    word, last = word.strip(), run.config.latents - 1
+    word, last = word.strip(), run.controlled - 1
     number = word.lower().removeprefix("z")
     if number.isdecimal() and int(number) <= last:
         return int(number)
@@ -38,6 +38,6 @@ def find_control(run: Run, word: str) -> int:
     raise UserError(f"{run.word} has no control {word}{near}; numbers: z0 to z{last}")
 
 
-def find_controls(run: Run, words: str) -> list[int]:
+def find_controls(run: Model, words: str) -> list[int]:
     """Controls by numbers or names with commas between.  Raises UserError as find_control does."""
     return [find_control(run, word) for word in words.split(",")]

@@ -11,7 +11,7 @@ from PIL import Image
 from wherewhat.metrics.distance import load_distance
 from wherewhat.metrics.tpl import Rotation, rotate
 from wherewhat.progress import Progress, silent
-from wherewhat.run.folder import Run
+from wherewhat.run.model import Model
 from wherewhat.run.names import shown
 from wherewhat.viz import canvas
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Pair = tuple[int, int]  # two controls
 
 
-def draw_factor_map(run: Run, row: dict[str, Any]) -> Path:
+def draw_factor_map(run: Model, row: dict[str, Any]) -> Path:
     """Save the importance shares of codes in use, from a row of DCI, as factors.png among the run's pictures."""
     shares = importance_shares(row)
     active = [d.index for d in run.control_table or [] if d.in_use] or list(range(len(shares)))
@@ -55,7 +55,7 @@ def factor_map(
 
 
 def draw_rotations(
-    run: Run, pairs: Sequence[Pair], out: Path | None = None, angles: int = 17, protocol: str = "small",
+    run: Model, pairs: Sequence[Pair], out: Path | None = None, angles: int = 17, protocol: str = "small",
     distance: str = "alex", seed: int = 0, device: str = "cpu", progress: Progress = silent,
 ) -> tuple[Path, dict[Pair, Rotation]]:  # fmt: skip
     """Save the rotation study of pairs of controls, a curve each; its path and numbers.  UserError as `rotations`."""
@@ -66,7 +66,7 @@ def draw_rotations(
 
 
 def rotations(
-    run: Run, pairs: Sequence[Pair], angles: int = 17, protocol: str = "small", distance: str = "alex",
+    run: Model, pairs: Sequence[Pair], angles: int = 17, protocol: str = "small", distance: str = "alex",
     seed: int = 0, device: str = "cpu", progress: Progress = silent,
 ) -> dict[Pair, Rotation]:  # fmt: skip
     """The rotation study of pairs of controls.  UserError for a pair, angles, protocol or distance that cannot be."""
@@ -74,7 +74,7 @@ def rotations(
     studies: dict[Pair, Rotation] = {}
     for pair in pairs:
         studies[pair] = rotate(
-            lambda z: generator.images(z).clamp(-1, 1), run.config.latents, perceptual, pair, angles, protocol, seed,
+            lambda z: generator.images(z).clamp(-1, 1), run.latents, perceptual, pair, angles, protocol, seed,
             device, lambda done: progress("rotating", (len(studies) + done) / len(pairs)),
         )  # fmt: skip
     return studies

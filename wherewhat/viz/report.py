@@ -33,7 +33,8 @@ from wherewhat.metrics.tpl import PROTOCOLS, TPL_REACH, Rotation
 from wherewhat.nn.ops import to_float
 from wherewhat.progress import Progress, silent
 from wherewhat.run import names
-from wherewhat.run.folder import ControlSummary, Run
+from wherewhat.run.folder import Run
+from wherewhat.run.model import ControlSummary
 from wherewhat.viz import canvas, plots
 from wherewhat.viz.traversals import loop, masks_of_run, starting_point, sweep
 

@@ -15,20 +15,20 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from wherewhat.data import open_data
 from wherewhat.errors import UserError
-from wherewhat.families import family_of
 from wherewhat.metrics import tpl
 from wherewhat.nn.controls import ANGLE_RANGE
-from wherewhat.nn.generator import Generator, mean_masks
+from wherewhat.nn.generator import AnyGenerator, mean_masks
 from wherewhat.nn.ops import to_float
-from wherewhat.run.folder import ControlSummary, Run
+from wherewhat.run.model import ControlSummary, Model
 from wherewhat.run.names import find_control
 from wherewhat.viz import canvas
 from wherewhat.viz.canvas import GAP, LABEL_WIDTH, Canvas
 
 TRAVERSAL_REACH = 2.0  # pictures show a control from −2 to +2: 95 % of a normal prior, all of the others
 FILM_FRAMES = 32  # images of a loop
+MOST_ROWS = 60  # controls that are drawn unasked
+Masks = Mapping[int, Float[np.ndarray, "h w"]] | Float[np.ndarray, "z h w"]  # control → its mean mask
 AVERAGED = 64  # images over which masks are averaged
 
 
@@ -58,18 +58,19 @@ def control_labels(controls: Sequence[ControlSummary], names: Mapping[int, str] 
     return made
 
 
-def shown_controls(run: Run, chosen: Sequence[int] | None = None, inactive: bool = False) -> list[ControlLabel]:
+def shown_controls(run: Model, chosen: Sequence[int] | None = None, inactive: bool = False) -> list[ControlLabel]:
     """The chosen controls.  None chosen: those in use, longest traversal first, with the others if asked for; all where
-    none is in use, and before the run was evaluated."""
+    none is in use, and before the run was evaluated; at most MOST_ROWS."""
     table, names = run.control_table or [], run.names
     known = {label.index: label for label in control_labels(table, names)}
     if chosen is None:
-        chosen = [d.index for d in table if d.in_use or inactive] or list(known) or range(run.config.latents)
+        chosen = [d.index for d in table if d.in_use or inactive] or list(known) or range(run.controlled)
+        chosen = chosen[:MOST_ROWS]
     return [known.get(k) or ControlLabel.plain(k, names.get(k)) for k in chosen]
 
 
 def draw_traversals(
-    run: Run, out: Path | None = None, chosen: Sequence[int] | None = None, steps: int = 9,
+    run: Model, out: Path | None = None, chosen: Sequence[int] | None = None, steps: int = 9,
     reach: float = TRAVERSAL_REACH, seed: int = 0, inactive: bool = False, device: str = "cpu",
 ) -> Path:  # fmt: skip
     """Save the traversals of a run (`chosen` as in shown_controls) as .png, .gif or .mp4; traversals.png among its
@@ -80,32 +81,34 @@ def draw_traversals(
         raise UserError(f"--steps {steps}: a traversal takes 2 steps or more")
     if not 0 < reach < math.inf:
         raise UserError(f"--reach {reach:g}: a traversal goes from −reach to +reach, so give a positive number")
-    controls, masks = shown_controls(run, chosen, inactive), masks_of_run(run, seed, device)
+    controls = shown_controls(run, chosen, inactive)
+    masks = masks_of_run(run, seed, device, [control.index for control in controls])
     generator, base = run.generator.to(device), starting_point(run, seed, device)
     if kind == ".png":
-        note = f"{run.config.recipe}, {run.images_seen:,} images seen"
+        note = ", ".join(run.facts)
         return canvas.save_still(traversals(generator, controls, base, masks, steps, reach, note), path)
     return canvas.save_moving(moving_traversals(generator, controls, base, masks, reach=reach), path)
 
 
 def traverse(
-    run: Run, controls: Sequence[int | str] | None = None, steps: int = 9, reach: float = TRAVERSAL_REACH,
+    run: Model, controls: Sequence[int | str] | None = None, steps: int = 9, reach: float = TRAVERSAL_REACH,
     seed: int = 0, device: str = "cpu",
 ) -> Image.Image:  # fmt: skip
     """The traversals of a run, for a notebook.  controls: numbers or names; without them as in shown_controls.  seed:
     of the image that the rows start from.  Raises UserError for a control that does not exist."""
     chosen = None if controls is None else [find_control(run, str(word)) for word in controls]
-    labels, masks = shown_controls(run, chosen), masks_of_run(run, seed, device)
+    labels = shown_controls(run, chosen)
+    masks = masks_of_run(run, seed, device, [label.index for label in labels])
     return traversals(run.generator.to(device), labels, starting_point(run, seed, device), masks, steps, reach)
 
 
 @torch.no_grad()
-def starting_point(run: Run, seed: int, device: str = "cpu") -> Float[Tensor, " z"]:
+def starting_point(run: Model, seed: int, device: str = "cpu") -> Float[Tensor, " z"]:
     """Codes of an image of the data; a draw from the prior if data cannot be opened or do not train the encoder."""
     rng = np.random.default_rng([seed, 2])
-    if family_of(run.config).encodes_images:
+    if run.encodes_images:
         with suppress(UserError):
-            data = open_data(run.config.data)
+            data = run.data
             image = torch.from_numpy(data.images(rng.integers(len(data), size=1))).to(device)
             return run.encoder.to(device)(to_float(image))[0]
     return torch.from_numpy(run.draw(1, [seed, 2])[0]).to(device)
@@ -113,7 +116,7 @@ def starting_point(run: Run, seed: int, device: str = "cpu") -> Float[Tensor, " 
 
 @torch.no_grad()
 def sweep(
-    generator: Generator, base: Float[Tensor, " z"], control: int, steps: int, reach: float = TRAVERSAL_REACH
+    generator: AnyGenerator, base: Float[Tensor, " z"], control: int, steps: int, reach: float = TRAVERSAL_REACH
 ) -> Float[Tensor, "s c h w"]:
     """Images while one control goes from −reach to +reach and the others stay as in the base point."""
     return generator.images(tpl.sweep(base, control, steps, reach))
@@ -121,7 +124,7 @@ def sweep(
 
 @torch.no_grad()
 def loop(
-    generator: Generator, base: Float[Tensor, " z"], control: int, is_angle: bool, frames: int = FILM_FRAMES,
+    generator: AnyGenerator, base: Float[Tensor, " z"], control: int, is_angle: bool, frames: int = FILM_FRAMES,
     reach: float = TRAVERSAL_REACH,
 ) -> Float[Tensor, "s c h w"]:  # fmt: skip
     """Images of an endless loop: from −reach to +reach and back, slowly at the ends; once round for an angle."""
@@ -135,8 +138,8 @@ def loop(
 
 
 def traversals(
-    generator: Generator, controls: Sequence[ControlLabel], base: Float[Tensor, " z"],
-    masks: Float[np.ndarray, "z h w"], steps: int = 9, reach: float = TRAVERSAL_REACH, footnote: str = "",
+    generator: AnyGenerator, controls: Sequence[ControlLabel], base: Float[Tensor, " z"],
+    masks: Masks, steps: int = 9, reach: float = TRAVERSAL_REACH, footnote: str = "",
 ) -> Image.Image:  # fmt: skip
     """A row for each control: its label, its mean mask, and the image while it alone goes from −reach to +reach."""
     tiles = [canvas.to_tiles(sweep(generator, base, c.index, steps, reach)) for c in controls]
@@ -158,8 +161,8 @@ def traversals(
 
 
 def moving_traversals(
-    generator: Generator, controls: Sequence[ControlLabel], base: Float[Tensor, " z"],
-    masks: Float[np.ndarray, "z h w"], frames: int = FILM_FRAMES, reach: float = TRAVERSAL_REACH,
+    generator: AnyGenerator, controls: Sequence[ControlLabel], base: Float[Tensor, " z"],
+    masks: Masks, frames: int = FILM_FRAMES, reach: float = TRAVERSAL_REACH,
 ) -> list[Image.Image]:  # fmt: skip
     """Frames of a loop of all controls at once, each with its title, its mean mask and its image."""
     swept = [canvas.to_tiles(loop(generator, base, c.index, c.is_angle, frames, reach)) for c in controls]
@@ -180,13 +183,17 @@ def moving_traversals(
     return made
 
 
-def masks_of_run(run: Run, seed: int = 0, device: str = "cpu") -> Float[np.ndarray, "z h w"]:
-    """The mask of each control, averaged over images drawn from the prior."""
-    return mean_masks(run.generator.to(device), torch.from_numpy(run.draw(AVERAGED, seed)))
+def masks_of_run(
+    run: Model, seed: int = 0, device: str = "cpu", controls: Sequence[int] | None = None
+) -> Mapping[int, Float[np.ndarray, "h w"]]:
+    """The mask of each of these controls (all if not given), averaged over images drawn from the prior."""
+    chosen = range(run.controlled) if controls is None else controls
+    masks = mean_masks(run.generator.to(device), torch.from_numpy(run.draw(AVERAGED, seed)), chosen)
+    return dict(zip(chosen, masks, strict=True))
 
 
 @torch.no_grad()
-def single_masks(generator: Generator, controls: Sequence[ControlLabel], z: Float[Tensor, "b z"]) -> Image.Image:
+def single_masks(generator: AnyGenerator, controls: Sequence[ControlLabel], z: Float[Tensor, "b z"]) -> Image.Image:
     """A row for each image: the image, then the mask of each control.  It shows how far masks follow the image."""
     made = generator(z)
     images = canvas.to_tiles(made.image)
