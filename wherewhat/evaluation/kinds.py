@@ -41,13 +41,6 @@ TESTED = {name: {"tested_on": "other rows"} for name in ("dci", "sap", "explicit
 RECONSTRUCTED = 1_000  # images that are reconstructed
 BEST_PSNR = 100.0  # in dB, for an image equal to its reconstruction, which would have an infinite one
 ENCODING = ("factors", "codes", "reconstruction", "moves", "resampled", "directions")  # metrics that need an encoder
-    "factors",
-    "codes",
-    "reconstruction",
-    "moves",
-    "resampled",
-    "directions",
-)  # metrics that need these need an encoder
 PATHS: dict[str, Along] = {"ppl": "full", "ppl_end": "end"}  # steps anywhere between latents; from the first of them
 
 Row = dict[str, Any]  # of metrics.jsonl: metric, value, options and, for some, details
