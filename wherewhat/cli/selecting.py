@@ -1,14 +1,15 @@
 """Verbs that train many models.  torch and Ray are imported inside them, so that --help is fast."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from wherewhat.cli.options import say
+from wherewhat.cli.options import at_least, say
 from wherewhat.cli.training import RecipeInt, RecipeText, configured
 from wherewhat.config import plural
 from wherewhat.errors import UserError
+from wherewhat.select.plan import MINUTES, SCORE, SEEDS
 
 if TYPE_CHECKING:
     from wherewhat.select.launch import Cluster
@@ -52,14 +53,63 @@ def sweep(
     check_folders(trials, folder)
     with locked(folder), connected(cluster) as slots:
         if not quiet:
-            say(f"{plural(len(trials), 'trial')} in {folder}, {slots} at a time")
+            say(f"{plural(len(trials), 'trial')} in {relative(folder)}, {slots} at a time")
         with Display(Board(f"sweep of {recipe}", trials, folder), quiet) as display:
             failed = launch(trials, folder, cluster, display.show)
     if failed:
         reasons = "\n".join(f"  {name}: {why}" for name, why in failed.items())
         raise UserError(f"{len(failed)} of {plural(len(trials), 'trial')} failed\n{reasons}")
     if not quiet:
-        print(f"{plural(len(trials), 'trial')} done. Next: wherewhat rank {folder}/*")
+        print(f"{plural(len(trials), 'trial')} done. Next: wherewhat rank {relative(folder)}/*")
+
+
+def choose(
+    folder: Annotated[Positional[str], arg(metavar="FOLDER")], /, minutes: float = MINUTES, seeds: int = SEEDS,
+    by: Literal["loss", "tpl", "udr", "centrality", "axis"] = SCORE, axis: Axes = (),
+    out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")] = None, recipe: str = "folder-ae",
+    resolution: RecipeText = None, set: UseAppendAction[tuple[str, ...]] = (), distance: str = "alex",
+    address: Address = None, cpus_per_trial: int = 1, gpus_per_trial: float = 0.0, quiet: bool = False,
+) -> None:  # fmt: skip
+    """Train several seeds on your pictures in a budget of minutes and keep one; the same command again resumes it.
+
+    No labels are needed: a score without labels decides which half goes on at a quarter and at half of the images, and
+    which one is kept.  How many images that is follows from the minutes and from how fast this machine is.
+
+    Args:
+        folder: pictures: a folder or zip of images, or a world (rooms, sprites)
+        minutes: all of it takes about so long
+        seeds: how many trainings begin
+        by: what decides, as in `wherewhat rank`
+        out: the folder of the choice; runs/NAME of the pictures if not given
+        recipe: name of the recipe
+        resolution: as of train
+        set: any other setting, for all trials, as in --set autoencoder.beta=3; may be repeated
+        distance: of the TPL, if it decides: alex, vgg, pixels, or a path
+        address: of a Ray cluster; auto: the one that this machine belongs to
+        cpus_per_trial: CPU cores, and threads, of a trial
+        gpus_per_trial: GPUs of a trial: 0.25 lets four share one; 0 computes on the CPU
+        quiet: do not show progress"""
+    at_least(2, seeds=seeds)
+    if not minutes > 0:
+        raise UserError(f"--minutes {minutes:g}: give more than 0")
+    cluster = cluster_of(address, cpus_per_trial, gpus_per_trial)
+    from wherewhat.select.choose import choose as train_and_choose
+    from wherewhat.select.page import write_page
+    from wherewhat.select.sweep import grid
+
+    base = configured(recipe, folder, resolution, quiet, set)
+    place = (out or Path("runs") / Path(folder).resolve().stem).expanduser().absolute()
+    trials = grid(base, [*axis, f"seed=0..{seeds - 1}"])
+    choice = train_and_choose(trials, place, cluster, minutes, by, distance, quiet)
+    page = write_page(choice, place)
+    kept = relative(place / choice.kept)
+    print(f"kept: {kept}, after {choice.seconds / 60:.1f} minutes\nall of it on one page: {page}")
+    print(f"Next: wherewhat explore {kept}")
+
+
+def relative(path: Path) -> Path:
+    """A path from the current folder, if it is below it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def cluster_of(address: str | None, cpus: int, gpus: float) -> "Cluster":
