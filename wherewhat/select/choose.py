@@ -235,9 +235,11 @@ def judged(rung: Rung, by: By) -> str:
     score = registry.scores()[by]
     order = ", ".join(f"{name} {shown(by, value)}" for name, value in rung.order.items())
     failed = "".join(f"\n  {name} failed: {why}" for name, why in rung.failed.items())
-    return f"  by {score.label}, the best first: {order}{failed}"
+    return f"  {score.label}, the best first: {order}{failed}"
 
 
 def shown(by: By, value: float | None) -> str:
-    """A value as tables have it."""
-    return "" if value is None else f"{value:.{registry.scores()[by].digits}f}"
+    """A value as tables have it; of large ones the whole number."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{registry.scores()[by].digits}f}"
