@@ -30,6 +30,8 @@ from wherewhat.select.progress import Board, Display
 from wherewhat.select.sweep import Trial
 
 FILE = "choice.json"
+AIM = 0.95
+"""share of the budget that is planned with: drawing takes longer at the end than it did when it was measured"""
 PROBE, LEAST_PROBE, LONGEST_PROBE = 0.03, 5.0, 30.0
 """share of the budget, and seconds, for which speed is measured before anything is planned"""
 PROBE_STEPS = 4
@@ -138,7 +140,7 @@ def begun(trials: Sequence[Trial], folder: Path, cluster: Cluster, slots: int, m
     spent = time.monotonic() - before
     speed = measured([Run.open(place / probe.name) for probe in probes], spent)
     shutil.rmtree(place, ignore_errors=True)
-    total = plan.total_images(60 * minutes - spent, speed, len(trials), slots)
+    total = plan.total_images(60 * AIM * minutes - spent, speed, len(trials), slots)
     if total < plan.LEAST_IMAGES:
         needed = spent + plan.cost(plan.LEAST_IMAGES, 0, RUNGS, len(trials), speed, slots)
         raise UserError(
@@ -171,12 +173,13 @@ def speed(run: Run, after: int, until: int) -> float | None:
 
 @contextmanager
 def clock(choice: Choice, folder: Path, began: float) -> Iterator[Callable[[], float]]:
-    """Inside `with`, a function that gives the seconds left of the budget.  What was spent is saved at the end."""
+    """Inside `with`, a function that gives the seconds left of what is planned with.  What was spent is saved at the
+    end."""
     before = choice.seconds
 
     def left() -> float:
         choice.seconds = before + time.monotonic() - began
-        return 60 * choice.minutes - choice.seconds
+        return 60 * AIM * choice.minutes - choice.seconds
 
     try:
         yield left

@@ -16,9 +16,14 @@ from wherewhat.select.choose import Choice, shown
 from wherewhat.select.folder import opened
 from wherewhat.viz.plots import from_figure
 from wherewhat.viz.report import embedded
+from wherewhat.viz.traversals import draw_traversals
 
-PICTURES = {"samples": "images, reconstructions, samples", "traversals": "what each control changes"}
-"""those that training drew at its end, in words"""
+PICTURES = {
+    "samples": "images, their reconstructions, samples",
+    "traversals": "the controls that change most, each with its mask and from one end to the other",
+}
+"""of a trial that was trained to its end, in words"""
+CONTROLS = 8  # in use, that are shown of each
 
 
 def write_page(choice: Choice, folder: Path) -> Path:
@@ -57,9 +62,11 @@ def rows(choice: Choice) -> list[tuple[str, list[str], str]]:
 
 
 def pictures(run: Run) -> dict[str, str]:
-    """The pictures that training drew last, as addresses that hold them."""
-    stem = f"{run.images_seen // 1000:06d}k"
-    files = {kind: run.path / "pictures" / f"{stem}-{kind}.png" for kind in PICTURES}
+    """Pictures of a trial, as addresses that hold them: samples as training drew them at its end, and controls, if it
+    is known which are in use."""
+    files = {"samples": run.path / "pictures" / f"{run.images_seen // 1000:06d}k-samples.png"}
+    if in_use := [control.index for control in run.control_table or [] if control.in_use]:
+        files["traversals"] = draw_traversals(run, run.picture("traversals.png"), in_use[:CONTROLS])
     found = {}
     for kind, file in files.items():
         if file.exists():
@@ -76,21 +83,21 @@ def curves(choice: Choice, runs: dict[str, Run]) -> str:
         return ""
     figure = Figure(figsize=(8, 3), dpi=110, layout="constrained")
     axes = figure.add_subplot(xlabel="images seen", ylabel="training loss")
-    every = []
+    lowest = []
     for name, run in runs.items():
         weights = family_of(run.config).weights
         seen = np.array([row["images_seen"] for row in run.rows("train")])
         loss = np.array([objective(row, weights(run.config, row["images_seen"])) for row in run.rows("train")])
+        lowest.append(loss.min())
         is_kept = name == choice.kept
         colour = "#2b5fc4" if is_kept else "#7d8794" if name in choice.rungs[-1].order else "#c4cad2"
         axes.plot(seen, loss, color=colour, linewidth=1.6 if is_kept else 0.9, zorder=3 if is_kept else 2)
         axes.annotate(
             name, (seen[-1], loss[-1]), (3, 0), textcoords="offset points", fontsize=7, color=colour, va="center"
         )
-        every += loss[seen > 0.05 * choice.rungs[-1].images].tolist()
+    if min(lowest) > 0:
+        axes.set_yscale("log")
     for rung in choice.rungs:
         axes.axvline(rung.images, color="#dfe3e8", linewidth=1, zorder=1)
-    if every:
-        axes.set_ylim(min(every) - 0.05 * np.ptp(every), max(every))
     axes.spines[["top", "right"]].set_visible(False)
     return embedded([np.asarray(from_figure(figure))])
