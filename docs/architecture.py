@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent / "wherewhat"
 PICTURE = Path(__file__).parent / "pictures" / "architecture.png"
 LAYERS = [
     ["errors", "progress", "cache"], ["config", "machine", "atomic"], ["nn", "losses", "metrics", "data"], ["priors"],
-    ["families", "recipes"], ["run"], ["evaluation", "viz"], ["editing"], ["app", "train"], ["cli"],
+    ["families", "recipes"], ["run"], ["evaluation", "viz"], ["editing"], ["app", "train"], ["select"], ["cli"],
 ]  # fmt: skip
 """parts of the package, the lowest layer first: a part imports parts of lower layers only"""
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
@@ -23,7 +23,7 @@ TOOLS = ("errors", "progress", "cache", "machine", "atomic")
 COLUMN = {
     "errors": 0.5, "progress": 1.5, "cache": 2.5, "machine": 1, "atomic": 2, "config": 3.6, "nn": 0, "losses": 1,
     "data": 3, "priors": 2.14, "families": 0.8, "recipes": 4, "run": 1.2, "evaluation": 1.65, "viz": 3, "editing": 0.8,
-    "app": 0.5, "train": 2.5, "cli": 4,
+    "app": 0.5, "train": 2.5, "select": 4, "cli": 3,
 }  # fmt: skip
 """where a part is drawn, 0 … 4, so that no arrow crosses a box; in the middle if not given"""
 WIDTH, HEIGHT, ROW = 2.3, 0.62, 1.0

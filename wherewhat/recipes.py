@@ -269,12 +269,15 @@ def _lean_adversary() -> GanConfig:
     )
 
 
+def with_total_images(config: Config, total_images: int) -> Config:
+    """The same recipe for another number of images, with a learning rate that falls as much on the way."""
+    halflife = config.optimizer.lr_halflife * total_images // config.total_images
+    return replace(config, total_images=total_images, optimizer=replace(config.optimizer, lr_halflife=halflife))
+
+
 def _on(name: str, data: DataConfig, total_images: int) -> Config:
-    """folder-ae on these pictures with another number of images, and a learning rate that falls as much on the way."""
-    base = folder_ae()
-    halflife = base.optimizer.lr_halflife * total_images // base.total_images
-    optimizer = replace(base.optimizer, lr_halflife=halflife)
-    return replace(_named(base, name), data=data, total_images=total_images, optimizer=optimizer)
+    """folder-ae on these pictures with another number of images."""
+    return replace(with_total_images(_named(folder_ae(), name), total_images), data=data)
 
 
 # The paper's ablation: which of simplicity (PS) and constriction (SC) does what.

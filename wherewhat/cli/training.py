@@ -1,8 +1,9 @@
 """Verbs that train.  torch is imported inside them, so that --help is fast."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -57,26 +58,12 @@ def train(
         quiet: do not show progress
         on_nonfinite: at a loss that is not finite, stop; or roll back to the last checkpoint at half the rate
         dry_run: take 20 steps on noise, say what the training would need, and write nothing"""
-    from wherewhat.config import with_settings
-    from wherewhat.recipes import at_resolution, find
-
     at_least(0, seed=seed)
     at_least(1, processes=processes)
-    config = find(recipe)
-    shape = given({"channels": channels, "fit": fit, "source": data and source_of(data)})
-    config = replace(config, data=replace(config.data, **shape))
-    if resolution:
-        config = at_resolution(config, *sides(resolution))
-    elif data and fit is None:
-        config = _shaped(config, quiet)
-    config = replace(config, **given({"total_images": images, "batch": batch, "seed": seed, "precision": precision}))
-    if lr is not None:
-        config = replace(config, optimizer=replace(config.optimizer, lr=lr))
-    if start is not None:
-        config = replace(config, start=source_of(start))
-        if config.gan and config.autoencoder:
-            config = replace(config, gan=replace(config.gan, start_images=0))
-    config = with_settings(config, set)
+    config = configured(
+        recipe, data, resolution, quiet, set, channels=channels, fit=fit, lr=lr, start=start, total_images=images,
+        batch=batch, seed=seed, precision=precision,
+    )  # fmt: skip
     if dry_run:
         _rehearse(config, recipe, device, processes)
         return
@@ -114,6 +101,32 @@ def _rehearse(config: "Config", recipe: str, device: str, processes: int) -> Non
         total = find(recipe).total_images
         table.add_row("", f"{found.hours(total):,.1f} hours for the recipe's {total:,}")
     Console().print(table)
+
+
+def configured(
+    recipe: str, data: str | None, resolution: str | None, quiet: bool, settings: Sequence[str],
+    channels: int | None = None, fit: str | None = None, lr: float | None = None, start: str | None = None,
+    **more: Any,
+) -> "Config":  # fmt: skip
+    """A recipe with what flags of `train` change of it, unchecked; None changes nothing.  Raises UserError."""
+    from wherewhat.config import with_settings
+    from wherewhat.recipes import at_resolution, find
+
+    config = find(recipe)
+    shape: dict[str, Any] = given({"channels": channels, "fit": fit, "source": data and source_of(data)})
+    config = replace(config, data=replace(config.data, **shape))
+    if resolution:
+        config = at_resolution(config, *sides(resolution))
+    elif data and fit is None:
+        config = _shaped(config, quiet)
+    config = replace(config, **given(more))
+    if lr is not None:
+        config = replace(config, optimizer=replace(config.optimizer, lr=lr))
+    if start is not None:
+        config = replace(config, start=source_of(start))
+        if config.gan and config.autoencoder:
+            config = replace(config, gan=replace(config.gan, start_images=0))
+    return with_settings(config, settings)
 
 
 def _shaped(config: "Config", quiet: bool) -> "Config":

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wherewhat.config import Config
 from wherewhat.data.batches import draw_index
 from wherewhat.errors import UserError, did_you_mean
 from wherewhat.evaluation.encoding import ImagesOf, encode_images
@@ -137,13 +138,17 @@ def axis_score(
 
 
 def _loss(run: Run, first: Run) -> float:
-    family = family_of(run.config)
-    if not family.objective_compares:
-        raise UserError(f"{run.word} is a GAN, whose losses do not show which model is better: --by tpl or udr")
-    ours, others = ((getattr(c, family.name), c.prior, c.data) for c in (run.config, first.config))
-    if ours != others:
-        raise UserError(f"{run.word} and {first.word} minimise other losses, or on other images: --by tpl or udr")
+    require_one_objective(run.word, run.config, first.word, first.config)
     return training_loss(run)
+
+
+def require_one_objective(name: str, config: Config, other: str, others: Config) -> None:
+    """Raises UserError that names the two models if their training losses do not show which one is better."""
+    family = family_of(config)
+    if not family.objective_compares:
+        raise UserError(f"{name} is a GAN, whose losses do not show which model is better: --by tpl or udr")
+    if any(getattr(config, key) != getattr(others, key) for key in (family.name, "prior", "data")):
+        raise UserError(f"{name} and {other} minimise other losses, or on other images: --by tpl or udr")
 
 
 def training_loss(run: Run) -> float:

@@ -84,7 +84,7 @@ class Run(Model):
             raise UserError(f"{path} is not empty and is not a run: choose another folder with --out")
         with locked(path):
             if file.exists():
-                _same_settings(path, cls.open(path).config, config)
+                require_same_settings(path, cls.open(path).config, config)
             run = cls(path, config)
             with explained(path):
                 for before in (path / "checkpoints").glob(".*.before"):  # its training was killed while it replaced it
@@ -426,7 +426,7 @@ def _write_weights(folder: Path, images_seen: int, modules: dict[str, "nn.Module
         raise OSError(f"a file was not written whole, the disk may be full ({first_line(error)})") from None
 
 
-def _same_settings(path: Path, old: Config, new: Config) -> None:
+def require_same_settings(path: Path, old: Config, new: Config) -> None:
     """Raises UserError that names each setting which may not change when a training goes on."""
     changed = [line for line in difference(old, new) if not line.startswith(MAY_CHANGE)]
     if changed:

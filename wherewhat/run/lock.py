@@ -13,6 +13,10 @@ from wherewhat.atomic import explained
 from wherewhat.errors import UserError
 
 
+class InUseError(UserError):
+    """Another process trains in this folder."""
+
+
 def this_process() -> dict[str, int | str]:
     """Process number and machine: what about.json keeps of the one that trains."""
     return {"pid": os.getpid(), "host": platform.node()}
@@ -20,7 +24,7 @@ def this_process() -> dict[str, int | str]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """No other process is in here with the same folder, which is made.  Raises UserError that names the one that is.
+    """No other process is in here with the same folder, which is made.  Raises InUseError that names the one that is.
 
     The lock belongs to the operating system and ends with the process that holds it, however that ends: the file .lock
     that a killed training leaves behind keeps nobody out."""
@@ -30,7 +34,7 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             lock.acquire()
         except Timeout:
-            raise UserError(_held(folder)) from None
+            raise InUseError(_held(folder)) from None
     try:
         yield
     finally:

@@ -53,10 +53,12 @@ def train(
     minutes: float | None = None,
     quiet: bool = False,
     on_nonfinite: OnNonfinite = "stop",
+    previews: bool = True,
 ) -> Run:
     """Train until config.total_images, or for some minutes of this and earlier calls together, or until interrupted
     (KeyboardInterrupt, after saving).  The same call again resumes.  Raises UserError for what a user can mend.
 
+    previews: draw pictures, measure quick scores and fit controls now and then, and at the end.
     on_nonfinite: what is done about a loss or weight that is not finite: stop with a UserError, or roll back to the
     last checkpoint and go on from there at half the learning rate."""
     fabric = launch(config, device, processes)
@@ -75,7 +77,7 @@ def train(
                 display_for(run, state, quiet, minutes) as display,
                 interrupts(partial(run.write_about, "stopped", reason="SIGTERM during a long step")) as interrupted,
             ):
-                while not finished(run, state, data, display, interrupted, minutes, on_nonfinite):
+                while not finished(run, state, data, display, interrupted, minutes, on_nonfinite, previews):
                     state = rolled_back(run, state)
                 if interrupted():
                     raise KeyboardInterrupt
@@ -91,10 +93,11 @@ def finished(
     interrupted: Interrupts,
     minutes: float | None,
     on_nonfinite: OnNonfinite,
+    previews: bool,
 ) -> bool:
     """Train to the end, and return True.  False: a loss was not finite, and the caller should roll back."""
     try:
-        steps(run, state, data, display, interrupted, minutes)
+        steps(run, state, data, display, interrupted, minutes, previews)
     except NonFiniteError as error:
         if on_nonfinite == "stop" or state.lr_scale <= SMALLEST_SCALE:
             raise
@@ -105,8 +108,9 @@ def finished(
 
 
 def steps(
-    run: Run, state: State, data: Images, display: Display, interrupted: Interrupts, minutes: float | None
-) -> None:
+    run: Run, state: State, data: Images, display: Display, interrupted: Interrupts, minutes: float | None,
+    previews: bool,
+) -> None:  # fmt: skip
     """The steps that are left, and what is logged, saved and drawn after them.  Raises NonFiniteError."""
     config, fabric = state.config, state.fabric
     rows: list[Terms] = []
@@ -123,7 +127,7 @@ def steps(
         stop = agreed(interrupted() or out_of_time, fabric)
         last = stop or state.images_seen >= config.total_images
 
-        due = events_of(config, state.images_seen, last)
+        due = events_of(config, state.images_seen, last, previews)
         if due.log:
             log(run, state, display, rows, saved)
             rows = []

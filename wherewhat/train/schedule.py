@@ -13,14 +13,14 @@ class Events(NamedTuple):
     checkpoint: bool
 
 
-def events_of(config: Config, images_seen: int, last: bool) -> Events:
+def events_of(config: Config, images_seen: int, last: bool, previews: bool = True) -> Events:
     """Each event is due once every so many images, whatever the batch, and after the last step.  What a preview shows
     is also saved, and what is saved is also logged, so that its losses were checked."""
 
     def due(every: int) -> bool:
         return last or images_seen // every != (images_seen - config.batch) // every
 
-    preview = due(config.preview_every)
+    preview = previews and due(config.preview_every)
     checkpoint = preview or due(config.checkpoint_every)
     return Events(due(config.log_every) or checkpoint, preview, checkpoint)
 

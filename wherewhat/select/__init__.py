@@ -1,0 +1,1 @@
+"""Many trainings: sweeps over settings, and which of the models to keep."""
