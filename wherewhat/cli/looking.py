@@ -26,6 +26,8 @@ from wherewhat.errors import UserError
 if TYPE_CHECKING:
     from wherewhat.run.folder import Run
 
+Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …")]
+
 
 def traverse(
     run: RunPath, /, data: Text = None, out: OutFile = None,
@@ -57,29 +59,39 @@ def traverse(
 
 
 def report(
-    run: RunPath, /, data: Data = None, out: OutFile = None, seed: int = 0, distance: Text = None,
+    runs: Runs, /, data: Data = None, out: OutFile = None, seed: int = 0, distance: Text = None,
     device: Device = "auto",
 ) -> None:  # fmt: skip
-    """Write a page about a run: scores, controls in motion, masks, curves.  One HTML file that needs no network.
+    """Write a page about a run: scores, controls in motion, masks, curves; about several: scores and spread over seeds,
+    traversals side by side.  One HTML file that needs no network.
 
     Args:
-        out: a name ending in .html; report.html in the run's folder if not given
+        out: a name ending in .html; report.html in the run's folder if not given, comparison.html for several runs
         seed: of the images shown
         distance: of the rotation curves, and of the TPL if the run was not evaluated yet: alex, vgg, pixels, or a path
     """
     from wherewhat.machine import pick_device
+    from wherewhat.viz.comparison import compare
+    from wherewhat.viz.page import check_name
     from wherewhat.viz.report import report as write
 
     at_least(0, seed=seed)
-    opened, where = opened_run(run, data), pick_device(device)
-    measure(opened, distance or "alex", where)
+    if not runs:
+        raise UserError("name a run, or several to compare: wherewhat report runs/demo, or pretrained:rooms")
+    if out:
+        check_name(out)
+    opened, where = [opened_run(path, data) for path in runs], pick_device(device)
+    for run in opened:
+        measure(run, distance or "alex", where)
     with ProgressBar(False) as progress:
-        path = write(opened, out, seed, distance, where, progress)
-    print(path)
+        if len(opened) > 1:
+            print(compare(opened, out, seed, where, progress))
+        else:
+            print(write(opened[0], out, seed, distance, where, progress))
 
 
 def explore(
-    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …")], /, data: Data = None, host: str = "127.0.0.1",
+    runs: Runs, /, data: Data = None, host: str = "127.0.0.1",
     port: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: a free one from 7860)")] = None,
     password: Text = None,
     password_file: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
