@@ -257,7 +257,8 @@ def headlines(made):
     """The tiles at the top: title and protocol, and the value."""
     inside = made.source.partition('class="headlines"')[2].partition("</dl>")[0]
     parts = [re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", div) for div in inside.split("<div>")[1:]]
-    return [(re.sub("<[^>]+>", " ", title), value, "<small>" in title) for ((title, value),) in parts]
+    plain = [" ".join(re.sub("<[^>]+>", " ", title).split()) for ((title, _),) in parts]
+    return [(words, value, "<small>" in title) for words, ((title, value),) in zip(plain, parts, strict=True)]
 
 
 def test_every_number_at_the_top_and_on_a_card_has_its_protocol(page, scored):

@@ -17,7 +17,7 @@ from wherewhat.nn.generator import Generator
 from wherewhat.viz import canvas
 from wherewhat.viz.traversals import loop
 
-Tiles = UInt8[np.ndarray, "b h w 3"]
+Tiles = UInt8[np.ndarray, "_ _ _ 3"]
 SIDE = 64  # pixels of the longer side of tiles, at most twice as many: the browser enlarges them
 LOOP_FRAMES = 40  # images of a film from one end to the other and back
 
