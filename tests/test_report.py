@@ -24,11 +24,12 @@ from wherewhat.run import model
 from wherewhat.run.folder import Run
 from wherewhat.train.loop import train
 from wherewhat.viz import canvas, plots
+from wherewhat.viz import page as parts
 from wherewhat.viz import report as pages
+from wherewhat.viz.page import LOOP_FRAMES, SIDE
 from wherewhat.viz.report import (
     CHART_HEIGHT,
     CHART_WIDTH,
-    LOOP_FRAMES,
     SAMPLES,
     STILLS,
     chart,
@@ -94,7 +95,7 @@ def run(scored, tmp_path):
 @pytest.fixture
 def drawn(monkeypatch):
     """Makes a page quickly: short loops, no curves."""
-    monkeypatch.setattr(pages, "LOOP_FRAMES", 2)
+    monkeypatch.setattr(parts, "LOOP_FRAMES", 2)
     monkeypatch.setattr(plots, "rotations", lambda *_: {})
     return lambda run: Page(report(run))
 
@@ -114,36 +115,70 @@ def test_a_mask_is_the_mean_mask_on_the_fixed_scale(page, scored):
         assert far(picture, canvas.heat(masks[k], picture.size[::-1])) < 4
 
 
-def test_a_traversal_is_an_endless_loop_from_one_end_to_the_other_and_back(page, scored):
+def test_a_film_goes_from_one_end_to_the_other_in_frames_one_below_the_other(page, scored):
     base = starting_point(scored, 0)
     for k in (0, 1):
         (picture,) = page.pictures(f"The image while z{k}")
-        frames = []
-        for frame in range(picture.n_frames):  # equal frames are stored as one that stays longer
-            picture.seek(frame)
-            picture.load()
-            frames += [picture.convert("RGB")] * round(picture.info["duration"] / 100)
-        assert (len(frames), picture.info["loop"]) == (LOOP_FRAMES, 0)
-        low, high = base.repeat(2, 1)
-        low[k], high[k] = -2, 2
-        low, high = canvas.to_tiles(scored.generator(torch.stack([low, high])).image, 160)
-        for frame, here, there in (
-            (frames[0], low, high),
-            (frames[LOOP_FRAMES // 2], high, low),
-            (frames[-1], low, high),
-        ):
-            assert far(frame, here) < min(10, far(frame, there) / 2)
+        count = LOOP_FRAMES // 2 + 1  # and back the same way
+        (shown,) = [a for tag, a in page.tags if tag == "img" and a["alt"].startswith(f"The image while z{k}")]
+        assert shown["class"] == "film back" and f"--frames: {count};" in shown["style"]
+        assert picture.size == (SIDE, SIDE * count)
+        frames = [picture.crop((0, SIDE * i, SIDE, SIDE * (i + 1))) for i in range(count)]
+        low, middle, high = base.repeat(3, 1)
+        low[k], middle[k], high[k] = -2, 0, 2
+        tiles = canvas.to_tiles(scored.generator(torch.stack([low, middle, high])).image, SIDE)
+        for frame, own in ((0, 0), (count // 2, 1), (count - 1, 2)):
+            away = [far(frames[frame], tile) for tile in tiles]
+            assert np.argmin(away) == own and away[own] < 10
+
+
+def test_a_film_of_an_angle_goes_once_round_and_does_not_repeat_its_first_frame(scored):
+    generator, base = scored.generator, starting_point(scored, 0)
+    made = parts.film(generator, base, 1, is_angle=True)
+    assert (made.frames, made.back, made.shape) == (LOOP_FRAMES, False, "64 / 64")
 
 
 def test_every_picture_decodes_and_is_described_or_part_of_what_is(page):
     described = page.pictures("")
-    assert len(described) == 1 + 2 * (2 + STILLS) + 2 * SAMPLES + 2 * SAMPLES
+    assert len(described) == 1 + 2 * 3 + 2 * SAMPLES + 2 * SAMPLES
     for picture in described:
         picture.load()
     assert len(page.pictures("Image 3 of the data")) == len(page.pictures("Image 3, reconstructed")) == 1
     groups = [a["aria-label"] for tag, a in page.tags if tag == "div" and a.get("role") == "img"]
     bare_ones = [a for tag, a in page.tags if tag == "img" and not a["alt"]]
-    assert len(groups) == 3 and len(bare_ones) == 2 * STILLS + 2 * SAMPLES
+    assert len(groups) == 1 and len(bare_ones) == 2 * SAMPLES
+
+
+def test_a_strip_has_all_values_from_left_to_right(page, scored):
+    (picture,) = page.pictures("The image with z1")
+    base = starting_point(scored, 0).repeat(STILLS, 1)
+    base[:, 1] = torch.linspace(-2, 2, STILLS)
+    tiles = canvas.to_tiles(scored.generator(base).image, SIDE)
+    step = (picture.width - SIDE) / (STILLS - 1)
+    for k, tile in enumerate(tiles):
+        left = round(k * step)
+        assert far(picture.crop((left, 0, left + SIDE, SIDE)), tile) < 10
+
+
+def test_figures_are_there_to_take_as_png_files_each_with_a_name_of_its_own(page, scored):
+    links = [a for tag, a in page.tags if tag == "a" and "download" in a]
+    names = [a["download"] for a in links]
+    title = scored.title
+    expected = [f"{title}-{part}.png" for part in ("z1", "z0", "importance", "rotations", "samples")]
+    assert names == expected and len({a["aria-label"] for a in links}) == len(links)
+    for a in links:
+        with Image.open(io.BytesIO(b64decode(a["href"].removeprefix("data:image/png;base64,")))) as picture:
+            assert picture.format == "PNG" and min(picture.size) > 60
+            picture.load()
+
+
+def test_the_contents_link_to_every_section_and_to_nothing_else(page, run, drawn):
+    for made in (page, drawn(run)):
+        ids = [a["id"] for _, a in made.tags if "id" in a]
+        sections = [a["id"] for tag, a in made.tags if tag == "section"]
+        links = [a["href"] for tag, a in made.tags if tag == "a" and a["href"].startswith("#")]
+        assert links == [f"#{id}" for id in sections] and len(sections) >= 8
+        assert len(set(ids)) == len(ids)
 
 
 def test_cards_are_of_controls_in_use_and_of_named_ones_else_of_all(run, drawn, monkeypatch):
@@ -218,13 +253,47 @@ def test_the_latest_score_of_the_last_checkpoint_is_shown_with_its_protocol_and_
     assert f"{tpl['value']:.3f} ± {tpl['details']['error']:.3f} small, pixels" in made.text
 
 
+def headlines(made):
+    """The tiles at the top: title and protocol, and the value."""
+    inside = made.source.partition('class="headlines"')[2].partition("</dl>")[0]
+    parts = [re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", div) for div in inside.split("<div>")[1:]]
+    plain = [" ".join(re.sub("<[^>]+>", " ", title).split()) for ((title, _),) in parts]
+    return [(words, value, "<small>" in title) for words, ((title, value),) in zip(plain, parts, strict=True)]
+
+
+def test_every_number_at_the_top_and_on_a_card_has_its_protocol(page, scored):
+    shown = headlines(page)
+    assert len(shown) >= 4 and all(named for _, _, named in shown)
+    assert shown[0][0].startswith("Controls in use each changes 0.3% of the image or more") and shown[0][1] == "2"
+    words = " ".join(
+        re.sub("<[^>]+>", " ", page.source.partition('class="cards"')[2].partition("</section>")[0]).split()
+    )
+    for d in scored.control_table:
+        assert f"TPL {d.tpl:.2f} ± {d.tpl_error:.2f} small, pixels" in words
+        assert f"{d.visible:.1%} of the image changes visibly" in words
+
+
+def test_a_tpl_of_no_control_does_not_headline_a_run_whose_controls_are_seen(run, drawn):
+    before = " ".join(title for title, *_ in headlines(drawn(run)))
+    assert "TPL" in before and "Active controls" in before
+    tpl, controls = run.latest("tpl"), run.latest("controls")
+    run.log_metric({**tpl, "value": 0.0, "details": {**tpl["details"], "active": 0}})
+    run.log_metric({**controls, "value": 0})
+    made = drawn(run)
+    after = " ".join(title for title, *_ in headlines(made))
+    assert "TPL" not in after and "Active controls" not in after
+    assert headlines(made)[0][1] == "2" and len(made.pictures("Mask")) == 2
+    assert "0.000" in made.text.partition("What it says")[2]  # it is among the scores
+
+
 def test_controls_are_a_table_longest_first(page, scored):
     first, second = scored.control_table
     assert (first.index, second.index) == (1, 0)
     table = page.text.partition("All controls")[2]
     for d in scored.control_table:
         where = f"{d.place} ({d.row:.2f}, {d.column:.2f}), {d.area:.0%}"
-        assert f"{where} {d.factor} {d.share:.0%} {d.tpl:.3f} ± {d.tpl_error:.3f}" in table
+        visible = f"{d.visible:.1%}"
+        assert f"{where} {d.factor} {d.share:.0%} {visible} {d.tpl:.3f} ± {d.tpl_error:.3f}" in table
     assert table.index(NASTY) < table.index("z0")
 
 
@@ -348,6 +417,29 @@ def test_the_command_measures_tpl_first_and_prints_the_path(trained, tmp_path, c
     assert Run.open(path).control_table
 
 
+def motion_stops_and_goes_on(browser, address):
+    """By the keyboard; where less motion is wanted it stands still until it is asked for."""
+    state = "getComputedStyle(document.querySelector('.film')).animationPlayState"
+    place = "getComputedStyle(document.querySelector('.film')).objectPosition"
+    for motion, words in (
+        ("no-preference", ["running", "paused", "running"]),
+        ("reduce", ["paused", "running", "paused"]),
+    ):
+        tab = browser.new_context(reduced_motion=motion).new_page()
+        tab.goto(address)
+        for k, expected in enumerate(words):
+            if k:
+                tab.keyboard.press("Tab") if k == 1 else None
+                tab.keyboard.press("Space")
+            assert tab.evaluate(state) == expected
+            seen = set()
+            for _ in range(4):
+                seen.add(tab.evaluate(place))
+                tab.wait_for_timeout(150)
+            assert (len(seen) > 1) == (expected == "running")
+        tab.close()
+
+
 def test_in_a_browser_it_asks_for_nothing_fits_a_phone_and_all_pictures_show(run):
     browser = find_browser()
     if browser is None:
@@ -371,6 +463,8 @@ def test_in_a_browser_it_asks_for_nothing_fits_a_phone_and_all_pictures_show(run
             tab.emulate_media(media="print")
             assert not tab.locator(".moving").first.is_visible() and tab.locator(".strip").first.is_visible()
             assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+            tab.close()
+        motion_stops_and_goes_on(opened, address)
         opened.close()
     assert {url.split(":")[0] for url in asked} <= {"file", "data"} and not messages
 

@@ -18,6 +18,7 @@ _PLACES = {
     "traverse": "viz.traversals.traverse",
     "open_photos": "editing.invert.open_photos",
     "invert": "editing.invert.invert",
+    "interpolate": "editing.motion.interpolate",
     "tpl": "metrics.tpl.tpl",
     "load_distance": "metrics.distance.load_distance",
     "find_recipe": "recipes.find",

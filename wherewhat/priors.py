@@ -85,7 +85,7 @@ def slerp(a: Float[Tensor, "b z"], b: Float[Tensor, "b z"], t: Float[Tensor, "b 
     """Spherical linear interpolation (Shoemake 1985) between vectors that may differ in length: points on the way are
     as long as samples of N(0, I) are."""
     cosine = functional.cosine_similarity(a.double(), b.double()).clamp(-1, 1).unsqueeze(1)
-    angle = cosine.acos().clamp(min=1e-6)
+    angle = cosine.acos().clamp(1e-6, math.pi - 1e-6)  # of opposite vectors too, through 0
     return ((((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()).float()
 
 

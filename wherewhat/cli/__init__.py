@@ -8,7 +8,7 @@ import tyro
 
 from wherewhat.atomic import first_line
 from wherewhat.cli.data import data_list, data_make, data_show
-from wherewhat.cli.editing import edit, export, invert, synthesize, transfer
+from wherewhat.cli.editing import edit, export, invert, morph, synthesize, transfer
 from wherewhat.cli.looking import explore, report, traverse
 from wherewhat.cli.measuring import axes, evaluate, rank, rotate, weights, where
 from wherewhat.cli.selecting import choose, sweep
@@ -18,8 +18,8 @@ from wherewhat.errors import UserError, did_you_mean
 __all__ = ["VERBS", "main"]
 
 _IN_ORDER: tuple[Callable[..., None], ...] = (
-    demo, train, evaluate, traverse, explore, report, invert, edit, transfer, synthesize, export, where, rotate, rank,
-    axes, sweep, choose, recipes, data_list, data_show, data_make, weights,
+    demo, train, evaluate, traverse, explore, report, invert, edit, transfer, morph, synthesize, export, where, rotate,
+    rank, axes, sweep, choose, recipes, data_list, data_show, data_make, weights,
 )  # fmt: skip
 VERBS = {call.__name__.replace("_", " "): call for call in _IN_ORDER}
 

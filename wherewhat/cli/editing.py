@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wherewhat.editing.invert import Inversion
+    from wherewhat.nn.generator import Generator
     from wherewhat.run.folder import Run
 
 _PHOTOS = "pictures of any size; they are cropped and shrunk as the run's data were"
@@ -25,6 +26,9 @@ _TUNE = "steps of descent on a copy of the generator, for all photographs togeth
 Tune = Annotated[int, arg(help=_TUNE)]
 _DISTANCE = "what is minimised beside the difference of pixels: alex, vgg, pixels, or the path of LPIPS weights"
 Distance = Annotated[str, arg(help=_DISTANCE)]
+_KEYFRAMES = "photographs, saved states (.json), and numbers: the seeds of samples"
+ROW = 6  # pictures from one to the next in a row of a morph
+GIF_FPS = 50  # a GIF counts hundredths of a second, and browsers slow down what takes one
 
 
 def invert(
@@ -137,6 +141,44 @@ def transfer(
     print(save_still(transfer_grid(left, top, make(found, sources.codes, chosen), title), path))
 
 
+def morph(
+    run: RunPath,
+    keyframes: Annotated[Positional[tuple[str, ...]], arg(metavar="PICTURE …", help=_KEYFRAMES)], /,
+    out: OutFile = None, seconds: tuple[float, ...] = (2.0,), easing: Literal["smooth", "linear"] = "smooth",
+    fps: int = 25, once: bool = False, scale: int = 4, steps: int = 100, tune: Tune = 0, distance: Distance = "alex",
+    device: Device = "auto",
+) -> None:  # fmt: skip
+    """Let one picture become the next: an endless loop through photographs, saved states or samples, or one row.
+
+    Args:
+        out: a name ending in .mp4, .gif or .png (a row from the first to the last; of one picture, it alone);
+            morph.mp4 among the run's pictures if not given
+        seconds: from each picture to the next: one number for all, or one for each
+        easing: smooth slows down at each picture
+        fps: pictures in a second
+        once: end at the last picture; else the film goes back to the first and has no end
+        scale: times as large as the generator's own pictures (Lanczos)
+        steps: of descent on the codes of photographs first; 0 keeps the encoder's codes, and needs no LPIPS weights"""
+    from wherewhat.editing import motion
+    from wherewhat.viz.canvas import check_kind, save_moving, save_still
+
+    at_least(1, fps=fps, scale=scale)
+    if not keyframes:
+        raise UserError("name the pictures: photographs, saved states (.json), or numbers, the seeds of samples")
+    opened = opened_run(run)
+    path = out or opened.picture("morph.mp4")
+    kind = check_kind(path)
+    if kind == ".gif" and fps > GIF_FPS:
+        raise UserError(f"--fps {fps}: a .gif shows at most {GIF_FPS} pictures in a second; give fewer, or an .mp4")
+    codes, generator = _keyframe_codes(opened, keyframes, steps, tune, distance, device)
+    if kind == ".png":
+        shown = motion.keyframed(opened, codes, [1.0], easing, ROW, closed=False) if len(codes) > 1 else codes
+        print(save_still(motion.in_a_row(motion.frames(generator, shown, scale)), path))
+        return
+    through = motion.keyframed(opened, codes, seconds, easing, fps, closed=not once)
+    print(save_moving(motion.frames(generator, through, scale), path, len(through) / fps))
+
+
 def synthesize(
     run: RunPath, /, vary: Annotated[str, arg(metavar="NAME,…")], n: int = 10_000, out: Folder = None,
     hold: Annotated[Path | None, arg(metavar="PICTURE", help_behavior_hint="")] = None,
@@ -184,7 +226,9 @@ def export(run: RunPath, /, onnx: bool = False, out: Folder = None) -> None:
         print(f"{path}: opset {OPSET}; within {difference:.1e} of PyTorch for batches of {sizes}")
 
 
-def _inverted(run: "Run", photos: Sequence[Path], steps: int, tune: int, distance: str, device: str) -> "Inversion":
+def _inverted(
+    run: "Run", photos: Sequence[Path], steps: int, tune: int, distance: str, device: str, with_noise: bool = True
+) -> "Inversion":
     """The codes of photographs."""
     from wherewhat.editing.invert import invert as find
     from wherewhat.editing.invert import open_photos
@@ -196,7 +240,33 @@ def _inverted(run: "Run", photos: Sequence[Path], steps: int, tune: int, distanc
     perceptual = load_distance(distance, where)
     with ProgressBar(False) as progress:
         images = open_photos(run, photos)
-        return find(run, images, steps, tune=tune, distance=perceptual, device=where, progress=progress)
+        how: dict[str, Any] = {"distance": perceptual, "device": where, "with_noise": with_noise, "progress": progress}
+        return find(run, images, steps, tune=tune, **how)
+
+
+def _keyframe_codes(
+    run: "Run", words: Sequence[str], steps: int, tune: int, distance: str, device: str
+) -> "tuple[Tensor, Generator]":
+    """The codes of keyframes (photographs, states, seeds), and the generator that draws them.  Codes alone: noise that
+    belongs to one photograph would be seen to fade."""
+    import torch
+
+    from wherewhat.editing.states import read_state
+    from wherewhat.machine import pick_device
+
+    photos = [Path(word) for word in dict.fromkeys(words) if not word.isdecimal() and not word.endswith(".json")]
+    known: dict[str, Tensor] = {}
+    generator, where = run.generator.to(pick_device(device)), pick_device(device)
+    if photos:
+        distance = distance if steps or tune else "pixels"  # as in edit
+        found = _inverted(run, photos, steps, tune, distance, device, with_noise=False)
+        known, generator = dict(zip(map(str, photos), found.codes, strict=True)), found.generator
+    for word in words:
+        if word.isdecimal():
+            known[word] = torch.from_numpy(run.draw(1, int(word))[0])
+        elif word.endswith(".json"):
+            known[word] = torch.tensor(read_state(Path(word).expanduser(), run).codes)
+    return torch.stack([known[word].to(where) for word in words]), generator
 
 
 def _score_rows(photos: Sequence[Path], found: "Inversion", distance: str) -> list[dict[str, Any]]:

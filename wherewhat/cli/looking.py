@@ -16,7 +16,6 @@ from wherewhat.cli.options import (
     ModelPath,
     OutFile,
     ProgressBar,
-    RunPath,
     Text,
     TplDistance,
     at_least,
@@ -28,6 +27,8 @@ from wherewhat.errors import UserError
 
 if TYPE_CHECKING:
     from wherewhat.run.model import Model
+
+Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …")]
 
 
 def traverse(
@@ -64,25 +65,35 @@ def traverse(
 
 
 def report(
-    run: RunPath, /, data: Data = None, out: OutFile = None, seed: int = 0, distance: Text = None,
+    runs: Runs, /, data: Data = None, out: OutFile = None, seed: int = 0, distance: Text = None,
     device: Device = "auto",
 ) -> None:  # fmt: skip
-    """Write a page about a run: scores, controls in motion, masks, curves.  One HTML file that needs no network.
+    """Write a page about a run: scores, controls in motion, masks, curves; about several: scores and spread over seeds,
+    traversals side by side.  One HTML file that needs no network.
 
     Args:
-        out: a name ending in .html; report.html in the run's folder if not given
+        out: a name ending in .html; report.html in the run's folder if not given, comparison.html for several runs
         seed: of the images shown
         distance: of the rotation curves, and of the TPL if the run was not evaluated yet: alex, vgg, pixels, or a path
     """
     from wherewhat.machine import pick_device
+    from wherewhat.viz.comparison import compare
+    from wherewhat.viz.page import check_name
     from wherewhat.viz.report import report as write
 
     at_least(0, seed=seed)
-    trained, where = opened_run(run, data), pick_device(device)
-    measure(trained, distance or "alex", where)
+    if not runs:
+        raise UserError("name a run, or several to compare: wherewhat report runs/demo, or pretrained:rooms")
+    if out:
+        check_name(out)
+    trained, where = [opened_run(path, data) for path in runs], pick_device(device)
+    for run in trained:
+        measure(run, distance or "alex", where)
     with ProgressBar(False) as progress:
-        path = write(trained, out, seed, distance, where, progress)
-    print(path)
+        if len(trained) > 1:
+            print(compare(trained, out, seed, where, progress))
+        else:
+            print(write(trained[0], out, seed, distance, where, progress))
 
 
 def explore(

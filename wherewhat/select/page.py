@@ -14,8 +14,8 @@ from wherewhat.metrics import registry
 from wherewhat.run.folder import Run
 from wherewhat.select.choose import Choice, shown
 from wherewhat.select.folder import opened
+from wherewhat.viz.page import still
 from wherewhat.viz.plots import from_figure
-from wherewhat.viz.report import embedded
 from wherewhat.viz.traversals import draw_traversals
 
 PICTURES = {
@@ -71,7 +71,7 @@ def pictures(run: Run) -> dict[str, str]:
     for kind, file in files.items():
         if file.exists():
             with Image.open(file) as picture:
-                found[kind] = embedded([np.asarray(picture.convert("RGB"))])
+                found[kind] = still(np.asarray(picture.convert("RGB")))
     return found
 
 
@@ -100,4 +100,4 @@ def curves(choice: Choice, runs: dict[str, Run]) -> str:
     for rung in choice.rungs:
         axes.axvline(rung.images, color="#dfe3e8", linewidth=1, zorder=1)
     axes.spines[["top", "right"]].set_visible(False)
-    return embedded([np.asarray(from_figure(figure))])
+    return still(np.asarray(from_figure(figure)))

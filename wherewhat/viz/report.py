@@ -3,9 +3,7 @@
 It is made to be given to others: it has names of files, but never says where they are on this machine.
 """
 
-import io
 import shlex
-from base64 import b64encode
 from collections import namedtuple
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,12 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image
-from torch import Tensor
+from jaxtyping import Float
 
-from wherewhat.atomic import explained, write_text
 from wherewhat.config import to_json
 from wherewhat.data import open_data
 from wherewhat.data.batches import order
@@ -34,11 +28,12 @@ from wherewhat.nn.ops import to_float
 from wherewhat.progress import Progress, silent
 from wherewhat.run import names
 from wherewhat.run.folder import Run
-from wherewhat.run.model import ControlSummary
-from wherewhat.viz import canvas, plots
-from wherewhat.viz.traversals import loop, masks_of_run, starting_point, sweep
+from wherewhat.run.model import VISIBLE_SHARE, ControlSummary
+from wherewhat.viz import canvas, page, plots
+from wherewhat.viz.sheets import image_rows
+from wherewhat.viz.traversals import control_labels, masks_of_run, starting_point, sweep, traversals
 
-STILLS, LOOP_FRAMES = 7, 40  # images of a strip and of a loop
+STILLS = 7  # images of a strip
 SAMPLES = 12  # images of the data that are shown with their reconstructions
 ROTATED, ROTATION_ANGLES, ROTATION_PROTOCOL = 3, 9, "small"  # rotation curves: paired controls, directions, protocol
 MIN_SHARE = 0.1  # controls not in use are in the matrix if they have at least this share of the importance for a factor
@@ -59,9 +54,17 @@ TERMS = {  # columns of train.jsonl, in words; others have none
 CHART_WIDTH, CHART_HEIGHT = 260, 110
 
 
-Card = namedtuple("Card", "control mask moving stills")  # a ControlSummary and its pictures as addresses of data
+Card = namedtuple("Card", "control mask film strip download")  # a ControlSummary and its pictures as addresses of data
 ScoreRow = namedtuple("ScoreRow", "metric label help value protocol options")  # a row of metrics.jsonl, in words
 Chart = namedtuple("Chart", "title words line band top bottom ticks")  # a curve in CHART_WIDTH × CHART_HEIGHT units
+
+
+SECTIONS = {
+    "controls": "What each control does, and where", "all-controls": "All controls", "scores": "Scores",
+    "importance": "Which code depends on which factor", "places": "Does it act where its mask is?",
+    "axes": "Are the axes special?", "samples": "Samples", "training": "Training", "making": "How it was made",
+}  # fmt: skip
+"""parts of the page, by their place in it"""
 
 
 def report(
@@ -75,16 +78,8 @@ def report(
     work, and if the file cannot be written.
     """
     path = out or run.result("report.html")
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"cannot write a report named {path.name}: its name must end in .html")
-    page = contents(run, seed, distance, device, progress)
-    how: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True, "undefined": StrictUndefined}
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), **how)
-    text = environment.get_template("report.html").render(page)
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
-    return path
+    page.check_name(path)
+    return page.write_page("report.html", contents(run, seed, distance, device, progress), path)
 
 
 def contents(run: Run, seed: int, distance: str | None, device: str, progress: Progress) -> dict[str, Any]:
@@ -93,30 +88,41 @@ def contents(run: Run, seed: int, distance: str | None, device: str, progress: P
     controls, given = run.control_table or [], run.names
     in_use = [d for d in controls if d.in_use]
     shown = [d for d in controls if d.in_use or d.index in given] or controls
-    rows = scores(run)
-    by_name = {row.metric: row for row in rows}
+    rows, curves = scores(run), training_charts(run)
     dci, where = run.latest("dci"), run.latest("where")
+    studies = rotations(run, in_use[:ROTATED], seed, distance, device, progress)
     config = replace(run.config, data=replace(run.config.data, source=without_place(run.config.data.source)))
     return {
         "title": run.title, "word": run.word if run.word != str(run.path) else "RUN",
+        "sections": {key: title for key, title in SECTIONS.items() if curves or key != "training"},
         "family": family_of(run.config), "config": config, "settings": to_json(config), "images": run.images_seen,
         "about": run.about, "command": shlex.join(map(without_place, run.about.get("command", []))),
         "versions": {"wherewhat": version("wherewhat"), "torch": version("torch")},
         "names": names.shown(run), "given": given, "controls": controls, "in_use": in_use,
-        "cards": cards(run, shown, seed, device),
-        "ramp": embedded([canvas.heat(np.linspace(0, 1, 64)[None].repeat(4, 0), (8, 128))]),
-        "scores": rows,
-        "headlines": [by_name[s.name] for s in registry.scores().values() if s.headline and s.name in by_name],
-        "threshold": table["options"]["threshold"],
-        "importance": importance(dci, controls) if dci else None, "places": where["details"] if where else [],
+        "cards": cards(run, shown, seed, device), "stills": STILLS, "ramp": page.ramp(),
+        "scores": rows, "headlines": headlines(rows, len(in_use)),
+        "tpl_protocol": protocol_words(table["options"]), "threshold": table["options"]["threshold"],
+        "importance": importance(run, dci, controls) if dci else None, "places": where["details"] if where else [],
         "overlaps": [(key, words) for key, words in OVERLAPS.items()
                      if where and any(row.get(key) is not None for row in where["details"])],
-        "rotations": rotation_charts(run, in_use[:ROTATED], seed, distance, device, progress),
+        "rotations": rotation_charts(run, studies),
+        "rotations_png": page.download(plots.rotation_curves(studies, names.shown(run))) if studies else "",
         "rotation": {"protocol": ROTATION_PROTOCOL, "angles": ROTATION_ANGLES, "reach": TPL_REACH,
                      "distance": distance or "alex", "seed": seed, **asdict(PROTOCOLS[ROTATION_PROTOCOL])},
-        "samples": samples(run, seed, device), "curves": training_charts(run),
+        "samples": samples(run, seed, device), "curves": curves,
         "width": CHART_WIDTH, "height": CHART_HEIGHT,
     }  # fmt: skip
+
+
+def headlines(rows: Sequence[ScoreRow], in_use: int) -> list[ScoreRow]:
+    """The scores at the top: how many controls are in use, then those of the registry.  Where TPL finds no control
+    above its threshold neither it nor its number is among them: their 0 would hide what anyone can see."""
+    protocol = f"each changes {VISIBLE_SHARE:.1%} of the image or more, visibly"
+    first = ScoreRow("in_use", "Controls in use", "", str(in_use), protocol, {})
+    known = {row.metric: row for row in rows}
+    chosen = [known[s.name] for s in registry.scores().values() if s.headline and s.name in known]
+    none = "controls" in known and not float(known["controls"].value)
+    return [first, *(row for row in chosen if not (none and row.metric in ("tpl", "controls")))]
 
 
 def without_place(word: str) -> str:
@@ -125,28 +131,15 @@ def without_place(word: str) -> str:
     return f"{name}{equals}{PureWindowsPath(value).name or value}"  # splits at / and \ alike
 
 
-def embedded(frames: "Sequence[UInt8[np.ndarray, 'h w 3']]", seconds: float = 4.0) -> str:
-    """A picture as an address that holds it; an endless loop if there are several frames."""
-    stills, buffer = [Image.fromarray(frame) for frame in frames], io.BytesIO()
-    options: dict[str, Any] = {"save_all": True, "append_images": stills[1:], "loop": 0}
-    options["duration"] = round(1000 * seconds / len(stills))
-    stills[0].save(buffer, "WEBP", quality=88, method=6, **options if len(stills) > 1 else {})
-    return "data:image/webp;base64," + b64encode(buffer.getvalue()).decode()
-
-
-def each(images: Float[Tensor, "b c h w"]) -> list[str]:
-    return [embedded([tile]) for tile in canvas.to_tiles(images)]
-
-
 def cards(run: Run, controls: Sequence[ControlSummary], seed: int, device: str) -> list[Card]:
     """The pictures of each control; all start from the image from which `traverse` starts."""
     generator, base = run.generator.to(device), starting_point(run, seed, device)
-    masks = masks_of_run(run, seed, device)
-    made = []
-    for d in controls:
-        moving = canvas.to_tiles(loop(generator, base, d.index, d.is_angle, LOOP_FRAMES), 160)
-        mask = canvas.heat(masks[d.index], moving.shape[1:3])
-        made.append(Card(d, embedded([mask]), embedded(list(moving)), each(sweep(generator, base, d.index, STILLS))))
+    masks, made = masks_of_run(run, seed, device), []
+    for d, label in zip(controls, control_labels(controls, run.names), strict=True):
+        tiles = page.tiles_of(sweep(generator, base, d.index, STILLS))
+        mask = page.still(canvas.heat(masks[d.index], (2 * tiles.shape[1], 2 * tiles.shape[2])))
+        sheet = page.download(traversals(generator, [label], base, masks, STILLS, footnote=run.title))
+        made.append(Card(d, mask, page.film(generator, base, d.index, d.is_angle), page.strip(tiles), sheet))
     return made
 
 
@@ -155,14 +148,16 @@ def samples(run: Run, seed: int, device: str) -> dict[str, Any]:
     """Samples of the prior; images of the data with their reconstructions if the encoder was trained on real images."""
     generator = run.generator.to(device)
     made = generator.images(torch.from_numpy(run.draw(2 * SAMPLES, [seed, 3])).to(device))
-    shown: dict[str, Any] = {"made": each(made), "pairs": []}
+    shown: dict[str, Any] = {"made": page.stills(made), "pairs": []}
+    rows = [("samples", made[:SAMPLES])]
     if family_of(run.config).encodes_images:
         with suppress(UserError):
             data = open_data(run.config.data)
             real = to_float(torch.from_numpy(data.images(order(len(data), seed, 0, SAMPLES))).to(device))
-            reconstructed = generator.images(run.encoder.to(device)(real))
-            shown["pairs"] = list(zip(each(real), each(reconstructed), strict=True))
-    return shown
+            again = generator.images(run.encoder.to(device)(real))
+            shown["pairs"] = list(zip(page.stills(real), page.stills(again), strict=True))
+            rows += [("images of the data", real), ("reconstructions", again)]
+    return shown | {"png": page.download(image_rows(rows))}
 
 
 def scores(run: Run) -> list[ScoreRow]:
@@ -176,21 +171,30 @@ def score_row(row: dict[str, Any]) -> ScoreRow:
     options, details = row["options"], row.get("details")
     error = details.get("error") if isinstance(details, dict) else None
     value = f"{row['value']:,.{known.digits}f}" + (f" ± {error:.{known.digits}f}" if error is not None else "")
-    protocol = [str(options[key]) for key in ("protocol", "network") if key in options]
-    protocol += [f"against {options['against']}"] if "against" in options else []
+    return ScoreRow(row["metric"], known.label, known.help, value, protocol_words(options), options)
+
+
+def protocol_words(options: dict[str, Any]) -> str:
+    """What of the options of a score a number is named with."""
+    words = [str(options[key]) for key in ("protocol", "network") if key in options]
+    words += [f"against {options['against']}"] if "against" in options else []
+    words += [f"{options['real']:,} images"] if "real" in options else []
     if options.get("protocol") == "dlib" and options.get("counts") == "below the published":
-        protocol.append(f"below the published counts: {options['encoded']} rows")
+        words.append(f"below the published counts: {options['encoded']} rows")
     if "other_data" in options:
-        protocol.append(f"on other images: {options['other_data']:,} of {options['data']}")
-    return ScoreRow(row["metric"], known.label, known.help, value, ", ".join(protocol), options)
+        words.append(f"on other images: {options['other_data']:,} of {options['data']}")
+    return ", ".join(words)
 
 
-def importance(row: dict[str, Any], controls: Sequence[ControlSummary]) -> dict[str, Any]:
+def importance(run: Run, row: dict[str, Any], controls: Sequence[ControlSummary]) -> dict[str, Any]:
     """The matrix of DCI: codes of controls in use, and others with a share that counts."""
-    shares = plots.importance_shares(row)
+    shares, options = plots.importance_shares(row), row["options"]
     shown = [d for d in controls if d.in_use or shares[d.index].max() >= MIN_SHARE]
-    return {"factors": row["options"]["factors"], "protocol": row["options"]["protocol"], "least": MIN_SHARE,
-            "rows": [(d.index, d.in_use, shares[d.index].tolist()) for d in shown]}  # fmt: skip
+    title = f"{run.title}: importance of each code for each factor (DCI, {options['protocol']})"
+    drawn = plots.factor_map(shares, [d.index for d in shown], options["factors"], title)
+    return {"factors": options["factors"], "protocol": options["protocol"], "least": MIN_SHARE,
+            "rows": [(d.index, d.in_use, shares[d.index].tolist()) for d in shown],
+            "png": page.download(drawn)}  # fmt: skip
 
 
 def training_charts(run: Run) -> list[Chart]:
@@ -212,21 +216,22 @@ def training_charts(run: Run) -> list[Chart]:
     return made
 
 
-def rotation_charts(
+def rotations(
     run: Run, controls: Sequence[ControlSummary], seed: int, distance: str | None, device: str, progress: Progress
-) -> list[Chart]:
-    """Rotation curves of all pairs of these controls; none if there is no pair, or no distance where none was named."""
+) -> dict[plots.Pair, Rotation]:  # fmt: skip
+    """The rotation study of all pairs of these controls; none if there is no distance where none was named."""
     pairs = list(combinations([d.index for d in controls], 2))
-    studies: dict[plots.Pair, Rotation] = {}
     try:
-        if pairs:
-            how = (ROTATION_ANGLES, ROTATION_PROTOCOL, distance or "alex", seed, device, progress)
-            studies = plots.rotations(run, pairs, *how)
+        how = (ROTATION_ANGLES, ROTATION_PROTOCOL, distance or "alex", seed, device, progress)
+        return plots.rotations(run, pairs, *how) if pairs else {}
     except UserError:
         if distance is not None:
             raise
-    known = names.shown(run)
-    made = []
+        return {}
+
+
+def rotation_charts(run: Run, studies: dict[plots.Pair, Rotation]) -> list[Chart]:
+    known, made = names.shown(run), []
     for (i, j), study in studies.items():
         ticks = [(CHART_WIDTH * k / 4, word) for k, word in enumerate((f"z{i}", "45°", f"z{j}", "135°", f"z{i}"))]
         words = f"axis score {study.axis_score:+.2f}"
