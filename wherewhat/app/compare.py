@@ -7,7 +7,8 @@ from typing import Any
 import gradio as gr
 
 from wherewhat.app import html, panel
-from wherewhat.app.panel import IMMEDIATE, QUEUED, errors_shown, unchanged
+from wherewhat.app.events import IMMEDIATE, QUEUED, errors_shown, unchanged
+from wherewhat.app.photographs import open_upload, photo_box
 from wherewhat.app.scene import Look, Scene
 
 
@@ -52,7 +53,7 @@ class Comparison:
             new = gr.Button("Same sample", variant="primary")
             real = gr.Button("Same real image")
             seed = panel.seed_box()
-        drop = panel.photo_box()
+        drop = photo_box()
         with gr.Row():
             self.columns = [Column(scene) for scene in scenes]
         chosen = [column.chosen for column in self.columns]
@@ -78,5 +79,5 @@ class Comparison:
     def dropped(self, path: str | None, *chosen: int) -> list[Any]:
         with errors_shown():
             if path:
-                return [*self.show(lambda scene: panel.open_upload(scene, path, None), *chosen), None]
+                return [*self.show(lambda scene: open_upload(scene, path, None), *chosen), None]
         return [*unchanged(self.count), None]

@@ -2,18 +2,17 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from wherewhat.app import html
+from wherewhat.app.events import IMMEDIATE, QUEUED, errors_shown, unchanged
+from wherewhat.app.photographs import Photographs, open_upload, photo_box
 from wherewhat.app.scene import THUMBNAILS, Look, Scene, png
-from wherewhat.errors import UserError
 from wherewhat.metrics.where import Box
 
 VIEWS = [(name.capitalize(), name) for name in ("picture", "where", "change", "start")]  # label, name
@@ -49,41 +48,16 @@ TAKE_HELP = (
     "Give the picture on the left what another one has: drop that one here, or keep the present one and draw the next; "
     "then tick what to take."
 )
-QUEUED: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}  # how slow events are handled
-IMMEDIATE: dict[str, Any] = QUEUED | {"queue": False}  # while a user drags or clicks
 
 
 def seed_box() -> Any:
     return gr.Number(0, precision=0, minimum=0, label="seed", container=False, min_width=60, elem_classes="seed")
 
 
-def photo_box() -> Any:
-    return gr.File(label="Drop a photograph, or click to choose one", height=46, elem_classes="drop")
-
-
 def choices(scene: Scene) -> list[tuple[str, int]]:
     """The controls by name, active ones first."""
     names = scene.names
     return [(f"z{k} {names[k]}", k) for k in [*scene.in_use, *scene.not_in_use]]
-
-
-def open_upload(scene: Scene, path: str, before: Look | None) -> Look:
-    """The photograph that was dropped.  Raises UserError if it is not a picture."""
-    return scene.photograph(Path(path).read_bytes(), Path(path).name, before)
-
-
-def unchanged(count: int) -> list[Any]:
-    """Outputs that leave the page as it is."""
-    return [gr.skip()] * count
-
-
-@contextmanager
-def errors_shown() -> Iterator[None]:
-    """A UserError becomes a message on the page."""
-    try:
-        yield
-    except UserError as error:
-        gr.Warning(escape(str(error)))
 
 
 class Card:
@@ -151,6 +125,7 @@ class Panel:
         self.order = [*scene.in_use, *scene.not_in_use]
         self.look, self.chosen = gr.State(self.first), gr.State(self.order[0])
         self.unfolded = gr.State(False)
+        self.photographs = Photographs(self)
         gr.HTML(html.head(scene))
         with gr.Row(elem_classes="both"):
             with gr.Column(scale=2, min_width=280, elem_classes="left"):
@@ -183,7 +158,7 @@ class Panel:
             self.real = gr.Button("Real image")
             self.reset = gr.Button("Reset")
             self.seed = seed_box()
-        self.drop = photo_box()
+        self.photographs.add_drop()
         self.truncation = gr.Slider(0, 1.5, 1, step=0.05, label="Truncation", elem_classes="truncation")
         with gr.Row(elem_classes="bar"):
             self.saves = {kind: gr.Button(f"↓ {label}", size="sm") for kind, (label, _) in DOWNLOADS.items()}
@@ -226,7 +201,7 @@ class Panel:
             self.real.click(partial(self.next_made, training_image), [self.seed, *self.state], made, **QUEUED),
             self.seed.submit(partial(self.made, sample), [self.seed, *self.state], made, **QUEUED),
             self.reset.click(lambda look, *rest: self.show(look.reset(), *rest), self.state, self.shown, **QUEUED),
-            self.drop.upload(self.dropped, [self.drop, *self.state], [*self.shown, self.drop], **QUEUED),
+            self.photographs.dropped_event(),
             self.truncation.release(None, None, None),
         ):
             self.redraw_strips(event)
@@ -293,12 +268,6 @@ class Panel:
 
     def next_made(self, make: Callable[[int, Look], Look], seed: int | None, *rest: Any) -> list[Any]:
         return self.made(make, int(seed or 0) + 1, *rest)
-
-    def dropped(self, path: str | None, look: Look, *rest: Any) -> list[Any]:
-        with errors_shown():
-            if path:
-                return [*self.show(open_upload(self.scene, path, look), *rest), None]
-        return [*unchanged(len(self.shown)), None]
 
     def truncated(self, factor: float, look: Look, *rest: Any) -> list[Any]:
         look, stage, _truncation, _ticks, *values = self.show(

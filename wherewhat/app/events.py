@@ -1,0 +1,27 @@
+"""How events of the page are handled, and errors shown."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from wherewhat.errors import UserError
+
+QUEUED: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}  # how slow events are handled
+IMMEDIATE: dict[str, Any] = QUEUED | {"queue": False}  # while a user drags or clicks
+
+
+def unchanged(count: int) -> list[Any]:
+    """Outputs that leave the page as it is."""
+    return [gr.skip()] * count
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """A UserError becomes a message on the page."""
+    try:
+        yield
+    except UserError as error:
+        gr.Warning(escape(str(error)))
