@@ -20,15 +20,15 @@ from scipy.ndimage import binary_erosion
 from torch import Tensor
 
 from wherewhat.data import open_data
-from wherewhat.data.pictures import open_picture
 from wherewhat.editing.invert import invert
+from wherewhat.editing.nearness import usual_distance, usual_or_pixels
+from wherewhat.editing.photograph import Crop, Photograph
 from wherewhat.errors import UserError
 from wherewhat.evaluation.where import Acting, acting_in
-from wherewhat.metrics.distance import Distance, Pixels, load_distance
-from wherewhat.metrics.networks import smallest
+from wherewhat.metrics.distance import Distance
 from wherewhat.metrics.where import Box
 from wherewhat.nn.controls import ANGLE_RANGE
-from wherewhat.nn.generator import changes, image_masks
+from wherewhat.nn.generator import Generator, changes, image_masks
 from wherewhat.nn.ops import to_float
 from wherewhat.run import names
 from wherewhat.run.folder import Run
@@ -56,6 +56,8 @@ class Look:
     locked: frozenset[int] = frozenset()  # controls that keep their values in the next picture
     taken: frozenset[int] = frozenset()  # those of the moved controls that were set to the codes of another picture
     truncation: float = 1.0  # factor of the codes that were not moved: smaller values make images more ordinary
+    cut: tuple[Photograph, Crop] | None = field(default=None, repr=False, compare=False)  # of a photograph of the user
+    tuned: Generator | None = field(default=None, repr=False, compare=False)  # the generator adapted to the photograph
 
     def move(self, control: int, value: float) -> "Look":
         return replace(self, moved={**self.moved, control: round(float(value), 4)}, taken=self.taken - {control})
@@ -71,6 +73,10 @@ class Look:
 
     def truncate(self, factor: float) -> "Look":
         return replace(self, truncation=factor)
+
+    def photographed(self, cut: tuple[Photograph, Crop], tuned: Generator | None, moved: Mapping[int, float]) -> "Look":
+        """As a photograph of the user's that was inverted, with controls that were moved meanwhile."""
+        return replace(self, cut=cut, tuned=tuned, moved={**self.moved, **moved})
 
     def reset(self) -> "Look":
         """Without changes; locks stay."""
@@ -100,11 +106,13 @@ class Scene:
 
     @cached_property
     def distance(self) -> Distance:
-        """For inversion: LPIPS-alex; pixels if its weights are not on this machine or images are too small for it."""
-        if min(self.generator.size) >= smallest("alex"):
-            with suppress(UserError):
-                return load_distance("alex", self.device)
-        return Pixels()
+        """For inversion."""
+        return usual_or_pixels(self.run, self.device)
+
+    @cached_property
+    def usual(self) -> float:
+        """A photograph that is missed by more is unlike what the run was trained on."""
+        return usual_distance(self.run, self.distance, self.device)
 
     @property
     def names(self) -> dict[int, str]:
@@ -123,23 +131,27 @@ class Scene:
 
     def sample(self, seed: int, before: Look | None = None) -> Look:
         """A draw from the prior."""
-        return self._next(self.run.draw(1, seed)[0], f"seed {seed}", before)
+        return self.next(self.run.draw(1, seed)[0], f"seed {seed}", before)
 
     def training_image(self, seed: int, before: Look | None = None) -> Look:
         """The codes of a training image.  Raises UserError if the data are not there."""
         data = open_data(self.run.config.data)
         number = int(np.random.default_rng([seed, 2]).integers(len(data)))
         photo = data.images(np.array([number]))[0]
-        return self._next(self.encode(photo), f"image {number} of {data.name}", before, photo)
+        return self.next(self.encode(photo), f"image {number} of {data.name}", before, photo)
 
     def photograph(self, content: bytes, name: str, before: Look | None = None) -> Look:
         """The codes of a picture of the user's.  Raises UserError if it is not a picture or has too many pixels."""
-        photo = open_picture(content, *self.generator.size, self.generator.channels, name=name, most=MAX_PHOTO_PIXELS)
-        return self._next(self.encode(photo, PHOTO_STEPS), name, before, photo)
+        photo = self.opened(content, name).cut()
+        return self.next(self.encode(photo, PHOTO_STEPS), name, before, photo)
+
+    def opened(self, content: bytes, name: str) -> Photograph:
+        """A picture of the user's, which is decoded later."""
+        return Photograph.of(self.run, content, name, MAX_PHOTO_PIXELS)
 
     def acting_in(self, look: Look, box: Box) -> list[Acting]:
         """The controls in use, those first that change this part of this picture most."""
-        return acting_in(self.generator, self._tensor(look)[None], self.in_use, box)
+        return acting_in(self.draws(look), self._tensor(look)[None], self.in_use, box)
 
     def encode(self, photo: UInt8[np.ndarray, "c h w"], steps: int = 0) -> Float[np.ndarray, " z"]:
         """The codes of an image: those of the encoder, improved by steps of descent."""
@@ -147,7 +159,7 @@ class Scene:
         found = invert(self.run, images, steps, distance=self.distance, device=self.device, with_noise=False)
         return found.codes[0].cpu().numpy()
 
-    def _next(
+    def next(
         self, codes: Float[np.ndarray, " z"], origin: str, before: Look | None,
         photo: UInt8[np.ndarray, "c h w"] | None = None,
     ) -> Look:  # fmt: skip
@@ -167,14 +179,18 @@ class Scene:
     def _tensor(self, look: Look) -> Float[Tensor, " z"]:
         return torch.tensor(self.codes(look), dtype=torch.float32, device=self.device)
 
+    def draws(self, look: Look) -> Generator:
+        """The generator that draws a picture: the run's own, or the one that was adapted to its photograph."""
+        return look.tuned or self.generator
+
     @torch.no_grad()
     def image(self, look: Look) -> Float[Tensor, "1 c h w"]:
         """The picture in [−1, 1]."""
-        return self.generator.images(self._tensor(look)[None]).clamp(-1, 1).cpu()
+        return self.draws(look).images(self._tensor(look)[None]).clamp(-1, 1).cpu()
 
     def _sweep(self, look: Look, control: int, steps: int, reach: float = TRAVERSAL_REACH) -> Float[Tensor, "b c h w"]:
         """The picture while a control goes from −reach to +reach, in [−1, 1]."""
-        return sweep(self.generator, self._tensor(look), control, steps, reach).clamp(-1, 1).cpu()
+        return sweep(self.draws(look), self._tensor(look), control, steps, reach).clamp(-1, 1).cpu()
 
     def picture(self, look: Look, view: str = "picture", control: int | None = None) -> Tile:
         """picture: as it is.  start: before anything was done to it.  where: faded outside the mask of a control, with
@@ -191,7 +207,7 @@ class Scene:
     @torch.no_grad()
     def _where(self, look: Look, control: int) -> Tile:
         tile = canvas.to_tiles(self.image(look), OVERLAY_SIDE)[0]
-        mask = image_masks(self.generator, self._tensor(look)[None], [control])[0, 0].cpu().numpy()
+        mask = image_masks(self.draws(look), self._tensor(look)[None], [control])[0, 0].cpu().numpy()
         relative = Image.fromarray(mask / max(mask.max(), 1e-6))
         share = np.asarray(relative.resize(tile.shape[1::-1], Image.Resampling.BILINEAR))
         faded = 255 + (tile - 255.0) * (0.2 + 0.8 * share[..., None])
@@ -200,7 +216,7 @@ class Scene:
         return np.rint(faded).astype(np.uint8)
 
     def _change(self, look: Look, control: int) -> Tile:
-        change = changes(self.generator, self._tensor(look)[None], control)[0].cpu().numpy() / 2
+        change = changes(self.draws(look), self._tensor(look)[None], control)[0].cpu().numpy() / 2
         tile = canvas.to_tiles(self.image(look), OVERLAY_SIDE)[0]
         grey = 0.35 * tile.mean(2, keepdims=True)
         return np.maximum(grey, canvas.heat(change, (tile.shape[0], tile.shape[1]))).astype(np.uint8)
@@ -235,7 +251,7 @@ class Scene:
 
     def film(self, look: Look, control: int, kind: str) -> bytes:
         """A loop of one control to the other end and back (an angle: once around), as .gif or .mp4."""
-        images = loop(self.generator, self._tensor(look), control, control in self.angles)
+        images = loop(self.draws(look), self._tensor(look), control, control in self.angles)
         frames = [Image.fromarray(tile) for tile in canvas.to_tiles(images, LOOP_SIDE)]
         with tempfile.TemporaryDirectory() as folder:
             return canvas.save_moving(frames, Path(folder) / f"picture{kind}").read_bytes()
