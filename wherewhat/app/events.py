@@ -11,6 +11,11 @@ from wherewhat.errors import UserError
 
 QUEUED: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}  # how slow events are handled
 IMMEDIATE: dict[str, Any] = QUEUED | {"queue": False}  # while a user drags or clicks
+# JavaScript that saves a file, if there is one (the browser does it: no file is left on the server)
+SAVE_FILE = (
+    "file => { if (!file) return; const a = document.createElement('a'); a.href = file.uri; a.download = file.name; "
+    "a.click(); }"
+)
 
 
 def unchanged(count: int) -> list[Any]:

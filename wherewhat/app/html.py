@@ -62,6 +62,18 @@ def acting(scene: Scene, found: Sequence[Acting]) -> str:
     return f'<div class="acting">Here acts: {words}</div><style>{order} {faded}</style>'
 
 
+def hint(words: str) -> str:
+    """A line of help, which may be HTML."""
+    return f'<div class="acting">{words}</div>'
+
+
+def progress(words: str, done: float) -> str:
+    return (
+        f'<div class="acting" role="status">{escape(words)} '
+        f'<progress max="1" value="{done:.3f}" aria-label="{escape(words)}"></progress></div>'
+    )
+
+
 def strip(scene: Scene, look: Look, control: int) -> str:
     return img(scene.strip(look, control), "thumbnails, from the left end to the right")
 

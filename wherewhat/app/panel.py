@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from wherewhat.app import html
-from wherewhat.app.events import IMMEDIATE, QUEUED, errors_shown, unchanged
+from wherewhat.app.events import IMMEDIATE, QUEUED, SAVE_FILE, errors_shown, unchanged
 from wherewhat.app.photographs import Photographs, open_upload, photo_box
 from wherewhat.app.scene import THUMBNAILS, Look, Scene, png
 from wherewhat.metrics.where import Box
@@ -20,8 +20,7 @@ DOWNLOADS = {  # kind of file → label, media type
     ".png": ("PNG", "image/png"), ".gif": ("GIF", "image/gif"), ".mp4": ("MP4", "video/mp4"),
     ".json": ("Codes", "application/json"), ".py": ("Python", "text/x-python"),
 }  # fmt: skip
-# JavaScript that saves a file (the browser does it: no file is left on the server), and that sends where a click was
-SAVE_FILE = "file => { const a = document.createElement('a'); a.href = file.uri; a.download = file.name; a.click(); }"
+# JavaScript that sends where a click was
 SEND_POSITION = "element.addEventListener('click', e => trigger('click', {at: e.offsetX / element.offsetWidth}))"
 ASK_HELP = '<div class="acting">Click on the picture, or draw a box: the sliders that act there come first.</div>'
 LEAST_BOX = 0.03  # a box with smaller sides is a click
@@ -135,6 +134,8 @@ class Panel:
                     self.add_cards()
                 with gr.Tab("Grid"):
                     self.add_grid()
+                with gr.Tab("Photograph"):
+                    self.photographs.add_tab()
                 with gr.Tab("From another picture"):
                     self.add_giver()
         self.lists = [self.across, self.down, self.ticks]
@@ -201,7 +202,7 @@ class Panel:
             self.real.click(partial(self.next_made, training_image), [self.seed, *self.state], made, **QUEUED),
             self.seed.submit(partial(self.made, sample), [self.seed, *self.state], made, **QUEUED),
             self.reset.click(lambda look, *rest: self.show(look.reset(), *rest), self.state, self.shown, **QUEUED),
-            self.photographs.dropped_event(),
+            *self.photographs.connect(),
             self.truncation.release(None, None, None),
         ):
             self.redraw_strips(event)
