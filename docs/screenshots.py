@@ -1,4 +1,5 @@
-"""Draws docs/pictures/explore.png, explore-phone.png and report.png: python docs/screenshots.py
+"""Draws docs/pictures/explore.png, explore-phone.png, photograph.png, photograph-edit.png and report.png: python
+docs/screenshots.py
 
 Needs Playwright, and a Chromium of the system or of Playwright itself.
 """
@@ -7,14 +8,18 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from wherewhat.app.scene import Scene
 from wherewhat.app.server import serve
+from wherewhat.data.synthetic.faces import Faces
 from wherewhat.run.folder import Run
 from wherewhat.viz.report import report
 
 PICTURES = Path(__file__).parent / "pictures"
+FACE = 123_456_789  # of all that can be drawn
 
 
 def main() -> None:
@@ -22,6 +27,7 @@ def main() -> None:
     with TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         draw_page(browser, Path(folder))
+        draw_photograph(browser, Path(folder))
         draw_report(browser, Path(folder))
         browser.close()
 
@@ -48,6 +54,48 @@ def draw_page(browser: Browser, uploads: Path) -> None:
     page.locator("#card-29").evaluate("e => scrollTo(0, scrollY + e.getBoundingClientRect().top - 430)")
     save(page, "explore-phone.png")
     server.close()
+
+
+def draw_photograph(browser: Browser, folder: Path) -> None:
+    """A picture that hangs on a wall: cut out, adapted to, its hair coloured.  One column, because it is long."""
+    wall = Image.new("RGB", (1000, 720), (205, 213, 208))
+    ImageDraw.Draw(wall).rectangle((388, 78, 932, 622), fill=(96, 62, 40))
+    wall.paste(Image.fromarray(Faces((512, 512)).images(np.array([FACE]))[0].transpose(1, 2, 0)), (404, 94))
+    wall.save(folder / "wall.png")
+    name = "pretrained:faces"
+    server = serve([Scene(Run.open(name), name)], folder)
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(server.local_url)
+    page.wait_for_selector(".strip img")
+    page.get_by_role("tab", name="Photograph", exact=True).first.click()
+    page.locator(".drop input[type=file]").first.set_input_files(folder / "wall.png")
+    said(page, "How near")
+    press(page, "Find the best crop", "best crop")
+    save(page, "photograph.png")
+    press(page, "Adapt the model to this photograph", "Adapting")
+    page.get_by_role("tab", name="Sliders").first.click()
+    page.locator("#card-29 input[type=range]").evaluate(
+        "e => { e.value = 1.5; e.dispatchEvent(new Event('input', {bubbles: true})); "
+        "e.dispatchEvent(new Event('pointerup', {bubbles: true})); }"
+    )
+    page.wait_for_function("document.querySelector('.stage figcaption').innerText.includes('1 slider set')")
+    page.get_by_role("tab", name="Photograph", exact=True).first.click()
+    page.get_by_role("button", name="Put the edit onto the photograph").first.click()
+    page.locator("img[alt='The photograph with the edit']").first.scroll_into_view_if_needed()
+    save(page, "photograph-edit.png")
+    server.close()
+
+
+def press(page: Page, button: str, first: str) -> None:
+    """Press a button of the tab for photographs, and wait until its work has begun and ended."""
+    page.get_by_role("button", name=button).first.click()
+    said(page, first)
+    said(page, "How near")
+
+
+def said(page: Page, words: str) -> None:
+    """Wait until this is said of the photograph."""
+    page.wait_for_function("words => document.querySelector('.says')?.innerText.includes(words)", arg=words)
 
 
 def draw_report(browser: Browser, folder: Path) -> None:

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -217,6 +218,109 @@ def test_a_photograph_is_encoded_and_edited(page, folder):
     page.wait_for_function("document.querySelectorAll('.stage')[0].querySelectorAll('img').length == 2")
 
 
+def face(folder, seed=0, side=192):
+    """A picture that the run knows, larger than it draws it."""
+    import torch
+
+    run = Run.open(folder)
+    image = run.generator.images(torch.from_numpy(run.draw(1, seed)))[0]
+    array = ((image.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    return np.asarray(Image.fromarray(array).resize((side, side), Image.Resampling.BICUBIC))
+
+
+def said(page, words):
+    """What is said of a photograph, once it has these words."""
+    page.wait_for_function("words => document.querySelector('.says')?.innerText.includes(words)", arg=words)
+    return page.locator(".says").first.inner_text()
+
+
+def busy():
+    """Seconds of processor time that the server took."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    servers = [c for c in children if b"explore" in Path(f"/proc/{c}/cmdline").read_bytes()]
+    ticks = [Path(f"/proc/{c}/stat").read_text().rpartition(")")[2].split()[11:13] for c in servers]
+    return sum(int(count) for two in ticks for count in two) / os.sysconf("SC_CLK_TCK")
+
+
+def test_sliders_moved_while_a_photograph_is_inverted_stay(page, folder):
+    drop(page, as_png(face(folder)), "me.png")
+    page.locator(".says progress").first.wait_for()
+    slide(page, 33, "-2.5")
+    assert "How near it is: " in said(page, "How near")
+    page.wait_for_function("document.querySelector('.stage figcaption').innerText.startsWith('me.png · 1 slider set')")
+    assert page.locator("#card-33 input[type=number]").first.input_value() == "-2.5"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the server's processor time from /proc")
+def test_an_inversion_that_is_stopped_leaves_the_picture_and_works_no_longer(page, folder):
+    before = source(page)
+    drop(page, as_png(face(folder, 1)), "me.png")
+    page.locator(".says progress").first.wait_for()
+    page.get_by_role("button", name="Stop", exact=True).first.click()
+    said(page, "Nothing was changed")
+    page.wait_for_timeout(1_000)
+    start = busy()
+    page.wait_for_timeout(1_500)
+    assert busy() - start < 0.2
+    assert source(page) == before and page.locator(".says progress").count() == 0
+
+
+def test_a_picture_of_another_kind_gets_a_warning_and_one_of_the_runs_does_not(page, folder):
+    drop(page, as_png(np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)), "noise.png")
+    assert "unlike those the model was trained on" in said(page, "How near")
+    drop(page, as_png(face(folder, 2)), "me.png")
+    page.locator(".says progress").first.wait_for()
+    assert "unlike" not in said(page, "How near")
+
+
+def test_a_photograph_is_cropped_adapted_to_and_edited_at_its_own_size(page, folder, tmp_path):
+    array = np.full((300, 400, 3), (90, 140, 60), np.uint8)
+    array[70:262, 180:372] = face(folder, 3)
+    drop(page, as_png(array), "party.png")
+    assert "unlike" in said(page, "How near")
+    page.get_by_role("tab", name="Photograph", exact=True).first.click()
+    page.get_by_role("button", name="Find the best crop").first.click()
+    page.wait_for_function("document.querySelector('.says').innerText.includes('best crop')")
+    assert "unlike" not in said(page, "How near")
+    row, column, size = (float(box.input_value()) for box in page.locator(".photo input[type=number]").all()[:3])
+    assert abs(row - 166 / 300) < 0.05 and abs(column - 276 / 400) < 0.05 and abs(size - 192 / 300) < 0.07
+    page.get_by_role("button", name="Adapt the model").first.click()
+    page.wait_for_function("document.querySelector('.says').innerText.includes('Adapting')")
+    said(page, "How near")
+    page.get_by_role("tab", name="Sliders").first.click()
+    before = source(page)
+    slide(page, 29, "2")
+    changed(page, before)
+    page.get_by_role("tab", name="Photograph", exact=True).first.click()
+    page.get_by_role("button", name="Put the edit onto").first.click()
+    page.locator("img[alt='The photograph with the edit']").first.wait_for()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="↓ At its own size").first.click()
+    assert waiting.value.suggested_filename == "party-edited.png"
+    waiting.value.save_as(tmp_path / "new.png")
+    change = abs(np.asarray(Image.open(tmp_path / "new.png")).astype(int) - array).max(2)
+    assert change.shape == (300, 400) and (change[:, :160] == 0).all() and change[70:262, 180:372].max() > 40
+
+
+def test_many_photographs_get_the_edit_of_the_page(page, folder, tmp_path):
+    before = source(page)
+    slide(page, 29, "1.5")
+    changed(page, before)
+    page.get_by_role("tab", name="Photograph", exact=True).first.click()
+    files = [
+        {"name": f"{name}.png", "mimeType": "image/png", "buffer": as_png(face(folder, seed, 100))}
+        for seed, name in enumerate("ab")
+    ]
+    with page.expect_download() as waiting:
+        page.locator(".photo input[type=file][multiple]").first.set_input_files(files)
+    waiting.value.save_as(tmp_path / "edited.zip")
+    with zipfile.ZipFile(tmp_path / "edited.zip") as archive:
+        assert archive.namelist() == ["a.png", "b.png"]
+        with Image.open(archive.open("a.png")) as image:
+            assert image.size == (100, 100)
+            assert abs(np.asarray(image).astype(int) - face(folder, 0, 100)).max() > 40
+
+
 def test_a_file_that_is_not_a_picture_is_reported_and_the_server_goes_on(page, tmp_path):
     before = source(page)
     (tmp_path / "large.png").write_bytes(bytes(21_000_000))
@@ -362,7 +466,7 @@ def test_data_that_are_not_there_are_reported(page):
 
 def test_it_fits_a_phone(page):
     page.set_viewport_size({"width": 360, "height": 740})
-    for tab in ("Grid", "From another picture", "Sliders"):
+    for tab in ("Grid", "Photograph", "From another picture", "Sliders"):
         page.get_by_role("tab", name=tab).first.click()
         page.wait_for_timeout(100)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
@@ -443,7 +547,7 @@ def test_an_upload_cannot_name_a_file_of_the_machine(context, server, ask, folde
 
     def sent(path):
         file = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
-        data = [file, None, "picture", *[None] * (len(event["inputs"]) - 3)]
+        data = [file, *[None] * (len(event["inputs"]) - 1)]
         asked = {"data": data, "fn_index": event["id"], "session_hash": "thief", "trigger_id": None}
         status, text = ask("/gradio_api/queue/join", asked)
         return ask("/gradio_api/queue/data?session_hash=thief")[1] if status == 200 else text
