@@ -59,9 +59,9 @@ def test_a_crop_shows_its_part():
     array = np.zeros((40, 80, 3), np.uint8)
     array[10:20, 50:60] = 255
     photo = photograph(array)
-    assert (photo.cut(Crop(15 / 40, 55 / 80, 10 / 40)) == 255).all()
+    assert (photo.cut(Crop(15 / 40, 55 / 80, 10 / 40))[:, 2:-2, 2:-2] > 245).all()
     half = photo.cut(Crop(15 / 40, 55 / 80, 20 / 40))
-    assert (half[:, 5:11, 5:11] == 255).all() and (half[:, :3] == 0).all()
+    assert (half[:, 6:10, 6:10] > 230).all() and (half[:, :2] < 20).all() and (half[:, :, -2:] < 20).all()
 
 
 def test_a_crop_that_reaches_beyond_the_photograph_goes_on_as_its_edge_does():
@@ -228,12 +228,13 @@ def test_many_photographs_get_the_edit_and_come_back_at_their_own_size(scene):
 
 def test_the_verbs_take_crops_and_say_how_near_they_came(run, tmp_path, capsys):
     Image.fromarray(noise(40, 60)).save(tmp_path / "noise.png")
-    words = [str(run.path), str(tmp_path / "noise.png"), "--steps", "0", "--device", "cpu", "--crop"]
-    cli.main(["invert", *words, "0.5,0.4,0.5", "--distance", "pixels", "--json"])
+    words = ["pretrained:faces", str(tmp_path / "noise.png"), "--steps", "0", "--device", "cpu", "--crop"]
+    cli.main(["invert", *words, "0.5,0.4,0.5", "--distance", "pixels", "--json", "--out", str(tmp_path / "a.png")])
     out = capsys.readouterr()
     (row,) = json.loads(out.out)
     assert row["crop"] == [0.5, 0.4, 0.5] and row["unlike"] and row["near"] in [words for _, _, words in WORDS]
     assert "noise.png: This picture is unlike" in out.err
+    words[0] = str(run.path)
     cli.main(["edit", *words, "best", "--set", "z1=+1", "--onto-photo", "--save", str(tmp_path / "new")])
     assert "noise.png: --crop 0." in capsys.readouterr().err
     with Image.open(tmp_path / "new" / "noise.png") as new:

@@ -87,6 +87,14 @@ class Form:
         canvas.paste(small, ((self.width - small.width) // 2, (self.height - small.height) // 2))
         return canvas
 
+    def prepared(self, image: Image.Image) -> UInt8[np.ndarray, "c h w"]:
+        """The array of an image of any size, as a data set's images are; a smaller one is enlarged first."""
+        shrink = self.shrink(*image.size)
+        if shrink < 1:
+            size = max(self.width, round(image.width / shrink)), max(self.height, round(image.height / shrink))
+            image = image.resize(size, Image.Resampling.BICUBIC)
+        return self.pixels(self.fitted(image))[0]
+
     def with_channels(self, image: Image.Image) -> Image.Image:
         """With these channels; transparent images are laid on white unless alpha is one of them."""
         if self.channels == 4:
@@ -169,12 +177,7 @@ def open_picture(
     UserError, with the name, for no image, a broken one, or more pixels than `most` or Pillow's limit, 179 million."""
     form = Form(height, width, channels, fit)
     with _explained(source, name):
-        image = _opened(source, form, most)
-        shrink = form.shrink(*image.size)
-        if shrink < 1:
-            size = max(width, round(image.width / shrink)), max(height, round(image.height / shrink))
-            image = image.resize(size, Image.Resampling.BICUBIC)
-        return form.pixels(form.fitted(image))[0]
+        return form.prepared(_opened(source, form, most))
 
 
 def open_whole(source: Path | bytes, form: Form, name: str = "", most: int | None = None) -> Image.Image:

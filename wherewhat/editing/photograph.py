@@ -41,12 +41,12 @@ class Crop(NamedTuple):
     def read(cls, text: str) -> "Crop":
         """ROW,COLUMN,SIZE.  Raises UserError."""
         try:
-            crop = cls(*map(float, text.split(",")))
-        except (ValueError, TypeError):
+            row, column, size = map(float, text.split(","))
+        except ValueError:
             raise UserError(f"--crop {text}: write ROW,COLUMN,SIZE as in 0.5,0.4,0.6, or best") from None
-        if not (0 <= crop.row <= 1 and 0 <= crop.column <= 1 and SMALLEST <= crop.size <= LARGEST):
+        if not (0 <= row <= 1 and 0 <= column <= 1 and SMALLEST <= size <= LARGEST):
             raise UserError(f"--crop {text}: row and column go from 0 to 1, size from {SMALLEST} to {LARGEST}")
-        return crop
+        return cls(row, column, size)
 
     def __str__(self) -> str:
         return f"{self.row:.3f},{self.column:.3f},{self.size:.3f}"
@@ -84,6 +84,8 @@ class Photograph:
     def cut(self, crop: Crop = WHOLE, image: Image.Image | None = None) -> UInt8[np.ndarray, "c h w"]:
         """What the run sees.  image: the photograph, or a smaller copy of it, if it was opened already."""
         image = image or self.whole()
+        if crop == WHOLE:
+            return self.form.prepared(image)
         box = box_of(self.form, crop, image)
         if box != _inside(box, image):
             image, box = _extended(image, box, black=self.form.fit == "pad")
