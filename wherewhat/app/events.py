@@ -1,8 +1,9 @@
-"""How events of the page are handled, and errors shown."""
+"""How events of the page are handled, errors shown, and scripts found."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -30,3 +31,8 @@ def errors_shown() -> Iterator[None]:
         yield
     except UserError as error:
         gr.Warning(escape(str(error)))
+
+
+def script(name: str) -> str:
+    """A script of this folder."""
+    return (Path(__file__).parent / name).read_text("utf-8")

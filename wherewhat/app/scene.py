@@ -20,6 +20,7 @@ from scipy.ndimage import binary_erosion
 from torch import Tensor
 
 from wherewhat.data import open_data
+from wherewhat.data.pictures import open_picture
 from wherewhat.editing.invert import invert
 from wherewhat.editing.nearness import usual_distance, usual_or_pixels
 from wherewhat.editing.photograph import Crop, Photograph
@@ -38,11 +39,14 @@ from wherewhat.viz.traversals import TRAVERSAL_REACH, loop, masks_of_run, sweep
 
 Tile = UInt8[np.ndarray, "h w 3"]
 PAGE_REACH = 3.0  # on the page controls go from −3 to +3, and angles once around
+MOST_TRUNCATION = 1.5
 THUMBNAILS = 7  # pictures of a strip
+OTHERS, OTHERS_SEED = 6, 1  # other samples that are shown with the same changes, and their seed
 # approximate pixels of the longer side: of pictures with a mask or a change drawn on them, of thumbnails, of loops
 OVERLAY_SIDE, THUMBNAIL_SIDE, LOOP_SIDE = 384, 64, 256
 PHOTO_STEPS = 40  # steps of descent on the codes of a photograph
 MAX_PHOTO_PIXELS = 64_000_000  # the largest photograph that is decoded
+MAX_CODES_FILE = 1_000_000  # bytes of the largest file of codes that is read
 
 
 @dataclass(frozen=True)
@@ -51,16 +55,22 @@ class Look:
 
     drawn: tuple[float, ...]  # the codes it started with
     origin: str  # where these codes came from, for people
-    photo: UInt8[np.ndarray, "c h w"] | None = None  # the image that was encoded
+    photo: UInt8[np.ndarray, "c h w"] | None = field(default=None, compare=False)  # the image that was encoded
     moved: Mapping[int, float] = field(default_factory=dict)  # controls that were set → their values
-    locked: frozenset[int] = frozenset()  # controls that keep their values in the next picture
+    locked: frozenset[int] = field(default=frozenset(), compare=False)  # they keep their values in the next picture
     taken: frozenset[int] = frozenset()  # those of the moved controls that were set to the codes of another picture
     truncation: float = 1.0  # factor of the codes that were not moved: smaller values make images more ordinary
     cut: tuple[Photograph, Crop] | None = field(default=None, repr=False, compare=False)  # of a photograph of the user
-    tuned: Generator | None = field(default=None, repr=False, compare=False)  # the generator adapted to the photograph
+    tuned: Generator | None = field(default=None, repr=False)  # the generator adapted to the photograph
+    source: tuple[str, int] | None = None  # "seed" or "image", and its number; None: found again by its codes alone
 
     def move(self, control: int, value: float) -> "Look":
         return replace(self, moved={**self.moved, control: round(float(value), 4)}, taken=self.taken - {control})
+
+    def restore(self, control: int) -> "Look":
+        """Without what was done to one control."""
+        kept = {k: v for k, v in self.moved.items() if k != control}
+        return replace(self, moved=kept, taken=self.taken - {control})
 
     def lock(self, control: int, on: bool) -> "Look":
         return replace(self, locked=self.locked | {control} if on else self.locked - {control})
@@ -77,6 +87,9 @@ class Look:
     def photographed(self, cut: tuple[Photograph, Crop], tuned: Generator | None, moved: Mapping[int, float]) -> "Look":
         """As a photograph of the user's that was inverted, with controls that were moved meanwhile."""
         return replace(self, cut=cut, tuned=tuned, moved={**self.moved, **moved})
+
+    def with_locks_of(self, other: "Look") -> "Look":
+        return replace(self, locked=other.locked)
 
     def reset(self) -> "Look":
         """Without changes; locks stay."""
@@ -124,26 +137,66 @@ class Scene:
         return ANGLE_RANGE if control in self.angles else PAGE_REACH
 
     def first(self) -> Look:
-        """What the page opens with: always the same training image; a sample if the data are not there."""
+        """What the page opens with: always the same real image; a sample if there is none."""
         with suppress(UserError):
-            return self.training_image(0)
+            return self.real_image(0)
         return self.sample(0)
 
     def sample(self, seed: int, before: Look | None = None) -> Look:
         """A draw from the prior."""
-        return self.next(self.run.draw(1, seed)[0], f"seed {seed}", before)
+        return self.next(self.run.draw(1, seed)[0], f"seed {seed}", before, source=("seed", seed))
 
-    def training_image(self, seed: int, before: Look | None = None) -> Look:
-        """The codes of a training image.  Raises UserError if the data are not there."""
-        data = open_data(self.run.config.data)
+    def real_image(self, seed: int, before: Look | None = None) -> Look:
+        """The codes of an image of the data, or of one that comes with the run where these are not there.  Raises
+        UserError if there is neither."""
+        photo, origin = self._real_image(seed)
+        return self.next(self.encode(photo), origin, before, photo, ("image", seed))
+
+    def _real_image(self, seed: int) -> tuple[UInt8[np.ndarray, "c h w"], str]:
+        """An image of the data, and where it came from."""
+        shipped = sorted((self.run.path / "images").glob("*.png"))
+        try:
+            data = open_data(self.run.config.data)
+        except UserError:
+            if not shipped:
+                raise
+            number = seed % len(shipped)
+            photo = open_picture(shipped[number], *self.generator.size, self.generator.channels)
+            return photo, f"image {number + 1} of the {len(shipped)} that come with the run"
         number = int(np.random.default_rng([seed, 2]).integers(len(data)))
-        photo = data.images(np.array([number]))[0]
-        return self.next(self.encode(photo), f"image {number} of {data.name}", before, photo)
+        return data.images(np.array([number]))[0], f"image {number} of {data.name}"
 
-    def photograph(self, content: bytes, name: str, before: Look | None = None) -> Look:
+    def from_codes(self, codes: Sequence[float], origin: str) -> Look:
+        """A picture of these codes.  Raises UserError unless there is a number for each control."""
+        if len(codes) != len(self.controls):
+            raise UserError(f"{len(codes)} codes are given, and {self.title} has {len(self.controls)} controls")
+        return self.next(np.asarray(codes), origin, None)
+
+    def from_json(self, text: bytes, name: str) -> Look:
+        """A picture that codes_json wrote, or any JSON with a list of "codes".  Raises UserError if it is not one, or
+        of another run."""
+        try:
+            if len(text) > MAX_CODES_FILE:
+                raise ValueError
+            about = json.loads(text)
+            codes, start = ([float(v) for v in about.get(key, about["codes"])] for key in ("codes", "start"))
+            truncation, origin = float(about.get("truncation", 1)), str(about.get("from") or name)
+            if not np.isfinite([*codes, *start, truncation]).all():
+                raise ValueError
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise UserError(f'{name} holds no codes: it should be JSON with a list of numbers, "codes"') from None
+        look = self.from_codes(start, origin[:60]).truncate(min(max(truncation, 0.0), MOST_TRUNCATION))
+        unmoved = self.codes(look)
+        if len(codes) != len(unmoved):
+            raise UserError(f"{name} holds {len(codes)} codes, and {self.title} has {len(unmoved)} controls")
+        for control in np.flatnonzero(np.abs(np.subtract(codes, unmoved)) > 1e-4).tolist():
+            look = look.move(control, codes[control])
+        return look
+
+    def photograph(self, content: bytes, name: str, before: Look | None = None, steps: int = PHOTO_STEPS) -> Look:
         """The codes of a picture of the user's.  Raises UserError if it is not a picture or has too many pixels."""
         photo = self.opened(content, name).cut()
-        return self.next(self.encode(photo, PHOTO_STEPS), name, before, photo)
+        return self.next(self.encode(photo, steps), name, before, photo)
 
     def opened(self, content: bytes, name: str) -> Photograph:
         """A picture of the user's, which is decoded later."""
@@ -161,14 +214,14 @@ class Scene:
 
     def next(
         self, codes: Float[np.ndarray, " z"], origin: str, before: Look | None,
-        photo: UInt8[np.ndarray, "c h w"] | None = None,
+        photo: UInt8[np.ndarray, "c h w"] | None = None, source: tuple[str, int] | None = None,
     ) -> Look:  # fmt: skip
         """A new picture after an earlier one, whose locked controls and truncation it keeps."""
         drawn = tuple(round(float(v), 4) for v in codes)  # few digits: the codes given out are exactly those shown
         if before is None:
-            return Look(drawn, origin, photo)
+            return Look(drawn, origin, photo, source=source)
         kept = {k: v for k, v in enumerate(self.codes(before)) if k in before.locked}
-        return Look(drawn, origin, photo, kept, before.locked, frozenset(), before.truncation)
+        return Look(drawn, origin, photo, kept, before.locked, frozenset(), before.truncation, source=source)
 
     def codes(self, look: Look) -> tuple[float, ...]:
         """What the generator is given.  Angles are not truncated: they have no middle."""
@@ -232,6 +285,26 @@ class Scene:
         swept = self._sweep(look, control, THUMBNAILS, self.reach(control))
         return np.concatenate(list(canvas.to_tiles(swept, THUMBNAIL_SIDE)), 1)
 
+    @torch.no_grad()
+    def others(self, look: Look) -> Tile:
+        """Other samples in a row, and below each the same sample after the changes of this picture: each moved control
+        is moved as far, and the truncation is the same."""
+        before, after = self._others(look)
+        images = self.generator.images(torch.from_numpy(np.concatenate([before, after])).to(self.device))
+        tiles = canvas.to_tiles(images.clamp(-1, 1).cpu(), THUMBNAIL_SIDE)
+        rows = (np.concatenate(list(half), 1) for half in (tiles[:OTHERS], tiles[OTHERS:]))
+        return np.concatenate(list(rows), 0)
+
+    def _others(self, look: Look) -> tuple[Float[np.ndarray, "n z"], Float[np.ndarray, "n z"]]:
+        """Codes of other samples, before and after the changes of this picture."""
+        drawn = self.run.draw(OTHERS, OTHERS_SEED)
+        truncated = drawn * np.where(np.isin(np.arange(drawn.shape[1]), self.angles), 1, look.truncation)
+        moved = np.subtract(self.codes(look), self.codes(replace(look, moved={})))
+        changed = (truncated + moved).astype(np.float32)
+        for angle in (k for k in self.angles if moved[k]):  # once around is the same
+            changed[:, angle] = (changed[:, angle] + ANGLE_RANGE) % (2 * ANGLE_RANGE) - ANGLE_RANGE
+        return drawn, changed
+
     def grid(self, look: Look, across: int, down: int, steps: int = 5) -> Image.Image:
         """Two controls at once from −2 to +2: one across, one down."""
         values = np.linspace(-TRAVERSAL_REACH, TRAVERSAL_REACH, steps)
@@ -257,9 +330,10 @@ class Scene:
             return canvas.save_moving(frames, Path(folder) / f"picture{kind}").read_bytes()
 
     def codes_json(self, look: Look) -> str:
-        """The codes, also by name, and where they came from, as JSON."""
+        """The codes, also by name, and what they came from, as JSON; from_json reads it."""
         codes = self.codes(look)
         about = {"run": self.title, "images_seen": self.run.images_seen, "from": look.origin, "codes": codes}
+        about |= {"start": look.drawn, "truncation": look.truncation}
         about["named"] = {f"z{k} {name}": codes[k] for k, name in self.names.items()}
         return json.dumps(about, indent=1, ensure_ascii=False) + "\n"
 
