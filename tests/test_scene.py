@@ -23,7 +23,7 @@ from wherewhat.nn.controls import Controls, PolarPair
 from wherewhat.nn.generator import image_masks
 from wherewhat.nn.ops import to_float
 from wherewhat.run import shipped
-from wherewhat.run.folder import Run
+from wherewhat.run.folder import VISIBLE_SHARE, Run
 
 EYES, HAIR = 15, 29
 """controls of the shipped run faces: one whose mask is small, one that changes many pixels much"""
@@ -113,6 +113,23 @@ def test_without_data_and_images_the_page_opens_with_a_draw(folder, tmp_path):
     with pytest.raises(UserError, match="wherewhat data make faces"):
         alone.real_image(0)
     assert alone.first() == alone.sample(0)
+
+
+def test_a_run_that_was_evaluated_without_looking_shows_what_can_be_seen_to_change(scene, folder, tmp_path):
+    path = shutil.copytree(folder, tmp_path / "old")
+    rows = (path / "metrics.jsonl").read_text().splitlines()
+    old = [json.loads(row) for row in rows]
+    for row in (row for row in old if row["metric"] == "controls"):
+        row["details"] = [{k: v for k, v in control.items() if k != "visible"} for control in row["details"]]
+    (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in old))
+    run = Run.open(path)
+    assert all(control.visible is None for control in run.control_table)
+    shown = Scene(run, "old").in_use
+    clear = {k for k, c in scene.controls.items() if c.visible > 2 * VISIBLE_SHARE}
+    assert clear <= set(shown) and not {k for k, c in scene.controls.items() if c.visible < VISIBLE_SHARE / 4} & set(
+        shown
+    )
+    assert len(shown) > sum(control.active for control in run.control_table), "not by TPL"
 
 
 def test_one_control_is_restored_and_others_stay(scene):

@@ -85,9 +85,8 @@ class Comparison:
         scenes = [column.scene for column in self.columns]
         for scene in scenes:
             with suppress(UserError):
-                picture = png(scene.original(scene.real_image(seed)))
-                origin = scene.real_image(seed).origin
-                return [other.photograph(picture, origin, steps=0) for other in scenes]
+                look = scene.real_image(seed)
+                return [other.photograph(png(scene.original(look)), look.origin, steps=0) for other in scenes]
         raise UserError(NO_IMAGES)
 
     def show(self, looks: Sequence[Look], *chosen: int) -> list[Any]:

@@ -64,12 +64,12 @@ def facts(scene: Scene, control: int) -> str:
 
 
 def cards(scene: Scene, number: int) -> str:
-    """A card for each control, those that change nothing one can see folded away.  number: of the run on the page."""
+    """A card for each control, those that change almost nothing folded away.  number: of the run on the page."""
     shown = "".join(card(scene, control, number) for control in scene.in_use)
     folded = "".join(card(scene, control, number) for control in scene.not_in_use)
     if not folded:
         return shown
-    title = f"<summary><h2>{len(scene.not_in_use)} that change nothing visible</h2></summary>"
+    title = f"<summary><h2>{len(scene.not_in_use)} that change almost nothing</h2></summary>"
     return f'{shown}<details class="fold">{title}<p class="about">{escape(why_folded(scene))}</p>{folded}</details>'
 
 

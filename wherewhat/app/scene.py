@@ -25,6 +25,7 @@ from wherewhat.editing.invert import invert
 from wherewhat.editing.nearness import usual_distance, usual_or_pixels
 from wherewhat.editing.photograph import Crop, Photograph
 from wherewhat.errors import UserError
+from wherewhat.evaluation.controls import visible_shares
 from wherewhat.evaluation.where import Acting, acting_in
 from wherewhat.metrics.distance import Distance
 from wherewhat.metrics.where import Box
@@ -41,6 +42,7 @@ Tile = UInt8[np.ndarray, "h w 3"]
 PAGE_REACH = 3.0  # on the page controls go from −3 to +3, and angles once around
 MOST_TRUNCATION = 1.5
 THUMBNAILS = 7  # pictures of a strip
+BASES = 4  # samples around which controls are swept to see whether they change anything, where that is not known yet
 OTHERS, OTHERS_SEED = 6, 1  # other samples that are shown with the same changes, and their seed
 # approximate pixels of the longer side: of pictures with a mask or a change drawn on them, of thumbnails, of loops
 OVERLAY_SIDE, THUMBNAIL_SIDE, LOOP_SIDE = 384, 64, 256
@@ -106,6 +108,10 @@ class Scene:
             raise UserError(f"the controls of {title} are not known yet: wherewhat evaluate {title} --metrics tpl")
         self.run, self.title, self.device = run, title, device
         self.generator, self.encoder = run.generator.to(device), run.encoder.to(device)
+        if any(control.visible is None for control in table):  # evaluated when this was not measured
+            bases = torch.from_numpy(run.draw(BASES, 0)).to(device)
+            shares = visible_shares(self.generator, bases)
+            table = [replace(control, visible=shares[control.index]) for control in table]
         self.controls = {control.index: control for control in table}
         self.in_use = [control.index for control in table if control.in_use] or list(self.controls)
         self.not_in_use = [k for k in self.controls if k not in self.in_use]
