@@ -5,10 +5,8 @@ import math
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from wherewhat.app.scene import MOST_TRUNCATION, Look, Scene
+from wherewhat.app.scene import LONGEST_ORIGIN, MOST_TRUNCATION, SEEDS, Look, Scene
 from wherewhat.errors import UserError
-
-LONGEST_NAME = 60
 
 
 def written(look: Look, prefix: str = "") -> str:
@@ -16,7 +14,7 @@ def written(look: Look, prefix: str = "") -> str:
     if look.source:
         found = {look.source[0]: str(look.source[1])}
     else:
-        found = {"from": look.origin[:LONGEST_NAME], "codes": ",".join(f"{code:g}" for code in look.drawn)}
+        found = {"from": look.origin[:LONGEST_ORIGIN], "codes": ",".join(f"{code:g}" for code in look.drawn)}
     if look.truncation != 1:
         found["truncation"] = f"{look.truncation:g}"
     found |= {f"z{control}": f"{value:g}" for control, value in look.moved.items()}
@@ -44,12 +42,12 @@ def read(scene: Scene, parameters: Mapping[str, str], prefix: str = "") -> Look:
 def _start(scene: Scene, given: Mapping[str, str]) -> Look:
     """The picture before anything was changed.  Raises UserError, or ValueError for words that are no numbers."""
     if "seed" in given:
-        return scene.sample(int(given["seed"]))
+        return scene.sample(int(given["seed"]) % SEEDS)
     if "image" in given:
-        return scene.real_image(int(given["image"]))
+        return scene.real_image(int(given["image"]) % SEEDS)
     if "codes" in given:
         codes = [_number(code, math.inf) for code in given["codes"].split(",")]
-        return scene.from_codes(codes, given.get("from", "")[:LONGEST_NAME])
+        return scene.from_codes(codes, given.get("from", "")[:LONGEST_ORIGIN])
     return scene.first()
 
 

@@ -11,6 +11,7 @@ import gradio as gr
 from wherewhat.app import html
 from wherewhat.app.events import QUEUED, SAVE_FILE, errors_shown, unchanged
 from wherewhat.app.scene import Look, Scene, png
+from wherewhat.atomic import read_text
 
 if TYPE_CHECKING:
     from wherewhat.app.panel import Panel
@@ -43,7 +44,7 @@ class Files:
         """Codes that were saved become the picture; locks stay."""
         with errors_shown():
             if path:
-                found = self.scene.from_json(Path(path).read_bytes(), Path(path).name)
+                found = self.scene.from_json(read_text(Path(path)), Path(path).name)
                 return [*self.panel.show(found.with_locks_of(look), *rest), None]
         return [*unchanged(len(self.panel.shown)), None]
 

@@ -14,13 +14,12 @@ from wherewhat.app.events import IMMEDIATE, QUEUED, errors_shown, script, unchan
 from wherewhat.app.files import Files
 from wherewhat.app.history import History
 from wherewhat.app.photographs import Photographs, open_upload, photo_box
-from wherewhat.app.scene import MOST_TRUNCATION, Look, Scene
+from wherewhat.app.scene import MOST_TRUNCATION, SEEDS, Look, Scene
 from wherewhat.metrics.where import Box
 
 VIEWS = [(name.capitalize(), name) for name in ("picture", "where", "change", "start", "compare")]  # label, name
 ASK_HELP = '<div class="acting">Click on the picture, or draw a box: the sliders that act there come first.</div>'
 LEAST_BOX = 0.03  # a box with smaller sides is a click
-SEEDS = 2**31  # after which they begin again; a browser holds large numbers inexactly
 TAKE_HELP = (
     "Give the picture on the left what another one has: drop that one here, or keep the present one and draw the next; "
     "then tick what to take."

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from wherewhat.data import open_data
 from wherewhat.data.pictures import open_picture
+from wherewhat.editing import states
 from wherewhat.editing.invert import invert
 from wherewhat.editing.nearness import usual_distance, usual_or_pixels
 from wherewhat.editing.photograph import Crop, Photograph
@@ -48,7 +49,8 @@ OTHERS, OTHERS_SEED = 6, 1  # other samples that are shown with the same changes
 OVERLAY_SIDE, THUMBNAIL_SIDE, LOOP_SIDE = 384, 64, 256
 PHOTO_STEPS = 40  # steps of descent on the codes of a photograph
 MAX_PHOTO_PIXELS = 64_000_000  # the largest photograph that is decoded
-MAX_CODES_FILE = 1_000_000  # bytes of the largest file of codes that is read
+LONGEST_ORIGIN = 60  # letters of what is said of where a picture came from
+SEEDS = 2**31  # after which they begin again; a browser holds large numbers inexactly
 
 
 @dataclass(frozen=True)
@@ -178,25 +180,21 @@ class Scene:
             raise UserError(f"{len(codes)} codes are given, and {self.title} has {len(self.controls)} controls")
         return self.next(np.asarray(codes), origin, None)
 
-    def from_json(self, text: bytes, name: str) -> Look:
-        """A picture that codes_json wrote, or any JSON with a list of "codes".  Raises UserError if it is not one, or
-        of another run."""
-        try:
-            if len(text) > MAX_CODES_FILE:
-                raise ValueError
-            about = json.loads(text)
-            codes, start = ([float(v) for v in about.get(key, about["codes"])] for key in ("codes", "start"))
-            truncation, origin = float(about.get("truncation", 1)), str(about.get("from") or name)
-            if not np.isfinite([*codes, *start, truncation]).all():
-                raise ValueError
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            raise UserError(f'{name} holds no codes: it should be JSON with a list of numbers, "codes"') from None
-        look = self.from_codes(start, origin[:60]).truncate(min(max(truncation, 0.0), MOST_TRUNCATION))
-        unmoved = self.codes(look)
-        if len(codes) != len(unmoved):
-            raise UserError(f"{name} holds {len(codes)} codes, and {self.title} has {len(unmoved)} controls")
-        for control in np.flatnonzero(np.abs(np.subtract(codes, unmoved)) > 1e-4).tolist():
-            look = look.move(control, codes[control])
+    def from_json(self, text: str, name: str) -> Look:
+        """A picture that codes_json wrote, or any saved state of this run.  Raises UserError for other text."""
+        state = states.from_json(text, self.run, name)
+        about = json.loads(text)
+        start = states.from_json(json.dumps({"codes": about.get("start", state.codes)}), self.run, name).codes
+        truncation, origin = about.get("truncation", 1.0), str(about.get("from") or name)[:LONGEST_ORIGIN]
+        if not isinstance(truncation, int | float) or not 0 <= truncation <= MOST_TRUNCATION:
+            raise UserError(f"{name}: truncation is a number from 0 to {MOST_TRUNCATION}")
+        seed = state.seed if state.seed is not None and 0 <= state.seed < SEEDS else None
+        look = self.from_codes(start, origin) if seed is None else self.sample(seed)
+        if look.drawn != start:  # drawn by another version, or edited by hand
+            look = self.from_codes(start, origin)
+        look = look.truncate(float(truncation))
+        for control in np.flatnonzero(np.abs(np.subtract(state.codes, self.codes(look))) > 1e-4).tolist():
+            look = look.move(control, state.codes[control])
         return look
 
     def photograph(self, content: bytes, name: str, before: Look | None = None, steps: int = PHOTO_STEPS) -> Look:
@@ -337,11 +335,13 @@ class Scene:
 
     def codes_json(self, look: Look) -> str:
         """The codes, also by name, and what they came from, as JSON; from_json reads it."""
-        codes = self.codes(look)
-        about = {"run": self.title, "images_seen": self.run.images_seen, "from": look.origin, "codes": codes}
-        about |= {"start": look.drawn, "truncation": look.truncation}
-        about["named"] = {f"z{k} {name}": codes[k] for k, name in self.names.items()}
-        return json.dumps(about, indent=1, ensure_ascii=False) + "\n"
+        codes, source = self.codes(look), look.source
+        named = {f"z{k} {name}": codes[k] for k, name in self.names.items()}
+        return states.to_json(
+            states.State(codes, source[1] if source and source[0] == "seed" else None),
+            run=self.title, images_seen=self.run.images_seen, start=look.drawn, truncation=look.truncation,
+            named=named, **{"from": look.origin},
+        )  # fmt: skip
 
     def python_code(self, look: Look) -> str:
         return (
