@@ -279,6 +279,7 @@ def test_a_photograph_is_cropped_adapted_to_and_edited_at_its_own_size(page, fol
     array = np.full((300, 400, 3), (90, 140, 60), np.uint8)
     array[70:262, 180:372] = face(folder, 3)
     drop(page, as_png(array), "party.png")
+    page.locator(".says progress").first.wait_for()
     assert "unlike" in said(page, "How near")
     page.get_by_role("tab", name="Photograph", exact=True).first.click()
     page.get_by_role("button", name="Find the best crop").first.click()
@@ -448,7 +449,7 @@ def test_a_grid_is_drawn_and_controls_are_taken_from_another_picture(page):
     page.get_by_role("tab", name="Grid").first.click()
     page.get_by_role("button", name="Draw").click()
     page.wait_for_selector(".sheet img[alt^=Grid]")
-    page.get_by_role("tab", name="From another picture").first.click()
+    page.get_by_role("tab", name="Mix").first.click()
     page.get_by_role("button", name="Take from the present picture").click()
     page.wait_for_selector(".sheet img[alt^='The picture taken']")
     before = source(page)
@@ -622,7 +623,7 @@ def test_axe_finds_nothing_serious(page, scheme):
     page.reload()
     page.wait_for_selector(".strip img[src]")
     found = []
-    for width, tab in ((1280, "Sliders"), (1280, "Grid"), (1280, "From another picture"), (360, "Sliders")):
+    for width, tab in ((1280, "Sliders"), (1280, "Grid"), (1280, "Mix"), (360, "Sliders")):
         page.set_viewport_size({"width": width, "height": 900})
         page.get_by_role("tab", name=tab).first.click()
         page.wait_for_timeout(200)
@@ -635,7 +636,7 @@ def test_axe_finds_nothing_serious(page, scheme):
 
 def test_it_fits_a_phone(page):
     page.set_viewport_size({"width": 360, "height": 740})
-    for tab in ("Grid", "Photograph", "From another picture", "Sliders"):
+    for tab in ("Grid", "Photograph", "Mix", "Sliders"):
         page.get_by_role("tab", name=tab).first.click()
         page.wait_for_timeout(100)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360

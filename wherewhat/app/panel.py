@@ -56,7 +56,7 @@ class Panel:
                     self.add_grid()
                 with gr.Tab("Photograph"):
                     self.photographs.add_tab()
-                with gr.Tab("From another picture"):
+                with gr.Tab("Mix"):
                     self.add_giver()
         self.lists = [self.across, self.down, self.ticks]
         self.state = [self.look, self.view, self.chosen]

@@ -21,9 +21,10 @@ let settling;
 watch('value', () => {
   clearTimeout(settling);
   settling = setTimeout(() => {
-    const figure = element.querySelector('figure'), known = new URLSearchParams(location.search);
-    const own = figure.dataset.prefix, kept = [...known].filter(([name]) => !name.startsWith(own) || name.startsWith('__'));
-    const words = [new URLSearchParams(kept).toString(), figure.dataset.address].filter(Boolean);
+    const {address, prefix} = element.querySelector('figure').dataset, fresh = new URLSearchParams(address);
+    const own = name => fresh.has(name) || name.startsWith(prefix) && !name.startsWith('__');
+    const kept = [...new URLSearchParams(location.search)].filter(([name]) => !own(name));
+    const words = [new URLSearchParams(kept).toString(), address].filter(Boolean);
     history.replaceState(null, '', words.length ? '?' + words.join('&') : location.pathname);
   }, SETTLED);
 });
