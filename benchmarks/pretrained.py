@@ -16,14 +16,19 @@ from pathlib import Path
 from common import command, header
 
 from wherewhat.config import difference
+from wherewhat.data import open_data
+from wherewhat.data.batches import Images, draw_index
 from wherewhat.evaluation.evaluate import evaluate
 from wherewhat.evaluation.rank import training_loss
 from wherewhat.recipes import find
 from wherewhat.run.folder import Run
 from wherewhat.run.shipped import SHIPPED, pack
 from wherewhat.train.loop import train
+from wherewhat.viz.canvas import to_image
 
 SCORES = ("factor_vae", "beta_vae", "mig", "dci", "dci_completeness", "dci_informativeness", "sap", "tpl")
+
+EXAMPLES = 8  # images of the data that are shipped with a run
 
 
 def main() -> None:
@@ -34,8 +39,17 @@ def main() -> None:
             evaluate(run, None, args.protocol, "small", device=args.device)
     kept = min(runs, key=training_loss) if args.keep is None else runs[args.keep - args.first_seed]
     folder = pack(kept, SHIPPED / (args.name or args.recipe), args.source or kept.config.data.source)
+    if args.data:
+        save_examples(open_data(kept.config.data), folder)
     (folder / "README.md").write_text(card(args, runs, kept))
     print(folder)
+
+
+def save_examples(data: Images, folder: Path) -> None:
+    """Some images of data that few people have, into `folder`/images: the web page shows them as real images."""
+    (folder / "images").mkdir(exist_ok=True)
+    for number, image in enumerate(data.images(draw_index(data, EXAMPLES))):
+        to_image(image.transpose(1, 2, 0)).save(folder / "images" / f"{number}.png", optimize=True)
 
 
 def options() -> argparse.Namespace:

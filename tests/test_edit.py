@@ -10,7 +10,7 @@ from PIL import Image
 
 from wherewhat import cli
 from wherewhat.editing import edit as edits
-from wherewhat.editing.edit import Change, add_change, apply_changes, read_change, read_source, take_controls
+from wherewhat.editing.edit import Change, apply_changes, onto, read_change, read_source, take_controls
 from wherewhat.editing.invert import open_photos
 from wherewhat.errors import UserError
 from wherewhat.run.folder import Run
@@ -112,18 +112,28 @@ def test_controls_are_taken_from_the_source_and_the_others_stay():
 
 
 def test_an_edit_that_changes_nothing_leaves_the_photograph_as_it_is():
-    photo, made = torch.rand(1, 3, 40, 24) * 2 - 1, torch.rand(1, 3, 10, 6)
-    torch.testing.assert_close(add_change(photo, made, made), photo)
+    photo, made = torch.rand(1, 3, 16, 16) * 2 - 1, torch.rand(1, 3, 16, 16)
+    torch.testing.assert_close(onto(photo, made, made), photo)
 
 
-def test_the_change_alone_is_added_to_the_photograph():
-    photo = torch.full((1, 3, 64, 64), 0.25)
+def test_where_the_reconstruction_is_right_the_change_is_added_and_elsewhere_nothing():
+    photo = torch.rand(1, 3, 16, 16) * 0.1
     before, after = torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16)
-    after[:, :, :4, :4] = 0.5
-    new = add_change(photo, before, after)
-    torch.testing.assert_close(new[:, :, 4:8, 4:8], torch.full((1, 3, 4, 4), 0.75), atol=0.03, rtol=0)
-    torch.testing.assert_close(new[:, :, 32:, 32:], photo[:, :, 32:, 32:])
-    assert add_change(photo, before, after + 3).max() <= 1
+    after[:, :, :6, :6] = 0.5
+    new = onto(photo, before, after)
+    torch.testing.assert_close(new[:, :, :5, :5], photo[:, :, :5, :5] + 0.5)
+    assert torch.equal(new[:, :, 9:], photo[:, :, 9:])
+    assert onto(photo, before, after + 3).max() <= 1
+
+
+def test_what_the_reconstruction_does_not_have_leaves_no_ghost_where_the_edit_is():
+    photo, before = torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16)
+    photo[:, :, 4:6, 4:6] = photo[:, :, 12:14, 12:14] = -0.9  # two spots that the generator does not draw
+    after = before.clone()
+    after[:, :, :9, :9] = 0.5
+    new = onto(photo, before, after)
+    torch.testing.assert_close(new[:, :, 4:6, 4:6], torch.full((1, 3, 2, 2), 0.5))
+    torch.testing.assert_close(new[:, :, 12:14, 12:14], photo[:, :, 12:14, 12:14])
 
 
 def test_the_grid_has_a_row_for_each_photograph_and_a_column_for_each_source():

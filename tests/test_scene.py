@@ -23,7 +23,7 @@ from wherewhat.nn.controls import Controls, PolarPair
 from wherewhat.nn.generator import image_masks
 from wherewhat.nn.ops import to_float
 from wherewhat.run import shipped
-from wherewhat.run.folder import Run
+from wherewhat.run.folder import VISIBLE_SHARE, Run
 
 EYES, HAIR = 15, 29
 """controls of the shipped run faces: one whose mask is small, one that changes many pixels much"""
@@ -88,7 +88,7 @@ def test_controls_are_taken_from_another_picture_and_returned(scene):
 
 
 def test_the_codes_of_a_photograph_are_the_encoders_improved_by_descent(rooms):
-    read = rooms.training_image(1)
+    read = rooms.real_image(1)
     sent = rooms.photograph(as_png(read.photo.transpose(1, 2, 0)), "it.png")
     assert np.array_equal(sent.photo, read.photo) and sent.origin == "it.png"
     photo = to_float(torch.from_numpy(read.photo)[None])
@@ -97,13 +97,81 @@ def test_the_codes_of_a_photograph_are_the_encoders_improved_by_descent(rooms):
     assert errors[1] < errors[0]
     shown = rooms.picture(read).astype(float)
     assert abs(shown - rooms.original(read)).mean() < 12, "the model reconstructs it"
-    assert abs(shown - rooms.picture(rooms.training_image(2))).mean() > 12
+    assert abs(shown - rooms.picture(rooms.real_image(2))).mean() > 12
 
 
-def test_without_the_data_the_page_opens_with_a_draw(scene):
-    with pytest.raises(UserError, match="faces"):
-        scene.training_image(0)
-    assert scene.first() == scene.sample(0)
+def test_without_the_data_an_image_that_comes_with_the_run_is_shown(scene):
+    look = scene.first()
+    assert look == scene.real_image(0) and look.drawn == scene.real_image(8).drawn != scene.real_image(1).drawn
+    assert np.array_equal(scene.original(look), np.asarray(Image.open(scene.run.path / "images" / "0.png")))
+    assert abs(scene.picture(look).astype(int) - scene.original(look)).mean() < 6, "the model reconstructs it"
+
+
+def test_without_data_and_images_the_page_opens_with_a_draw(folder, tmp_path):
+    path = shutil.copytree(folder, tmp_path / "alone", ignore=shutil.ignore_patterns("images"))
+    alone = Scene(Run.open(path), "alone")
+    with pytest.raises(UserError, match="wherewhat data make faces"):
+        alone.real_image(0)
+    assert alone.first() == alone.sample(0)
+
+
+def test_a_run_that_was_evaluated_without_looking_shows_what_can_be_seen_to_change(scene, folder, tmp_path):
+    path = shutil.copytree(folder, tmp_path / "old")
+    rows = (path / "metrics.jsonl").read_text().splitlines()
+    old = [json.loads(row) for row in rows]
+    for row in (row for row in old if row["metric"] == "controls"):
+        row["details"] = [{k: v for k, v in control.items() if k != "visible"} for control in row["details"]]
+    (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in old))
+    run = Run.open(path)
+    assert all(control.visible is None for control in run.control_table)
+    shown = Scene(run, "old").in_use
+    clear = {k for k, c in scene.controls.items() if c.visible > 2 * VISIBLE_SHARE}
+    assert clear <= set(shown) and not {k for k, c in scene.controls.items() if c.visible < VISIBLE_SHARE / 4} & set(
+        shown
+    )
+    assert len(shown) > sum(control.active for control in run.control_table), "not by TPL"
+
+
+def test_one_control_is_restored_and_others_stay(scene):
+    look = scene.sample(3).move(2, 1.5).move(4, -1.0)
+    assert look.restore(2) == scene.sample(3).move(4, -1.0)
+    assert look.restore(5) == look
+
+
+def test_other_samples_are_moved_as_far(scene):
+    look = scene.sample(3)
+    angle = scene.angles[0]
+    plain = next(k for k in scene.in_use if k not in scene.angles)
+    before, after = scene._others(look.move(plain, look.drawn[plain] + 0.5).move(angle, look.drawn[angle] + 1.5))
+    moved = after - before
+    assert np.allclose(moved[:, plain], 0.5, atol=1e-3), "as far, not to the same place"
+    assert np.allclose(np.minimum(abs(moved[:, angle] - 1.5), abs(moved[:, angle] + 2.5)), 0, atol=1e-3), "once around"
+    assert abs(after[:, angle]).max() <= 2
+    assert np.allclose(np.delete(moved, [plain, angle], 1), 0, atol=1e-6)
+    tiles = scene.others(look).astype(int)
+    assert tiles.shape == (2 * 64, 6 * 64, 3) and abs(tiles[:64] - tiles[64:]).max() <= 1, "nothing was changed"
+
+
+def test_codes_that_were_saved_are_loaded_with_what_was_changed(scene):
+    for start in (scene.sample(5), scene.real_image(3)):
+        look = start.move(1, -0.123456).truncate(0.7)
+        found = scene.from_json(scene.codes_json(look), "codes.json")
+        assert scene.codes(found) == scene.codes(look) and found.reset().drawn == look.drawn
+        assert set(found.moved) == {1} and found.truncation == 0.7 and found.origin == look.origin
+    assert scene.from_json(scene.codes_json(scene.sample(5)), "x") == scene.sample(5)
+    plain = scene.from_json(json.dumps({"codes": look.drawn}), "mine.json")
+    assert plain.drawn == look.drawn and plain.origin == "mine.json" and not plain.moved
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1]", '{"codes": "1"}', '{"codes": [1, 2]}', '{"codes": [NaN]}', "[" * 100_000, '{"codes": null}',
+             "start", "truncation"]
+)  # fmt: skip
+def test_a_file_without_codes_is_reported(scene, text):
+    if text in ("start", "truncation"):
+        text = json.dumps({"codes": scene.sample(0).drawn, text: [1, 2]})
+    with pytest.raises(UserError, match=r"^mine\.json"):
+        scene.from_json(text, "mine.json")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from wherewhat.data.folder import open_files
 from wherewhat.editing import synthesize as making
 from wherewhat.editing.synthesize import Plan, synthesize
 from wherewhat.errors import UserError
+from wherewhat.metrics.where import changed, iou
 from wherewhat.nn.ops import to_float
 from wherewhat.run.folder import Run
 from wherewhat.viz.canvas import to_pixels
@@ -57,11 +58,26 @@ def test_each_image_is_made_from_the_codes_in_its_row_and_each_mask_is_of_its_co
     for row in table:
         made = run.generator(torch.tensor([[float(row["z0"]), float(row["hair's height"])]]))
         assert abs(image(folder / row["file"]) - to_pixels(made.image)[0]).max() <= 1
-        masks = made.masks_at(16, 16)[0].numpy() * 255
         for control, name in enumerate(("z0", "hair-s-height")):
             mask = image(folder / "masks" / name / row["file"].removeprefix("images/"))
-            assert mask.shape == (16, 16)
-            assert abs(mask - masks[control]).max() <= 1
+            codes = torch.tensor([[float(row["z0"]), float(row["hair's height"])]]).repeat(5, 1)
+            codes[:, control] = torch.linspace(-2, 2, 5)
+            seen = changed(to_pixels(run.generator.images(codes)).transpose(0, 3, 1, 2) / 127.5)
+            assert mask.shape == seen.shape and iou(mask >= 128, seen) > 0.95
+
+
+def test_the_masks_of_a_shipped_run_are_where_each_image_visibly_changes(tmp_path):
+    """With values of the control that the masks were not made with."""
+    faces = Run.open("pretrained:faces")
+    folder = synthesize(faces, Plan(tuple(faces.names), 8), tmp_path / "made")
+    codes = torch.from_numpy(Plan(tuple(faces.names), 8).codes(faces))
+    for control, name in faces.names.items():
+        swept = codes[:, None].repeat(1, 20, 1)
+        swept[:, :, control] = torch.linspace(-1.95, 1.95, 20)
+        images = faces.generator.sweeps(swept).clamp(-1, 1).numpy()
+        masks = [image(folder / "masks" / making.slug(name) / f"{i:06d}.png") for i in range(8)]
+        assert np.mean([iou(m >= 128, changed(i)) for m, i in zip(masks, images, strict=True)]) >= 0.6, name
+        assert len({mask.tobytes() for mask in masks}) == 8, f"{name}: each image has a mask of its own"
 
 
 def test_labels_say_on_which_side_of_the_middle_a_code_is(run, tmp_path):

@@ -1,64 +1,33 @@
 """The page of one run.  Left: the picture.  Right: its controls as sliders, a grid, mixing with another picture."""
 
-import math
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from wherewhat.app import html
-from wherewhat.app.scene import THUMBNAILS, Look, Scene, png
-from wherewhat.errors import UserError
+from wherewhat.app import address, html
+from wherewhat.app.cards import Cards
+from wherewhat.app.events import IMMEDIATE, QUEUED, errors_shown, script, unchanged
+from wherewhat.app.files import Files
+from wherewhat.app.history import History
+from wherewhat.app.photographs import Photographs, open_upload, photo_box
+from wherewhat.app.scene import MOST_TRUNCATION, SEEDS, Look, Scene
 from wherewhat.metrics.where import Box
 
-VIEWS = [(name.capitalize(), name) for name in ("picture", "where", "change", "start")]  # label, name
-DOWNLOADS = {  # kind of file → label, media type
-    ".png": ("PNG", "image/png"), ".gif": ("GIF", "image/gif"), ".mp4": ("MP4", "video/mp4"),
-    ".json": ("Codes", "application/json"), ".py": ("Python", "text/x-python"),
-}  # fmt: skip
-# JavaScript that saves a file (the browser does it: no file is left on the server), and that sends where a click was
-SAVE_FILE = "file => { const a = document.createElement('a'); a.href = file.uri; a.download = file.name; a.click(); }"
-SEND_POSITION = "element.addEventListener('click', e => trigger('click', {at: e.offsetX / element.offsetWidth}))"
+VIEWS = [(name.capitalize(), name) for name in ("picture", "where", "change", "start", "compare")]  # label, name
 ASK_HELP = '<div class="acting">Click on the picture, or draw a box: the sliders that act there come first.</div>'
 LEAST_BOX = 0.03  # a box with smaller sides is a click
-SEEDS = 2**31  # after which they begin again; a browser holds large numbers inexactly
-# JavaScript: a click on the picture, or a box drawn on it, is sent as shares of its height and width
-ASK_PICTURE = """
-let from = null;
-const place = e => {
-  const image = element.querySelector('.frame img:last-of-type'), r = image.getBoundingClientRect();
-  const scale = Math.min(r.width / image.naturalWidth, r.height / image.naturalHeight);
-  const w = image.naturalWidth * scale, h = image.naturalHeight * scale;
-  const share = x => Math.min(Math.max(x, 0), 1);
-  return [share((e.clientY - r.top - (r.height - h) / 2) / h), share((e.clientX - r.left - (r.width - w) / 2) / w)];
-};
-element.addEventListener('dragstart', e => e.preventDefault());
-element.addEventListener('pointerdown', e => { from = e.target.tagName == 'IMG' ? place(e) : null; });
-element.addEventListener('pointerup', e => {
-  if (from) { const to = place(e); trigger('click', {box: [Math.min(from[0], to[0]), Math.min(from[1], to[1]),
-    Math.max(from[0], to[0]), Math.max(from[1], to[1])]}); }
-  from = null;
-});
-"""
 TAKE_HELP = (
     "Give the picture on the left what another one has: drop that one here, or keep the present one and draw the next; "
     "then tick what to take."
 )
-QUEUED: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}  # how slow events are handled
-IMMEDIATE: dict[str, Any] = QUEUED | {"queue": False}  # while a user drags or clicks
 
 
 def seed_box() -> Any:
     return gr.Number(0, precision=0, minimum=0, label="seed", container=False, min_width=60, elem_classes="seed")
-
-
-def photo_box() -> Any:
-    return gr.File(label="Drop a photograph, or click to choose one", height=46, elem_classes="drop")
 
 
 def choices(scene: Scene) -> list[tuple[str, int]]:
@@ -67,142 +36,72 @@ def choices(scene: Scene) -> list[tuple[str, int]]:
     return [(f"z{k} {names[k]}", k) for k in [*scene.in_use, *scene.not_in_use]]
 
 
-def open_upload(scene: Scene, path: str, before: Look | None) -> Look:
-    """The photograph that was dropped.  Raises UserError if it is not a picture."""
-    return scene.photograph(Path(path).read_bytes(), Path(path).name, before)
-
-
-def unchanged(count: int) -> list[Any]:
-    """Outputs that leave the page as it is."""
-    return [gr.skip()] * count
-
-
-@contextmanager
-def errors_shown() -> Iterator[None]:
-    """A UserError becomes a message on the page."""
-    try:
-        yield
-    except UserError as error:
-        gr.Warning(escape(str(error)))
-
-
-class Card:
-    """One control: its mask, name, thumbnails and slider."""
-
-    def __init__(self, panel: "Panel", control: int) -> None:
-        self.panel, self.scene, self.control = panel, panel.scene, control
-        reach = self.scene.reach(control)
-        with gr.Column(elem_classes="card", elem_id=f"card-{control}"):
-            with gr.Row(elem_classes="top"):
-                self.mask = gr.HTML(html.img(self.scene.mask(control), f"mask of z{control}"), elem_classes="mask")
-                with gr.Column(elem_classes="words"):
-                    self.name = gr.Textbox(
-                        placeholder=self.scene.suggested[control], show_label=False, container=False, max_lines=1,
-                        max_length=60, elem_classes="name", html_attributes=gr.InputHTMLAttributes(spellcheck=False),
-                    )  # fmt: skip
-                    gr.HTML(html.facts(self.scene, control))
-                self.lock = gr.Checkbox(label="lock", container=False, elem_classes="lock", min_width=62)
-            self.strip = gr.HTML(elem_classes="strip", js_on_load=SEND_POSITION)
-            self.value = gr.Slider(
-                -reach, reach, 0, step=0.01, show_label=False, container=False, buttons=[], elem_classes="value"
-            )
-
-    def connect(self) -> None:
-        """Once all parts of the panel exist: what its events do."""
-        p = self.panel
-        self.value.input(self.moved, [self.value, p.look, p.view], [p.look, p.picture, p.chosen], **IMMEDIATE)
-        p.redraw_strips(self.value.release(None, None, None))
-        outputs = [p.look, p.picture, p.chosen, self.value]
-        p.redraw_strips(self.strip.click(self.strip_clicked, [p.look, p.view], outputs, **IMMEDIATE))
-        self.mask.click(self.mask_clicked, [p.look, p.view], [p.chosen, p.view, p.picture], **IMMEDIATE)
-        self.lock.input(lambda on, look: look.lock(self.control, on), [self.lock, p.look], p.look, **IMMEDIATE)
-        outputs = [self.name, *p.lists]
-        gr.on([self.name.submit, self.name.blur], self.named, self.name, outputs, show_progress="hidden")
-
-    def moved(self, value: float | None, look: Look, view: str) -> tuple[Any, ...]:
-        """An emptied box changes nothing; values are kept within the slider's."""
-        if value is not None and math.isfinite(value):
-            reach = self.scene.reach(self.control)
-            look = look.move(self.control, min(max(float(value), -reach), reach))
-        return look, html.stage(self.scene, look, view, self.control), self.control
-
-    def strip_clicked(self, look: Look, view: str, event: gr.EventData) -> tuple[Any, ...]:
-        """A thumbnail was clicked: the control takes its value."""
-        thumbnail = min(int(event.at * THUMBNAILS), THUMBNAILS - 1)
-        value = self.scene.reach(self.control) * (2 * thumbnail / (THUMBNAILS - 1) - 1)
-        return *self.moved(value, look, view), value
-
-    def mask_clicked(self, look: Look, view: str) -> tuple[Any, ...]:
-        """The mask was clicked: the large picture shows where the control acts."""
-        view = "change" if view == "change" else "where"
-        return self.control, view, html.stage(self.scene, look, view, self.control)
-
-    def named(self, name: str) -> list[Any]:
-        with errors_shown():
-            self.scene.run.rename(self.control, name)
-        return [self.scene.run.names.get(self.control, ""), *self.panel.list_updates()]
-
-
 class Panel:
-    """Everything for one run."""
+    """Everything for one run, empty until it is opened."""
 
-    def __init__(self, page: gr.Blocks, scene: Scene) -> None:
-        self.scene, self.first = scene, scene.first()
-        self.order = [*scene.in_use, *scene.not_in_use]
-        self.look, self.chosen = gr.State(self.first), gr.State(self.order[0])
-        self.unfolded = gr.State(False)
+    def __init__(self, scene: Scene, number: int = 0) -> None:
+        """number: of the run on the page, from 1; 0 if there is one run alone."""
+        self.scene, self.number = scene, number
+        self.prefix = f"{number}." if number else ""
+        self.look, self.chosen, self.history = gr.State(), gr.State(scene.in_use[0]), gr.State()
+        self.photographs = Photographs(self)
         gr.HTML(html.head(scene))
         with gr.Row(elem_classes="both"):
             with gr.Column(scale=2, min_width=280, elem_classes="left"):
                 self.add_picture()
             with gr.Column(scale=3, min_width=280), gr.Tabs():
                 with gr.Tab("Sliders"):
-                    self.add_cards()
+                    self.cards = Cards(self)
                 with gr.Tab("Grid"):
                     self.add_grid()
-                with gr.Tab("From another picture"):
+                with gr.Tab("Photograph"):
+                    self.photographs.add_tab()
+                with gr.Tab("Mix"):
                     self.add_giver()
         self.lists = [self.across, self.down, self.ticks]
         self.state = [self.look, self.view, self.chosen]
-        self.shown = [self.look, self.picture, self.truncation, self.ticks, *(self.cards[k].value for k in self.order)]
-        self.connect_picture(page)
-        self.connect_downloads()
+        self.shown = [self.look, self.picture, self.cards.values, self.truncation, self.ticks, self.seed]
+        self.connect_picture()
+        self.connect_steps()
+        self.files.connect()
         self.connect_grid_and_giver()
-        for card in self.cards.values():
-            card.connect()
+        self.cards.connect()
 
     def add_picture(self) -> None:
         """The large picture and what concerns all of it."""
-        self.picture = gr.HTML(elem_classes="stage", js_on_load=ASK_PICTURE)
+        self.picture = gr.HTML(elem_classes="stage", js_on_load=script("picture.js"))
         with gr.Row(elem_classes="asked"):
-            self.asked = gr.HTML(ASK_HELP)
+            self.asked = gr.HTML(ASK_HELP, js_on_load=script("asked.js"))
             self.forget = gr.Button("Usual order", size="sm", visible=False, min_width=90)
-        self.view = gr.Radio(VIEWS, value="picture", show_label=False, container=False, elem_classes="views")
+        self.view = gr.Radio(
+            VIEWS, value="picture", label="View", show_label=False, container=False, elem_classes="views"
+        )
         with gr.Row(elem_classes="bar"):
             self.new = gr.Button("New sample", variant="primary")
             self.real = gr.Button("Real image")
-            self.reset = gr.Button("Reset")
             self.seed = seed_box()
-        self.drop = photo_box()
-        self.truncation = gr.Slider(0, 1.5, 1, step=0.05, label="Truncation", elem_classes="truncation")
         with gr.Row(elem_classes="bar"):
-            self.saves = {kind: gr.Button(f"↓ {label}", size="sm") for kind, (label, _) in DOWNLOADS.items()}
-
-    def add_cards(self) -> None:
-        """A card for each control; those of controls that are not in use are folded away."""
-        self.cards = {k: Card(self, k) for k in self.scene.in_use}
-        folded = self.scene.not_in_use
-        if folded:
-            with gr.Accordion(f"{len(folded)} that change little", open=False, elem_classes="fold") as self.fold:
-                self.cards |= {k: Card(self, k) for k in folded}
+            self.undo = gr.Button("↶ Undo", interactive=False, elem_classes="undo")
+            self.redo = gr.Button("↷ Redo", interactive=False, elem_classes="redo")
+            self.reset = gr.Button("Reset")
+        self.photographs.add_drop()
+        self.truncation = gr.Slider(
+            0, MOST_TRUNCATION, 1, step=0.05, label="Truncation", buttons=[], elem_classes="truncation"
+        )
+        self.files = Files(self)
+        with gr.Accordion("The same changes on other samples", open=False) as self.fold:
+            self.others = gr.HTML(elem_classes="sheet")
+        self.others_seen = gr.State(False)
 
     def add_grid(self) -> None:
         known = choices(self.scene)
         with gr.Row():
-            self.across = gr.Dropdown(label="across", value=self.order[0], choices=known, min_width=120)
+            self.across = gr.Dropdown(label="across", value=self.scene.in_use[0], choices=known, min_width=120)
             self.down = gr.Dropdown(label="down", value=self.scene.in_use[-1], choices=known, min_width=120)
         with gr.Row(elem_classes="bar"):
-            self.steps = gr.Radio([3, 5, 7, 9], value=5, show_label=False, container=False, elem_classes="views")
+            self.steps = gr.Radio(
+                [3, 5, 7, 9], value=5, label="Steps", show_label=False, container=False, elem_classes="views"
+            )
             self.draw = gr.Button("Draw", variant="primary")
         self.grid = gr.HTML(elem_classes="sheet")
 
@@ -216,36 +115,43 @@ class Panel:
         self.giver_picture = gr.HTML(elem_classes="sheet")
         self.ticks = gr.CheckboxGroup(choices=choices(self.scene), label="Take", value=[])
 
-    def connect_picture(self, page: gr.Blocks) -> None:
+    def open_with(self, event: Callable[..., Any], is_open: Any = None) -> None:
+        """Fill the panel with an event that opens it: once, if is_open says whether it was."""
+        outputs, masks = [self.cards.body, *self.shown, *self.lists, self.history], self.cards.masks
+        if is_open is None:
+            opened = event(self.opened, None, outputs, show_progress="hidden")
+        else:
+            opened = event(self.opened_once, is_open, [is_open, *outputs], show_progress="hidden")
+        self.redraw(opened)
+        opened.success(self.cards.all_masks, None, masks, **QUEUED)
+
+    def connect_picture(self) -> None:
         """What buttons and boxes beside the large picture do."""
-        made, sample, training_image = [*self.shown, self.seed], self.scene.sample, self.scene.training_image
-        names = [self.cards[k].name for k in self.order]
+        sample, real_image = self.scene.sample, self.scene.real_image
         for event in (
-            page.load(self.page_loaded, None, [*self.shown, *names, *self.lists], show_progress="hidden"),
-            self.new.click(partial(self.next_made, sample), [self.seed, *self.state], made, **QUEUED),
-            self.real.click(partial(self.next_made, training_image), [self.seed, *self.state], made, **QUEUED),
-            self.seed.submit(partial(self.made, sample), [self.seed, *self.state], made, **QUEUED),
+            *self.photographs.connect(),
+            self.new.click(partial(self.next_made, sample), [self.seed, *self.state], self.shown, **QUEUED),
+            self.real.click(partial(self.next_made, real_image), [self.seed, *self.state], self.shown, **QUEUED),
+            self.seed.submit(partial(self.made, sample), [self.seed, *self.state], self.shown, **QUEUED),
             self.reset.click(lambda look, *rest: self.show(look.reset(), *rest), self.state, self.shown, **QUEUED),
-            self.drop.upload(self.dropped, [self.drop, *self.state], [*self.shown, self.drop], **QUEUED),
             self.truncation.release(None, None, None),
         ):
-            self.redraw_strips(event)
+            self.changed(event)
         outputs = [self.asked, self.forget]
         self.picture.click(self.picture_asked, self.look, outputs, **QUEUED)
         self.forget.click(lambda: (ASK_HELP, gr.update(visible=False)), None, outputs, **IMMEDIATE)
-        self.view.input(partial(html.stage, self.scene), self.state, self.picture, **IMMEDIATE)
-        outputs = [self.look, self.picture, *self.shown[4:]]
+        self.view.input(self.stage, self.state, self.picture, **IMMEDIATE)
+        outputs = [self.look, self.picture, self.cards.values]
         self.truncation.input(self.truncated, [self.truncation, *self.state], outputs, **IMMEDIATE)
-        if self.scene.not_in_use:
-            event = self.fold.expand(lambda: True, None, self.unfolded, **IMMEDIATE)
-            self.draw_strips(event, self.scene.not_in_use)
-            self.fold.collapse(lambda: False, None, self.unfolded, **IMMEDIATE)
 
-    def connect_downloads(self) -> None:
-        for kind, button in self.saves.items():
-            file = gr.JSON(visible=False)
-            event = button.click(partial(download, self.scene, kind), self.state, file, show_progress="hidden")
-            event.then(None, file, None, js=SAVE_FILE)
+    def connect_steps(self) -> None:
+        """What undoes changes, and shows them on other samples."""
+        steps = [self.history, self.undo, self.redo]
+        for button, step in ((self.undo, History.undo), (self.redo, History.redo)):
+            inputs, outputs = [self.history, *self.state], [*steps, *self.shown]
+            self.redraw(button.click(partial(self.stepped, step), inputs, outputs, **IMMEDIATE))
+        self.redraw(self.fold.expand(lambda: True, None, self.others_seen, **IMMEDIATE))
+        self.fold.collapse(lambda: False, None, self.others_seen, **IMMEDIATE)
 
     def connect_grid_and_giver(self) -> None:
         """What the second and third tab do."""
@@ -254,57 +160,72 @@ class Panel:
         self.giver_keep.click(self.giver_kept, self.look, outputs, **QUEUED)
         self.giver_drop.upload(self.giver_dropped, self.giver_drop, [*outputs, self.giver_drop], **QUEUED)
         inputs = [self.ticks, self.look, self.giver, self.view, self.chosen]
-        self.redraw_strips(self.ticks.input(self.ticked, inputs, self.shown, **QUEUED))
+        self.changed(self.ticks.input(self.ticked, inputs, self.shown, **QUEUED))
 
-    def redraw_strips(self, event: Any) -> None:
-        """After an event that changes the picture: all thumbnails that can be seen."""
-        self.draw_strips(event, self.scene.in_use)
-        if self.scene.not_in_use:
-            self.draw_strips(event, self.scene.not_in_use, only_unfolded=True)
+    def changed(self, event: Any) -> None:
+        """After an event that changes the picture: it is a step, and whatever shows it small is drawn again."""
+        steps = [self.history, self.undo, self.redo]
+        event.then(self.recorded, [self.history, self.look], steps, **IMMEDIATE)
+        self.redraw(event)
 
-    def draw_strips(self, event: Any, controls: list[int], only_unfolded: bool = False) -> None:
-        """After an event: thumbnails of these controls."""
+    def redraw(self, event: Any) -> None:
+        """After an event: all thumbnails that can be seen."""
+        inputs = [self.look, self.cards.unfolded, self.others_seen]
+        event.then(self.redrawn, inputs, [self.cards.strips, self.others], **QUEUED)
 
-        def drawn(look: Look, unfolded: bool) -> Any:
-            hidden = only_unfolded and not unfolded
-            strips = unchanged(len(controls)) if hidden else [html.strip(self.scene, look, k) for k in controls]
-            return strips if len(strips) > 1 else strips[0]  # Gradio takes the value itself if there is one output
-
-        event.then(drawn, [self.look, self.unfolded], [self.cards[k].strip for k in controls], **QUEUED)
+    def stage(self, look: Look, view: str, control: int) -> str:
+        """The large picture, with its address."""
+        where = address.written(look, self.prefix) + (f"&run={self.number}" if self.number else "")
+        return html.stage(self.scene, look, view, control, where, self.prefix)
 
     def show(self, look: Look, view: str, control: int) -> list[Any]:
         """The values of self.shown."""
-        codes, stage = self.scene.codes(look), html.stage(self.scene, look, view, control)
-        return [look, stage, look.truncation, sorted(look.taken), *(round(codes[k], 2) for k in self.order)]
+        seed = look.source[1] if look.source else gr.skip()
+        stage, values = self.stage(look, view, control), self.cards.all_values(look)
+        return [look, stage, values, look.truncation, sorted(look.taken), seed]
 
     def list_updates(self) -> list[Any]:
         return [gr.update(choices=choices(self.scene))] * len(self.lists)
 
-    def page_loaded(self) -> list[Any]:
-        names = self.scene.run.names
-        texts = [names.get(k, "") for k in self.order]
-        return [*self.show(self.first, "picture", self.order[0]), *texts, *self.list_updates()]
+    def opened(self, request: gr.Request) -> list[Any]:
+        """The picture that the address describes, or the first one."""
+        look = None
+        with errors_shown():
+            look = address.read(self.scene, request.query_params, self.prefix)
+        look = look or self.scene.first()
+        cards, shown = html.cards(self.scene, self.number), self.show(look, "picture", self.scene.in_use[0])
+        return [cards, *shown, *self.list_updates(), History(look)]
+
+    def opened_once(self, is_open: bool, request: gr.Request) -> list[Any]:
+        return unchanged(len(self.shown) + len(self.lists) + 3) if is_open else [True, *self.opened(request)]
+
+    def recorded(self, history: History[Look], look: Look) -> tuple[Any, ...]:
+        history = history.record(look)
+        return history, *(gr.update(interactive=bool(steps)) for steps in (history.past, history.undone))
+
+    def stepped(
+        self, step: Callable[[History[Look]], History[Look]], history: History[Look], look: Look, *rest: Any
+    ) -> list[Any]:
+        """One step back or forward.  Locks are no steps: they stay as they are."""
+        history = step(history.record(look))
+        look = history.present.with_locks_of(look)
+        return [*self.recorded(replace(history, present=look), look), *self.show(look, *rest)]
+
+    def redrawn(self, look: Look, unfolded: bool, others_seen: bool) -> tuple[Any, ...]:
+        others = html.others(self.scene, look) if others_seen else gr.skip()
+        return self.cards.all_strips(look, unfolded), others
 
     def made(self, make: Callable[[int, Look], Look], seed: int | None, look: Look, *rest: Any) -> list[Any]:
         with errors_shown():
-            seed = int(seed or 0) % SEEDS
-            return [*self.show(make(seed, look), *rest), seed]
-        return unchanged(len(self.shown) + 1)
+            return self.show(make(int(seed or 0) % SEEDS, look), *rest)
+        return unchanged(len(self.shown))
 
     def next_made(self, make: Callable[[int, Look], Look], seed: int | None, *rest: Any) -> list[Any]:
         return self.made(make, int(seed or 0) + 1, *rest)
 
-    def dropped(self, path: str | None, look: Look, *rest: Any) -> list[Any]:
-        with errors_shown():
-            if path:
-                return [*self.show(open_upload(self.scene, path, look), *rest), None]
-        return [*unchanged(len(self.shown)), None]
-
-    def truncated(self, factor: float, look: Look, *rest: Any) -> list[Any]:
-        look, stage, _truncation, _ticks, *values = self.show(
-            look.truncate(look.truncation if factor is None else min(max(float(factor), 0.0), 1.5)), *rest
-        )
-        return [look, stage, *values]
+    def truncated(self, factor: float | None, look: Look, *rest: Any) -> list[Any]:
+        factor = look.truncation if factor is None else min(max(float(factor), 0.0), MOST_TRUNCATION)
+        return self.show(look.truncate(factor), *rest)[:3]
 
     def picture_asked(self, look: Look, event: gr.EventData) -> tuple[str, Any]:
         """A place of the picture was clicked, or a box drawn: the cards of controls that act there come first."""
@@ -332,16 +253,3 @@ class Panel:
             gr.Warning("First say from which picture: drop one, or keep the present one.")
             return self.show(look, *rest)
         return self.show(look.take(self.scene.codes(giver), ticks), *rest)
-
-
-def download(scene: Scene, kind: str, look: Look, view: str, control: int) -> dict[str, str]:
-    """The name of a file and its content as a link."""
-    make: dict[str, Callable[[], bytes]] = {
-        ".png": lambda: png(scene.picture(look, view, control)),
-        ".json": lambda: scene.codes_json(look).encode(),
-        ".py": lambda: scene.python_code(look).encode(),
-    }
-    content = make[kind]() if kind in make else scene.film(look, control, kind)
-    words = [scene.title.rsplit("/")[-1], *([scene.names[control]] if kind in (".gif", ".mp4") else [])]
-    name = re.sub(r"\W+", "-", " ".join(words)).strip("-")
-    return {"name": f"{name}{kind}", "uri": html.data_uri(content, DOWNLOADS[kind][1])}

@@ -43,12 +43,16 @@ def serve(
             auth=Door(password) if password else None, prevent_thread_lock=True,
             auth_message="Any user name, and the password this page was started with.",
             max_file_size=MAX_UPLOAD, footer_links=[], run_history=False, ssr_mode=False, mcp_server=False,
-            theme=_theme(), css=(Path(__file__).parent / "app.css").read_text("utf-8"),
+            theme=_theme(), css=_file("app.css"), js=_file("page.js"),
             app_kwargs={"middleware": _middleware(host, uploads)},
         )  # fmt: skip
     except OSError:
         raise UserError(f"port {port or '7860 to 7959'} of {host} cannot be used: choose another with --port") from None
     return page
+
+
+def _file(name: str) -> str:
+    return (Path(__file__).parent / name).read_text("utf-8")
 
 
 def _middleware(host: str, uploads: Path) -> list[Any]:
@@ -82,7 +86,14 @@ def _theme() -> Any:
 
     sizes = {"primary_hue": "indigo", "neutral_hue": "slate", "radius_size": "md", "spacing_size": "sm"}
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
-    return gr.themes.Default(**sizes, font=fonts, font_mono=["ui-monospace", "Menlo", "monospace"])
+    plain = gr.themes.Default(**sizes, font=fonts, font_mono=["ui-monospace", "Menlo", "monospace"])
+    return plain.set(  # texts have a contrast of 4.5 or more
+        body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_300",
+        input_placeholder_color="*neutral_600", input_placeholder_color_dark="*neutral_300",
+        button_primary_background_fill="*primary_600", button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover="*primary_700", button_primary_background_fill_hover_dark="*primary_700",
+        color_accent="*primary_600", link_text_color_dark="*primary_300",
+    )  # fmt: skip
 
 
 def build(scenes: Sequence[Scene]) -> Any:
@@ -97,12 +108,19 @@ def build(scenes: Sequence[Scene]) -> Any:
     title = "wherewhat · " + " · ".join(scene.title for scene in scenes)
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         if len(scenes) == 1:
-            Panel(page, scenes[0])
+            Panel(scenes[0]).open_with(page.load)
             return page
-        with gr.Tabs():
-            for scene in scenes:
-                with gr.Tab(scene.title):
-                    Panel(page, scene)
-            with gr.Tab("Side by side"):
-                Comparison(page, scenes)
+        with gr.Tabs() as tabs:
+            for number, scene in enumerate(scenes, 1):
+                with gr.Tab(scene.title, id=number) as tab:
+                    Panel(scene, number).open_with(tab.select, gr.State(False))
+            with gr.Tab("Side by side", id=0) as tab:
+                Comparison(scenes).open_with(tab.select, gr.State(False))
+
+        def selected(request: gr.Request) -> Any:
+            """The tab that the address names, the first one if it names none."""
+            number = request.query_params.get("run", "1")
+            return gr.Tabs(selected=int(number) if number.isdecimal() and int(number) <= len(scenes) else 1)
+
+        page.load(selected, None, tabs, show_progress="hidden")
     return page

@@ -4,11 +4,11 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from wherewhat.cli.options import Device, Json, OutFile, ProgressBar, RunPath, at_least, opened_run
+from wherewhat.cli.options import Device, Json, OutFile, ProgressBar, RunPath, at_least, opened_run, say
 from wherewhat.cli.tables import show_inversions
 from wherewhat.errors import UserError
 
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wherewhat.editing.invert import Inversion
+    from wherewhat.editing.nearness import Nearness
+    from wherewhat.editing.photograph import Crop, Photograph
+    from wherewhat.metrics.distance import Distance as Metric
     from wherewhat.nn.generator import Generator
     from wherewhat.run.folder import Run
 
-_PHOTOS = "pictures of any size; they are cropped and shrunk as the run's data were"
+_PHOTOS = "pictures of any size; they are cropped and shrunk as the run's data were, if no other crop is given"
 Photos = Annotated[Positional[tuple[Path, ...]], arg(metavar="PHOTO …", help=_PHOTOS)]
 Folder = Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")]
 _TUNE = "steps of descent on a copy of the generator, for all photographs together; 100 are many"
@@ -29,11 +32,16 @@ Distance = Annotated[str, arg(help=_DISTANCE)]
 _KEYFRAMES = "photographs, saved states (.json), and numbers: the seeds of samples"
 ROW = 6  # pictures from one to the next in a row of a morph
 GIF_FPS = 50  # a GIF counts hundredths of a second, and browsers slow down what takes one
+_CROP = (
+    "the part of each photograph that the run sees: its centre, as shares of height and width, and its size beside "
+    "the usual part, as in 0.5,0.4,0.6; or best, which finds the part that the run draws best"
+)
+CropText = Annotated[str | None, arg(metavar="ROW,COLUMN,SIZE", help_behavior_hint="", help=_CROP)]
 
 
 def invert(
-    run: RunPath, photos: Photos, /, steps: int = 100, tune: Tune = 0, out: OutFile = None, distance: Distance = "alex",
-    device: Device = "auto", as_json: Json = False,
+    run: RunPath, photos: Photos, /, steps: int = 100, tune: Tune = 0, crop: CropText = None, out: OutFile = None,
+    distance: Distance = "alex", device: Device = "auto", as_json: Json = False,
 ) -> None:  # fmt: skip
     """Find the codes of photographs: the encoder first, then descent on codes and noise.
 
@@ -41,17 +49,21 @@ def invert(
         steps: of descent for each photograph; 0 keeps the encoder's codes
         out: the picture (.png) of photographs and what was found; inverted.png among the run's pictures if not given"""
     from wherewhat.editing.edit import comparison_sheet
-    from wherewhat.editing.invert import open_photos
     from wherewhat.viz.canvas import check_kind, save_still
 
     opened = opened_run(run)
     path = out or opened.picture("inverted.png")
     check_kind(path)
-    found = _inverted(opened, photos, steps, tune, distance, device)
+    seen = _seen(opened, photos, crop, distance, device)
+    found = _inverted(opened, seen.images, steps, tune, distance, device)
+    near = _nearness(opened, photos, found, distance, device)
     rows = _score_rows(photos, found, distance)
-    columns = [("photograph", open_photos(opened, photos)), ("encoder", found.start)]
+    for row, one, part in zip(rows, near, seen.crops, strict=True):
+        row |= {"near": one.words, "unlike": one.unlike, "crop": list(part)}
+    columns = [("photograph", seen.images), ("encoder", found.start)]
     columns += [("after descent", found.image)] if steps or tune else []
     lines = [[f"{name} {row['before'][name]:.3f} → {row['after'][name]:.3f}" for name in row["after"]] for row in rows]
+    lines = [[*line, one.words.partition(":")[0]] for line, one in zip(lines, near, strict=True)]
     save_still(comparison_sheet([p.name for p in photos], columns, lines), path)
     if as_json:
         print(json.dumps(rows))
@@ -64,20 +76,19 @@ def edit(
     run: RunPath, photos: Photos, /,
     set: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=+2")] = (),
     from_: Annotated[UseAppendAction[tuple[str, ...]], arg(name="from", metavar="PICTURE:NAME")] = (),
-    onto_photo: bool = False, out: OutFile = None, save: Folder = None, steps: int = 100, tune: Tune = 0,
-    distance: Distance = "alex", device: Device = "auto",
+    onto_photo: bool = False, crop: CropText = None, out: OutFile = None, save: Folder = None, steps: int = 100,
+    tune: Tune = 0, distance: Distance = "alex", device: Device = "auto",
 ) -> None:  # fmt: skip
     """Edit photographs: move controls, set them, or take them from another picture.
 
     Args:
         set: smile=+2 and smile=-1 move a control by a value, smile=2 and smile==-1 set it to one; may be repeated
         from_: other.png:hair takes a control from another picture, other.png:hair,glasses several; may be repeated
-        onto_photo: add what the edit changes to the photograph itself, which keeps what the generator cannot draw
+        onto_photo: change the photograph itself where the edit changes it; the rest keeps what cannot be drawn
         out: the picture (.png) of photographs and edits; edited.png among the run's pictures if not given
-        save: a folder for the edits alone, each under its photograph's name (with --onto-photo at its resolution)
+        save: a folder for the edits alone, each under its photograph's name (with --onto-photo as large as it is)
         steps: of descent on codes before the edit; 0 keeps the encoder's codes, and needs no LPIPS weights"""
     from wherewhat.editing import edit as edits
-    from wherewhat.editing.invert import open_photos
     from wherewhat.viz.canvas import check_kind, save_still
 
     opened = opened_run(run)
@@ -92,22 +103,26 @@ def edit(
     targets = [save / f"{photo.stem}.png" for photo in photos] if save else []
     if there := [target for target in targets if target.exists()]:
         raise UserError(f"{there[0]} is there already, and --save overwrites nothing: name another folder")
-    distance = distance if steps or tune else "pixels"  # scores are not shown, so LPIPS weights need not be there
-    found = _inverted(opened, photos, steps, tune, distance, device)
+    distance = distance if steps or tune else "any"  # nothing is minimised, so LPIPS weights need not be there
+    seen = _seen(opened, photos, crop, distance, device)
+    found = _inverted(opened, seen.images, steps, tune, distance, device)
+    near = _nearness(opened, photos, found, distance, device)
     codes = found.codes
     for picture, controls in sources:
-        source = _inverted(opened, [picture], steps, 0, distance, device).codes[0]
+        other = _seen(opened, [picture], crop if crop == "best" else None, distance, device)
+        source = _inverted(opened, other.images, steps, 0, distance, device).codes[0]
         codes = edits.take_controls(codes, source, controls)
     codes = edits.apply_changes(codes, changes, found.generator.angles)
     edited = found.generator.images(codes, found.noise).clamp(-1, 1)
-    columns = [("photograph", open_photos(opened, photos)), ("reconstruction", found.image), ("edit", edited)]
+    columns = [("photograph", seen.images), ("reconstruction", found.image), ("edit", edited)]
     if onto_photo:
-        columns.append(("on the photograph", edits.add_change(columns[0][1], found.image.cpu(), edited.cpu())))
+        columns.append(("on the photograph", edits.onto(seen.images, found.image.cpu(), edited.cpu())))
     changed = {change.control for change in changes} | {k for _, controls in sources for k in controls}
     lines = _code_lines(opened, sorted(changed), found.codes, codes)
+    lines = [[*line, one.words.partition(":")[0]] for line, one in zip(lines, near, strict=True)]
     print(save_still(edits.comparison_sheet([p.name for p in photos], columns, lines), path))
     if save:
-        _save_edits(opened, photos, found.image.cpu(), edited.cpu(), save, onto_photo)
+        _save_edits(seen, found.image.cpu(), edited.cpu(), targets, onto_photo)
 
 
 def transfer(
@@ -133,11 +148,11 @@ def transfer(
     path = out or opened.picture("transfer.png")
     check_kind(path)
     chosen = find_controls(opened, controls)
-    distance = distance if steps else "pixels"  # as in edit
-    found, sources = (_inverted(opened, pictures, steps, 0, distance, device) for pictures in (photos, from_))
+    distance = distance if steps else "any"  # as in edit
+    left, top = (open_photos(opened, pictures) for pictures in (photos, from_))
+    found, sources = (_inverted(opened, images, steps, 0, distance, device) for images in (left, top))
     known = shown(opened)
     title = f"{', '.join(known[k] for k in chosen)}: as in the picture above"
-    left, top = (open_photos(opened, pictures) for pictures in (photos, from_))
     print(save_still(transfer_grid(left, top, make(found, sources.codes, chosen), title), path))
 
 
@@ -193,6 +208,7 @@ def synthesize(
         hold: a picture whose codes all other controls keep; they are drawn too if not given
         spread: codes are drawn as images have them and multiplied by this; less makes images more ordinary
         seed: of everything drawn"""
+    from wherewhat.editing.invert import open_photos
     from wherewhat.editing.synthesize import Plan
     from wherewhat.editing.synthesize import synthesize as make
     from wherewhat.machine import pick_device
@@ -203,7 +219,9 @@ def synthesize(
     if not 0 < spread < math.inf:
         raise UserError(f"--spread {spread:g}: give a positive number")
     opened, where = opened_run(run), pick_device(device)
-    base = None if hold is None else _inverted(opened, [hold], 0, 0, "pixels", device).codes[0].cpu().numpy()
+    base = None
+    if hold is not None:
+        base = _inverted(opened, open_photos(opened, [hold]), 0, 0, "pixels", device).codes[0].cpu().numpy()
     with ProgressBar(False) as progress:
         plan = Plan(tuple(dict.fromkeys(find_controls(opened, vary))), n, seed, spread, base)
         print(make(opened, plan, out or opened.result("synthetic"), where, progress))
@@ -226,20 +244,58 @@ def export(run: RunPath, /, onnx: bool = False, out: Folder = None) -> None:
         print(f"{path}: opset {OPSET}; within {difference:.1e} of PyTorch for batches of {sizes}")
 
 
-def _inverted(
-    run: "Run", photos: Sequence[Path], steps: int, tune: int, distance: str, device: str, with_noise: bool = True
-) -> "Inversion":
-    """The codes of photographs."""
-    from wherewhat.editing.invert import invert as find
-    from wherewhat.editing.invert import open_photos
+class _Seen(NamedTuple):
+    """Photographs, and the parts of them that the run sees."""
+
+    photos: "list[Photograph]"
+    crops: "list[Crop]"
+    images: "Tensor"
+
+
+def _seen(run: "Run", paths: Sequence[Path], crop: str | None, distance: str, device: str) -> _Seen:
+    """Raises UserError for a path that is no picture, and for no path."""
+    import torch
+
+    from wherewhat.editing.align import aligning
+    from wherewhat.editing.photograph import WHOLE, Crop, Photograph
     from wherewhat.machine import pick_device
+    from wherewhat.progress import finish, portion
+
+    if not paths:
+        raise UserError("name the photographs")
+    photos = [Photograph.of(run, path) for path in paths]
+    if crop == "best":
+        where = pick_device(device)
+        perceptual = _distance(run, distance, where)
+        with ProgressBar(False) as progress:
+            works = (portion(aligning(run, p, perceptual, where), i, len(photos)) for i, p in enumerate(photos))
+            crops = [finish(work, progress) for work in works]
+        for photo, found in zip(photos, crops, strict=True):
+            say(f"{photo.name}: --crop {found}")
+    else:
+        crops = [Crop.read(crop) if crop else WHOLE] * len(photos)
+    return _Seen(photos, crops, torch.cat([p.images(c) for p, c in zip(photos, crops, strict=True)]))
+
+
+def _distance(run: "Run", name: str, device: str) -> "Metric":
+    """The distance of this name; any: LPIPS if its weights are there."""
+    from wherewhat.editing.nearness import usual_or_pixels
     from wherewhat.metrics.distance import load_distance
+
+    return usual_or_pixels(run, device) if name == "any" else load_distance(name, device)
+
+
+def _inverted(
+    run: "Run", images: "Tensor", steps: int, tune: int, distance: str, device: str, with_noise: bool = True
+) -> "Inversion":
+    """The codes of what the run sees of photographs."""
+    from wherewhat.editing.invert import invert as find
+    from wherewhat.machine import pick_device
 
     at_least(0, steps=steps, tune=tune)
     where = pick_device(device)
-    perceptual = load_distance(distance, where)
+    perceptual = _distance(run, distance, where)
     with ProgressBar(False) as progress:
-        images = open_photos(run, photos)
         how: dict[str, Any] = {"distance": perceptual, "device": where, "with_noise": with_noise, "progress": progress}
         return find(run, images, steps, tune=tune, **how)
 
@@ -258,8 +314,8 @@ def _keyframe_codes(
     known: dict[str, Tensor] = {}
     generator, where = run.generator.to(pick_device(device)), pick_device(device)
     if photos:
-        distance = distance if steps or tune else "pixels"  # as in edit
-        found = _inverted(run, photos, steps, tune, distance, device, with_noise=False)
+        seen = _seen(run, photos, None, distance, device)
+        found = _inverted(run, seen.images, steps, tune, distance, device, with_noise=False)
         known, generator = dict(zip(map(str, photos), found.codes, strict=True)), found.generator
     for word in words:
         if word.isdecimal():
@@ -267,6 +323,20 @@ def _keyframe_codes(
         elif word.endswith(".json"):
             known[word] = torch.tensor(read_state(Path(word).expanduser(), run).codes)
     return torch.stack([known[word].to(where) for word in words]), generator
+
+
+def _nearness(run: "Run", paths: Sequence[Path], found: "Inversion", distance: str, device: str) -> "list[Nearness]":
+    """How near each reconstruction is; warns of pictures that are unlike what the run was trained on."""
+    from wherewhat.editing.nearness import UNLIKE, nearness, usual_distance
+    from wherewhat.machine import pick_device
+
+    where = pick_device(device)
+    perceptual = _distance(run, distance, where)
+    near = nearness(found.before, found.after, perceptual, usual_distance(run, perceptual, where))
+    for path, one in zip(paths, near, strict=True):
+        if one.unlike:
+            say(f"{path}: {UNLIKE}")
+    return near
 
 
 def _score_rows(photos: Sequence[Path], found: "Inversion", distance: str) -> list[dict[str, Any]]:
@@ -287,13 +357,11 @@ def _code_lines(run: "Run", controls: Sequence[int], before: "Tensor", after: "T
     return [[f"{names[k]}: {old[k]:+.2f} → {new[k]:+.2f}" for k in controls] for old, new in moves]
 
 
-def _save_edits(
-    run: "Run", photos: Sequence[Path], before: "Tensor", after: "Tensor", folder: Path, onto_photo: bool
-) -> None:
-    """Each edit as a file of its own, under its photograph's name."""
-    from wherewhat.editing.edit import add_change, open_full_size
+def _save_edits(seen: _Seen, before: "Tensor", after: "Tensor", targets: Sequence[Path], onto_photo: bool) -> None:
+    """Each edit as a file of its own."""
     from wherewhat.viz.canvas import save_still, to_image, to_pixels
 
-    for photo, old, new in zip(photos, before[:, None], after[:, None], strict=True):
-        alone = add_change(open_full_size(run, photo), old, new) if onto_photo else new
-        print(save_still(to_image(to_pixels(alone)[0]), folder / f"{photo.stem}.png"))
+    each = zip(seen.photos, seen.crops, before[:, None], after[:, None], targets, strict=True)
+    for photo, crop, old, new, target in each:
+        image = photo.edited(crop, old, new) if onto_photo else to_image(to_pixels(new)[0])
+        print(save_still(image, target))

@@ -4,7 +4,8 @@ c channels, h w space; sizes are height x width everywhere, in messages as in co
 """
 
 import io
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -86,6 +87,14 @@ class Form:
         canvas.paste(small, ((self.width - small.width) // 2, (self.height - small.height) // 2))
         return canvas
 
+    def prepared(self, image: Image.Image) -> UInt8[np.ndarray, "c h w"]:
+        """The array of an image of any size, as a data set's images are; a smaller one is enlarged first."""
+        shrink = self.shrink(*image.size)
+        if shrink < 1:
+            size = max(self.width, round(image.width / shrink)), max(self.height, round(image.height / shrink))
+            image = image.resize(size, Image.Resampling.BICUBIC)
+        return self.pixels(self.fitted(image))[0]
+
     def with_channels(self, image: Image.Image) -> Image.Image:
         """With these channels; transparent images are laid on white unless alpha is one of them."""
         if self.channels == 4:
@@ -105,11 +114,13 @@ def _resize(image: Image.Image, size: tuple[int, int], box: tuple[int, int, int,
     return image.resize(size, Image.Resampling.LANCZOS, box, reducing_gap=3.0)
 
 
-def decode(file: io.BytesIO | io.BufferedReader, form: Form) -> Image.Image:
-    """The first frame, upright, in mode L, RGB or RGBA; a large JPEG at a fraction of its size.  Raises anything."""
+def decode(file: io.BytesIO | io.BufferedReader, form: Form | None) -> Image.Image:
+    """The first frame, upright, in mode L, RGB or RGBA; if a form is given, a large JPEG at a fraction of its size.
+    Raises anything."""
     with Image.open(file, formats=_formats()) as image:
-        shrink = min(form.shrink(*image.size), form.shrink(*image.size[::-1]))  # either way up
-        image.draft(None, (max(1, int(2 * image.width / shrink)), max(1, int(2 * image.height / shrink))))
+        if form:
+            shrink = min(form.shrink(*image.size), form.shrink(*image.size[::-1]))  # either way up
+            image.draft(None, (max(1, int(2 * image.width / shrink)), max(1, int(2 * image.height / shrink))))
         image.load()
         turn = None
         with suppress(Exception):  # decoders refuse metadata in many ways, and the pixels may still be good
@@ -164,20 +175,32 @@ def open_picture(
 ) -> UInt8[np.ndarray, "c h w"]:  # fmt: skip
     """One picture, a file or its bytes, prepared as a data set's images are; a smaller one is enlarged first.  Raises
     UserError, with the name, for no image, a broken one, or more pixels than `most` or Pillow's limit, 179 million."""
-    name = name or (str(source) if isinstance(source, Path) else "the picture")
     form = Form(height, width, channels, fit)
+    with _explained(source, name):
+        return form.prepared(_opened(source, form, most))
+
+
+def open_whole(source: Path | bytes, form: Form, name: str = "", most: int | None = None) -> Image.Image:
+    """One picture as large as it is, upright, with the channels of the form.  Raises UserError as open_picture."""
+    with _explained(source, name):
+        return form.with_channels(_opened(source, None, most))
+
+
+def _opened(source: Path | bytes, form: Form | None, most: int | None) -> Image.Image:
+    with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file:
+        if most:
+            with Image.open(file, formats=_formats()) as head:
+                if head.width * head.height > most:
+                    raise Image.DecompressionBombError
+            file.seek(0)
+        return decode(file, form)
+
+
+@contextmanager
+def _explained(source: Path | bytes, name: str) -> Iterator[None]:
+    """Decoders raise exceptions of nearly every kind: all become one UserError."""
     try:
-        with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file:
-            if most:
-                with Image.open(file, formats=_formats()) as head:
-                    if head.width * head.height > most:
-                        raise Image.DecompressionBombError
-                file.seek(0)
-            image = decode(file, form)
-        shrink = form.shrink(*image.size)
-        if shrink < 1:
-            size = max(width, round(image.width / shrink)), max(height, round(image.height / shrink))
-            image = image.resize(size, Image.Resampling.BICUBIC)
-        return form.pixels(form.fitted(image))[0]
-    except Exception as error:  # decoders raise exceptions of nearly every kind
+        yield
+    except Exception as error:
+        name = name or (str(source) if isinstance(source, Path) else "the picture")
         raise UserError(f"{name} cannot be read as a picture: {reason(error)}") from None

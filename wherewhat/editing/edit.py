@@ -12,13 +12,11 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 
-from wherewhat.data.pictures import Form, decode, open_picture
 from wherewhat.editing.invert import Inversion
+from wherewhat.editing.photograph import blend
 from wherewhat.errors import UserError
 from wherewhat.nn.controls import ANGLE_RANGE
-from wherewhat.nn.ops import to_float
 from wherewhat.run.folder import Run
 from wherewhat.run.names import find_control, find_controls
 from wherewhat.viz import canvas
@@ -71,22 +69,12 @@ def take_controls(
     return codes
 
 
-def add_change(
-    photos: Float[Tensor, "b c h w"], before: Float[Tensor, "b c h2 w2"], after: Float[Tensor, "b c h2 w2"]
+def onto(
+    photos: Float[Tensor, "b c h w"], before: Float[Tensor, "b c h w"], after: Float[Tensor, "b c h w"]
 ) -> Float[Tensor, "b c h w"]:
-    """photographs + (after − before, enlarged), in [−1, 1]: what the generator cannot draw stays as photographed."""
-    change = functional.interpolate(after - before, photos.shape[2:], mode="bicubic", align_corners=False)
-    return (photos + change).clamp(-1, 1)
-
-
-def open_full_size(run: Run, path: Path) -> Float[Tensor, "1 c h w"]:
-    """The part of a photograph that the run sees, at the photograph's own resolution, in [−1, 1].  Raises UserError."""
-    data, (h, w) = run.config.data, run.config.size
-    with path.open("rb") as file:
-        size = decode(file, Form(2**15, 2**15, data.channels, data.fit)).size  # with so large a form, all of a JPEG
-    shrink = max(float(Form(h, w, data.channels, data.fit).shrink(*size)), 1.0)
-    pixels = open_picture(path, int(h * shrink), int(w * shrink), data.channels, data.fit)
-    return to_float(torch.from_numpy(pixels[None]))
+    """The photographs, at the run's resolution, changed where the edit changes their reconstruction; in [−1, 1]."""
+    keep, add = blend(photos, before, after)
+    return (photos * keep + add).clamp(-1, 1)
 
 
 def comparison_sheet(

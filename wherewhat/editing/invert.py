@@ -3,8 +3,7 @@ generator around the codes found (pivotal tuning, Roich et al. 2021).  b images,
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from wherewhat.metrics.distance import Distance, load_distance
 from wherewhat.metrics.images import psnr, ssim
 from wherewhat.nn.generator import Generator
 from wherewhat.nn.ops import to_float
-from wherewhat.progress import Progress, silent
+from wherewhat.progress import Progress, Work, finish, silent
 from wherewhat.run.folder import Run
 
 PIXEL_WEIGHT = 5.0  # weight of the mean squared difference of pixels beside the perceptual distance
@@ -58,7 +57,16 @@ def invert(
     run: Run, images: Float[Tensor, "b c h w"], steps: int = 100, lr: float = 0.05, tune: int = 0,
     distance: Distance | None = None, device: str = "cpu", with_noise: bool = True, progress: Progress = silent,
 ) -> Inversion:  # fmt: skip
+    """All steps of `inverting` at once."""
+    return finish(inverting(run, images, steps, lr, tune, distance, device, with_noise), progress)
+
+
+def inverting(
+    run: Run, images: Float[Tensor, "b c h w"], steps: int = 100, lr: float = 0.05, tune: int = 0,
+    distance: Distance | None = None, device: str = "cpu", with_noise: bool = True,
+) -> Work[Inversion]:  # fmt: skip
     """The codes of photographs in [−1, 1]; never worse than the encoder's by distance + PIXEL_WEIGHT · squared error.
+    It pauses after each step of descent, in this thread, so it can be stopped there; the run is never changed.
 
     steps: of descent on codes and noise of each photograph by itself, at a rate that falls from lr to 0 along a half
         cosine; 0 keeps the encoder's codes
@@ -79,25 +87,23 @@ def invert(
         return perceptual(made, photos) + PIXEL_WEIGHT * (made - photos).square().mean((1, 2, 3))
 
     if steps:
-        codes, noise = _descend(generator, codes, noise, errors, _cosine(steps, lr, "codes", progress))
+        codes, noise = yield from _descend(generator, codes, noise, errors, _cosine(steps, lr))
     if tune:
-        generator = _tune(generator, codes, noise, errors, _cosine(tune, TUNING_LR, "generator", progress))
+        generator = yield from _tune(generator, codes, noise, errors, _cosine(tune, TUNING_LR))
     with torch.no_grad():
         image = generator.images(codes, noise or None).clamp(-1, 1)
         before, after = (Scores(psnr(i, photos), ssim(i, photos), perceptual(i, photos)) for i in (start, image))
     return Inversion(codes, noise, image, generator, start, before, after)
 
 
-def _cosine(steps: int, lr: float, what: str, progress: Progress) -> Iterable[float]:
-    """The learning rate of each step."""
-    for step in range(steps):
-        progress(what, step / steps)
-        yield lr * (1 + math.cos(math.pi * step / steps)) / 2
+def _cosine(steps: int, lr: float) -> list[float]:
+    """The learning rate of each step, and 0 for the last look at what the last step led to."""
+    return [*(lr * (1 + math.cos(math.pi * step / steps)) / 2 for step in range(steps)), 0.0]
 
 
 def _descend(
-    generator: Generator, codes: Float[Tensor, "b z"], noise: tuple[Tensor, ...], errors: Errors, lrs: Iterable[float]
-) -> tuple[Float[Tensor, "b z"], tuple[Tensor, ...]]:
+    generator: Generator, codes: Float[Tensor, "b z"], noise: tuple[Tensor, ...], errors: Errors, lrs: Sequence[float]
+) -> Work[tuple[Float[Tensor, "b z"], tuple[Tensor, ...]]]:
     """The best codes and noise of all steps, for each image.  On latents: descent on an angle could not pass ±2.
     Images are made of their controls, because curves do not hold every latent exactly."""
     controls = generator.controls
@@ -106,7 +112,8 @@ def _descend(
     least = codes.new_full((len(codes),), torch.inf)
     moving = [tensor.clone().requires_grad_() for tensor in start]
     optimizer = torch.optim.Adam(moving)
-    for lr in chain(lrs, [0.0]):
+    for step, lr in enumerate(lrs):
+        yield "codes", step / len(lrs)
         codes = controls.encode(moving[0]) if controls else moving[0]
         error = errors(generator.images(codes, tuple(moving[1:]) or None))
         better = error.detach() < least
@@ -119,12 +126,13 @@ def _descend(
 
 
 def _tune(
-    generator: Generator, codes: Float[Tensor, "b z"], noise: tuple[Tensor, ...], errors: Errors, lrs: Iterable[float]
-) -> Generator:
+    generator: Generator, codes: Float[Tensor, "b z"], noise: tuple[Tensor, ...], errors: Errors, lrs: Sequence[float]
+) -> Work[Generator]:
     """A copy of the generator with the best weights of all steps."""
     tuned, best, least = copy.deepcopy(generator).requires_grad_(True), generator, torch.inf
     optimizer = torch.optim.Adam(tuned.parameters())
-    for lr in chain(lrs, [0.0]):
+    for step, lr in enumerate(lrs):
+        yield "generator", step / len(lrs)
         error = errors(tuned(codes, noise or None).image).mean()
         if error.item() < least:
             least, best = error.item(), copy.deepcopy(tuned)

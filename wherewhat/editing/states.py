@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from wherewhat.atomic import explained, read_text, write_text
 from wherewhat.errors import UserError
-from wherewhat.run.folder import Run
+from wherewhat.run.model import Model
 
 FORMAT = 1
 
@@ -25,7 +25,7 @@ def to_json(state: State, **about: Any) -> str:
     return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
 
-def from_json(text: str, run: Run, name: str) -> State:
+def from_json(text: str, run: Model, name: str) -> State:
     """A state of this run.  name: what messages call it.  Raises UserError for anything else than what to_json writes
     of as many codes as the run has controls, all finite."""
     try:
@@ -38,8 +38,8 @@ def from_json(text: str, run: Run, name: str) -> State:
         raise UserError(f'{name} holds no codes: it must look like {{"format": 1, "codes": [0.5, -1.2]}}') from None
     if written != FORMAT:
         raise UserError(f"{name} is of format {written}, and this version reads format {FORMAT}")
-    if len(state.codes) != run.config.latents:
-        count = f"{name} has {len(state.codes)} codes and {run.word} {run.config.latents}"
+    if len(state.codes) != run.latents:
+        count = f"{name} has {len(state.codes)} codes and {run.word} {run.latents}"
         raise UserError(f"{count}: it is of another run")
     if not all(abs(code) < 1e6 for code in state.codes):
         raise UserError(f"{name} has codes that are not finite, or far beyond −3 … 3")
@@ -54,6 +54,6 @@ def write_state(path: Path, state: State, **about: Any) -> Path:
     return path
 
 
-def read_state(path: Path, run: Run) -> State:
+def read_state(path: Path, run: Model) -> State:
     """The state in a file.  Raises UserError as from_json, and if the file cannot be read."""
     return from_json(read_text(path), run, str(path))

@@ -2,7 +2,7 @@
 
 images/000000.png      and factors.csv: above or below 0, a column for each control; a data set to train on
 table.csv              the codes themselves, and the same labels (also table.parquet if pyarrow is installed)
-masks/NAME/000000.png  where the control acts in that image: 0 nowhere, 255 fully
+masks/NAME/000000.png  what the control changes in that image: 0 nothing, 128 or more where the change is visible
 card.json              the run, which controls were varied, how the codes were drawn, the seed
 
 n images, z codes, v varied controls.
@@ -24,7 +24,8 @@ from PIL import Image
 
 from wherewhat.atomic import explained, temporary
 from wherewhat.errors import UserError
-from wherewhat.nn.generator import image_masks
+from wherewhat.evaluation.where import visible_masks
+from wherewhat.metrics.where import CHANGE
 from wherewhat.progress import Progress, silent
 from wherewhat.run.folder import Run
 from wherewhat.run.names import shown
@@ -78,7 +79,7 @@ def write_images(
     for first in range(0, len(codes), BATCH):
         progress("generating", first / len(codes))
         z = torch.from_numpy(codes[first : first + BATCH]).to(device)
-        masks = image_masks(generator, z, [*masked.values()]) if masked else z.new_zeros(len(z), 0, 1, 1)
+        masks = visible_masks(generator, z, [*masked.values()]) if masked else z.new_zeros(len(z), 0, 1, 1)
         grey = {
             name: (mask * 255).round().byte().cpu().numpy() for name, mask in zip(masked, masks.unbind(1), strict=True)
         }
@@ -126,6 +127,7 @@ def card(run: Run, plan: Plan, names: Sequence[str]) -> dict:
         "varied": dict(zip(names, plan.vary, strict=True)),
         "others": "drawn as images have them, not labelled" if plan.base is None else plan.base.tolist(),
         "labels": "1, or above: the code is greater than 0",
+        "masks": f"128 or more: the pixel visibly changes (by {CHANGE / 2:.0%} of its range) from -2 to +2",
     }  # fmt: skip
 
 

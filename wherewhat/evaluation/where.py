@@ -14,7 +14,7 @@ from wherewhat.data.batches import Images, draw_index, identity
 from wherewhat.errors import UserError
 from wherewhat.metrics.distance import load_distance
 from wherewhat.metrics.tpl import sweep
-from wherewhat.metrics.where import Box, changed, consistency, covered, iou, perceived, sharpness
+from wherewhat.metrics.where import CHANGE, Box, changed, consistency, covered, iou, perceived, sharpness
 from wherewhat.nn.generator import AnyGenerator, changes, image_masks
 from wherewhat.nn.ops import to_float
 from wherewhat.run.model import Model
@@ -85,6 +85,15 @@ def where(run: Model, count: int = 32, seed: int = 0, device: str = "cpu", dista
     row = {"metric": "where", "value": float(np.mean(values)) if values else 0.0, "options": options}
     run.log_metric({"images": run.images_seen, **row, "details": [p._asdict() for p in found]})
     return found
+
+
+@torch.no_grad()
+def visible_masks(
+    generator: AnyGenerator, z: Float[Tensor, "b z"], controls: Sequence[int]
+) -> Float[Tensor, "b n h w"]:
+    """Where each of these images changes when a control goes from −2 to +2, whatever the control's mask says: 0 for a
+    pixel that stays, ½ for one whose change is just visible (CHANGE), 1 from twice that on."""
+    return torch.stack([(changes(generator, z, k) / (2 * CHANGE)).clamp(max=1) for k in controls], 1)
 
 
 ACTS = 0.01

@@ -35,6 +35,7 @@ PART_CONTRAST = 3.0
 """factor of the logits of parts: larger makes parts harder"""
 MIN_CHANGE = 0.02
 """largest change of a pixel, of a range of 2, below which a control is taken to change nothing anywhere"""
+STEPS, ANGLE_STEPS = 5, 17  # places of a sweep that tells what a control changes; once around an angle more happens
 DENSE_HIDDEN = 256
 """units between the latents and the first stage of the dense decoder"""
 
@@ -439,7 +440,7 @@ def control_masks(masks: Sequence[Float[Tensor, "b _ _ _"]], controls: Controls)
 def changes(generator: AnyGenerator, z: Float[Tensor, "b z"], control: int) -> Float[Tensor, "b h w"]:
     """How much each pixel changes while a control goes from −2 to +2 around these inputs: the range of the channel that
     changes most, of a range of 2."""
-    places = torch.linspace(-2, 2, 5, device=z.device)
+    places = torch.linspace(-2, 2, ANGLE_STEPS if control in generator.angles else STEPS, device=z.device)
     swept = z[:, None].repeat(1, len(places), 1)
     swept[:, :, control] = places
     images = generator.sweeps(swept).clamp(-1, 1)
