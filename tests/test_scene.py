@@ -23,7 +23,8 @@ from wherewhat.nn.controls import Controls, PolarPair
 from wherewhat.nn.generator import image_masks
 from wherewhat.nn.ops import to_float
 from wherewhat.run import shipped
-from wherewhat.run.folder import VISIBLE_SHARE, Run
+from wherewhat.run.folder import Run
+from wherewhat.run.model import VISIBLE_SHARE
 
 EYES, HAIR = 15, 29
 """controls of the shipped run faces: one whose mask is small, one that changes many pixels much"""
