@@ -79,7 +79,7 @@ def opened(path: Path | str, function: FunctionOptions, data: str | None = None,
 def opened_all(
     paths: Sequence[Path], function: FunctionOptions, data: str | None = None, device: str = "cpu"
 ) -> "list[Model]":
-    """Runs and generators, side by side: the options of functions are for these alone.  Raises UserError as `opened`."""
+    """Runs and generators: the options of functions are for these alone.  Raises UserError as `opened`."""
     from wherewhat.run.functions import is_function_name
 
     functions = [is_function_name(str(path)) for path in paths]
