@@ -6,6 +6,7 @@ The generators here have known parameters, each of which lights a place of its o
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,7 +37,6 @@ def theirs(tmp_path, monkeypatch):
     """A module of theirs in the current folder, as tests change it: theirs("def f(z): …") adds to it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", *sys.path])
-    before = set(sys.modules)
 
     def write(more=""):
         Path("theirs.py").write_text(f"{SOURCE}\n\n{more}\n")
@@ -44,8 +44,7 @@ def theirs(tmp_path, monkeypatch):
 
     write()
     yield write
-    for name in set(sys.modules) - before:
-        sys.modules.pop(name)
+    sys.modules.pop("theirs", None)
 
 
 @pytest.fixture
@@ -308,7 +307,7 @@ def test_what_was_measured_is_kept_until_the_generator_changes(theirs, call):
     module.calls.clear()
     assert json.loads(call(*words)[1]) == first
     assert sum(module.calls) <= 2 * 10  # it is looked at, and not swept
-    theirs("def separate(z): return z.view(-1, 4, 1, 1)[:, :3].repeat(1, 1, 16, 16) / 5")
+    theirs("before = separate\n\n\ndef separate(z): return before(z.flip(1))")
     again = json.loads(call(*words, "--latents", 4)[1])
     assert again[0]["details"] != first[0]["details"] and again[0]["model"] != first[0]["model"]
 
@@ -325,6 +324,14 @@ def test_generators_are_ordered_and_rotated_and_drawn(theirs, call):
 def test_it_is_scored_against_pictures_if_some_are_given(theirs, call):
     (row,) = json.loads(call("evaluate", "theirs:generate", "--metrics", "ppl", "--count", 8, *QUICK, "--json")[1])[:1]
     assert row["metric"] == "ppl" and row["value"] > 0
+
+
+def test_runs_and_generators_stand_side_by_side(trained, theirs, call):
+    """The options of a function are for functions alone."""
+    shutil.copytree(trained, "run")
+    words = ["rank", "run", "theirs.py:separate", "--latents", 4, "--json"]
+    ranked = json.loads(call(*words, *QUICK)[1])["ranked"]
+    assert [row["run"] for row in ranked] == ["theirs.py:separate", "run"]  # the run has no active control
 
 
 def test_in_a_notebook_a_function_stands_for_its_name(tmp_path):

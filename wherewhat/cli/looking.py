@@ -20,6 +20,7 @@ from wherewhat.cli.options import (
     TplDistance,
     at_least,
     opened,
+    opened_all,
     opened_run,
     say,
 )
@@ -123,7 +124,7 @@ def explore(
         raise UserError("name a run to explore: wherewhat explore runs/demo, or pretrained:rooms")
     password = find_password(password, password_file)
     where = pick_device(device)
-    models = [opened(path, function, data, where) for path in runs]
+    models = opened_all(runs, function, data, where)
     for model in models:
         measure(model, distance, where)
     signal(SIGTERM, lambda *_: sys.exit(0))  # so that uploads are removed in this case too

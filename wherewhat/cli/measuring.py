@@ -19,8 +19,9 @@ from wherewhat.cli.options import (
     Text,
     at_least,
     opened,
+    opened_all,
     opened_function,
-)  # fmt: skip
+)
 from wherewhat.cli.tables import (
     draw_factor_maps,
     draw_ranking,
@@ -30,7 +31,7 @@ from wherewhat.cli.tables import (
     show_places,
     show_ranking,
     show_scores,
-)  # fmt: skip
+)
 from wherewhat.errors import UserError
 from wherewhat.metrics.registry import names_help
 
@@ -211,7 +212,7 @@ def rank(
     from wherewhat.machine import pick_device
 
     where = pick_device(device)
-    models = [opened(path, function, device=where) for path in runs]
+    models = opened_all(runs, function, device=where)
     if len(models) == 1 and by == "tpl":
         rank_controls(models[0], protocol, distance, where, out, as_json)
         return

@@ -1,6 +1,7 @@
 """What verbs share: types of options, functions that read their values, the progress bar."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -73,6 +74,20 @@ def opened(path: Path | str, function: FunctionOptions, data: str | None = None,
         str(path), f.latents, folder=f.folder, axes=f.axes, image_range=f.image_range, prior=f.prior,
         resolution=f.resolution, batch=f.batch, source=None if data is None else source_of(data), device=device,
     )  # fmt: skip
+
+
+def opened_all(
+    paths: Sequence[Path], function: FunctionOptions, data: str | None = None, device: str = "cpu"
+) -> "list[Model]":
+    """Runs and generators: the options of functions are for these alone.  Raises UserError as `opened`."""
+    from wherewhat.run.functions import is_function_name
+
+    functions = [is_function_name(str(path)) for path in paths]
+    for_runs = NONE_GIVEN if any(functions) else function
+    return [
+        opened(path, function if is_function else for_runs, data, device)
+        for path, is_function in zip(paths, functions, strict=True)
+    ]
 
 
 def opened_function(target: str, function: FunctionOptions, device: str) -> "Foreign":

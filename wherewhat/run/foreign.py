@@ -21,7 +21,7 @@ from wherewhat.atomic import explained, write_with
 from wherewhat.config import DataConfig
 from wherewhat.data import open_data
 from wherewhat.data.batches import Images
-from wherewhat.errors import UserError
+from wherewhat.errors import UserError, did_you_mean
 from wherewhat.metrics.distance import RESIZE_FROM
 from wherewhat.metrics.tpl import check_images
 from wherewhat.nn.encoder import Encoder
@@ -316,6 +316,9 @@ def open_generator(generator: Callable[[Tensor], Any] | str, latents: int | None
     Raises UserError if there is no such function, and where the generator is first used if it makes no images."""
     function = find(generator) if isinstance(generator, str) else generator
     word = generator if isinstance(generator, str) else _name_of(generator)
+    for name, known in (("prior", [*PRIORS]), ("image_range", ["auto", *RANGES])):
+        if (chosen := how.get(name)) is not None and chosen not in known:
+            raise UserError(f"{name}: there is no {chosen}{did_you_mean(str(chosen), known)}")
     if isinstance(function, type) or not callable(function):
         raise UserError(f"{word} is not a function: give one from latents to images")
     return Foreign(function, word, latents, **how)
