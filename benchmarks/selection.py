@@ -93,7 +93,7 @@ def population() -> Iterator[Model]:
     columns = [(recipe, VAE_GRIDS[recipe][CHOSEN[recipe][k]]) for k in range(3) for recipe in VAE_GRIDS]
     ours = [("folder-ae", name) for name in OURS]
     for seed in range(SEEDS):
-        for (recipe, setting), world in product(columns[:6] + ours[:2] + columns[6:] + ours[2:], WORLDS):
+        for (recipe, setting), world in product(columns + ours, WORLDS):
             yield Model(world, recipe, setting, seed)
 
 
