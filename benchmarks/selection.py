@@ -37,7 +37,7 @@ SIDE = 32
 WORLDS = {"sprites": DataConfig("sprites", SIDE, SIDE, 1), "rooms": DataConfig("rooms", SIDE, SIDE, 3)}
 CHECKPOINTS = (10_000, 40_000)  # images seen: early, and at the end
 BATCH, LR = 32, 1e-3  # of dlib's six, which take 64 and 1e-4 for 480 times as many images
-GAMMA = 100.0  # of AnnealedVAE, whose 1,000 drowns all else at this learning rate: images stayed grey
+GAMMA = 10.0  # of AnnealedVAE: at its 1,000, and at 100, codes had the capacity and the decoder ignored them
 UNITS = 256  # of each layer of FactorVAE's discriminator, which has 1,000
 CHOSEN = {
     "beta-vae": (0, 1, 3), "annealed-vae": (1, 2, 4), "factor-vae": (0, 1, 3),
