@@ -87,7 +87,8 @@ def choose(
             require_one_objective(trial.name, trial.config, trials[0].name, trials[0].config)
     began = time.monotonic()
     trials = settled(trials)
-    with locked(folder), connected(cluster) as slots:
+    with locked(folder), connected(cluster) as room:
+        slots = max(1, room)  # a cluster may grow when something waits
         choice = resumed(folder, [trial.name for trial in trials], minutes, by)
         if choice is None:
             _say(quiet, f"measuring how fast trials train, {min(slots, len(trials))} at a time")
