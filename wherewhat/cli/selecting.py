@@ -1,7 +1,7 @@
 """Verbs that train many models.  torch and Ray are imported inside them, so that --help is fast."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
@@ -65,7 +65,7 @@ def sweep(
 
 def choose(
     folder: Annotated[Positional[str], arg(metavar="FOLDER")], /, minutes: float = MINUTES, seeds: int = SEEDS,
-    by: Literal["loss", "tpl", "udr", "centrality", "axis"] = SCORE, axis: Axes = (),
+    by: str = SCORE, axis: Axes = (),
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")] = None, recipe: str = "folder-ae",
     resolution: RecipeText = None, set: UseAppendAction[tuple[str, ...]] = (), distance: str = "alex",
     address: Address = None, cpus_per_trial: int = 1, gpus_per_trial: float = 0.0, quiet: bool = False,

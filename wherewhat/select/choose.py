@@ -15,8 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from wherewhat.atomic import explained, first_line, read_text, write_text
 from wherewhat.config import plural
-from wherewhat.errors import UserError
-from wherewhat.evaluation.rank import By, rank, require_one_objective
+from wherewhat.errors import UserError, did_you_mean
+from wherewhat.evaluation.rank import By, orders, rank, require_one_objective
 from wherewhat.machine import pick_device
 from wherewhat.metrics import registry
 from wherewhat.recipes import with_total_images
@@ -82,12 +82,15 @@ def choose(
     on, as in `rank`.  Raises UserError for what a user can mend, and KeyboardInterrupt after saving."""
     if len(trials) < 2:
         raise UserError("a choice needs at least two trials: give --seeds 2 or more")
+    if by not in orders():
+        raise UserError(f"there is no order by {by}{did_you_mean(by, orders())}")
     if by == "loss":
         for trial in trials:
             require_one_objective(trial.name, trial.config, trials[0].name, trials[0].config)
     began = time.monotonic()
     trials = settled(trials)
-    with locked(folder), connected(cluster) as slots:
+    with locked(folder), connected(cluster) as room:
+        slots = max(1, room)  # a cluster may grow when something waits
         choice = resumed(folder, [trial.name for trial in trials], minutes, by)
         if choice is None:
             _say(quiet, f"measuring how fast trials train, {min(slots, len(trials))} at a time")

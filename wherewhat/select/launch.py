@@ -54,16 +54,17 @@ def connected(cluster: Cluster) -> Iterator[int]:
     Raises UserError without Ray, without a cluster at the address, and on a machine on which no trial has room."""
     require_ray()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it reports home
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of what will be so one day
     import ray
 
+    before = signal.getsignal(signal.SIGTERM)
     own: dict[str, Any] = {} if cluster.address else {"include_dashboard": False, "object_store_memory": STORE}
     try:
         ray.init(cluster.address or "local", logging_level=logging.ERROR, log_to_driver=False, **own)
     except (ConnectionError, ValueError, RuntimeError) as error:
         where = f"no Ray cluster at {cluster.address}" if cluster.address else "Ray did not start"
         raise UserError(f"{where}: {first_line(error)}") from None
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield _slots(cluster, ray.cluster_resources())
     finally:
@@ -123,7 +124,8 @@ def launch(
     except KeyboardInterrupt:
         for task in pending:
             ray.cancel(task)
-        ray.wait(list(pending), num_returns=len(pending), timeout=SAVING)
+        if pending:
+            ray.wait(list(pending), num_returns=len(pending), timeout=SAVING)
         raise
     show()
     return failed

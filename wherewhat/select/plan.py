@@ -6,10 +6,10 @@ A slot is room for one trial at a time.  Trials that find none wait, so a rung t
 
 from collections.abc import Sequence
 from math import ceil
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-SCORE: Final = "loss"
-"""which trials go on, and which is kept, unless another is asked for: a name of evaluation.rank.By"""
+SCORE = "loss"
+"""by which trials go on and one is kept, unless another is asked for: a name of evaluation.rank.orders()"""
 SEEDS, MINUTES = 6, 60.0
 RUNGS = (0.25, 0.5, 1.0)
 """shares of the images at which trials are compared; after each, about half of them go on"""
