@@ -311,7 +311,7 @@ def test_all_loads_leave_no_traceback_and_no_memory(tmp_path: Path) -> None:
         load("150 visitors", lambda: asyncio.run(visits(server, 150)))
         growth = server.memory / before - 1
         print(f"memory: {growth:+.1%}")
-        load("2,000 malformed requests", lambda: malformed(server, 700))
+        load("750 malformed requests", lambda: malformed(server, 250))
         load("100 slow clients", lambda: asyncio.run(slow_clients(server, 100, PATIENCE)))
         load("30 inversions given up", lambda: asyncio.run(given_up(server, 30)))
         assert growth < GROWTH
