@@ -6,9 +6,10 @@ PIP_FLAGS ?=
 BIN = .venv/bin
 
 # make test-nightly  the loaders under 20,000 damaged files each     make test-crash   100 trainings, each killed three times
+# make test-load      the page under many, slow and malformed requests
 # make test-matrix   tests on every Python found here               make test-build   what wheel and sdist hold
 
-.PHONY: install demo test check clean test-nightly test-crash test-matrix test-build
+.PHONY: install demo test check clean test-nightly test-crash test-load test-matrix test-build
 
 install: .venv/installed
 	@$(BIN)/wherewhat weights > /dev/null
@@ -35,6 +36,9 @@ test-nightly: .venv/installed
 
 test-crash: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/crash.py
+
+test-load: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/load.py
 
 test-build: .venv/installed
 	$(BIN)/python tests/build.py

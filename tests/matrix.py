@@ -1,7 +1,9 @@
 """Installs the package for every Python 3.10 … 3.13 found on this machine, with the oldest and the newest dependencies,
-and runs the quick tests: `make test-matrix`.  Words after it go to pip."""
+and runs the quick tests: `make test-matrix`.  Words in PIP_FLAGS go to pip; a package that they name, as in
+torch==2.13.0, has that version also among the oldest.  WHEREWHAT_PYTHONS=3.11 tries that one alone."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,11 +11,19 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-VERSIONS = ("3.10", "3.11", "3.12", "3.13")
+VERSIONS = os.environ.get("WHEREWHAT_PYTHONS", "3.10 3.11 3.12 3.13").split()
 QUICK = ["tests/test_layers.py", "tests/test_formats.py", "tests/test_pretrained.py", "tests/test_names.py",
          "tests/test_worlds.py", "tests/test_priors.py"]  # fmt: skip
-OLDEST = {"torch": "2.6.*", "lightning-fabric": "2.4.*", "pydantic": "2.7.*", "numpy": "1.26.*"}
-"""what is asked for where dependencies are old; torch 2.6 is the first of which pyproject.toml allows"""
+
+
+def oldest(given: list[str]) -> list[str]:
+    """The first version that pyproject.toml allows of each package that is always installed and not given."""
+    listed = re.search(r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text("utf-8"), re.S | re.M)
+    assert listed
+    lowest = dict(re.findall(r'"([\w-]+)>=([\d.]+)"', listed[1]))
+    return [
+        f"{name}=={version}.*" for name, version in lowest.items() if not any(g.startswith(f"{name}==") for g in given)
+    ]
 
 
 def found(version: str) -> str | None:
@@ -26,7 +36,7 @@ def tried(python: str, old: bool, pip: list[str]) -> str:
     """passed, or what failed first.  The path has a space and a letter that is not in ASCII."""
     with tempfile.TemporaryDirectory(prefix="wherewhat ünicode ") as name:
         own = Path(name) / "venv" / "bin" / "python"
-        pins = [f"{package}=={version}" for package, version in OLDEST.items()] if old else []
+        pins = oldest(pip) if old else []
         tools = ["pytest", "hypothesis", "beartype"]
         steps = [
             [python, "-m", "venv", str(own.parents[1])],

@@ -1,11 +1,13 @@
 """Who may use the web page."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
-from wherewhat.app import access
-from wherewhat.app.access import GUESSES, PERIOD, Door, find_password, only_own_pages, within_quota
+from wherewhat.app import access, guard
+from wherewhat.app.access import GUESSES, PERIOD, Door, find_password, only_own_pages
+from wherewhat.app.guard import within_quota
 from wherewhat.app.server import serve
 from wherewhat.errors import UserError
 
@@ -21,6 +23,18 @@ def test_passwords_come_from_a_file_the_environment_or_the_command_line(tmp_path
         find_password("seven77", None)
     with pytest.raises(UserError, match="cannot be read"):
         find_password(None, tmp_path / "nowhere")
+
+
+def test_a_password_is_asked_for_at_a_terminal_where_other_machines_could_open_the_page(tmp_path, monkeypatch):
+    monkeypatch.delenv("WHEREWHAT_PASSWORD", raising=False)
+    monkeypatch.setattr(access, "getpass", lambda prompt: "as typed" if "8 letters" in prompt else "")
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    assert find_password(None, None, "0.0.0.0") == "as typed"
+    assert find_password(None, None, "127.0.0.1") is None
+    (tmp_path / "word").write_text("of the file\n")
+    assert find_password(None, tmp_path / "word", "0.0.0.0") == "of the file"
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: False))
+    assert find_password(None, None, "0.0.0.0") is None
 
 
 def test_after_some_wrong_guesses_nothing_opens_for_a_while():
@@ -64,7 +78,7 @@ def test_only_its_own_pages_may_ask(headers, status):
 
 
 def test_uploads_have_a_quota(tmp_path, monkeypatch):
-    monkeypatch.setattr(access, "QUOTA", 10)
+    monkeypatch.setattr(guard, "QUOTA", 10)
     app = within_quota(welcome, tmp_path)
     assert answered(app, path="/gradio_api/upload") == 200
     (tmp_path / "large").write_bytes(b"x" * 11)

@@ -67,6 +67,21 @@ def test_the_scores_are_as_the_registry_has_them():
     assert script["updated"](LOGGED) == LOGGED, "write it anew: python docs/logged.py"
 
 
+def test_licences_of_all_that_is_installed_are_listed_and_allow_any_use():
+    script = runpy.run_path(str(ROOT / "docs" / "licences.py"))
+    listed = (ROOT / "docs" / "licences.md").read_text()
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 reads no TOML")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [line for extra in script["EXTRAS"] if extra for line in project["optional-dependencies"][extra]]
+    for line in [*project["dependencies"], *extras]:
+        name = re.split("[<>=]", line)[0]
+        assert f"| {name} | {script['licence'](name)} |" in listed, "write it anew: python docs/licences.py"
+    for name in script["needed"]():
+        words = script["licence"](name)
+        assert words, f"{name} does not say what it may be used for"
+        assert not re.search("GPL|General Public|Commercial|Proprietary", words), (name, words)
+
+
 def test_every_column_option_and_detail_that_an_evaluation_writes_is_documented(trained, tmp_path):
     run = Run(tmp_path, Run.open(trained).config)
     for name in ("checkpoints", "config.json"):

@@ -1,7 +1,9 @@
 """Names of controls, and one picture read by itself."""
 
+import json
 import re
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from wherewhat.errors import UserError
 from wherewhat.run.folder import Run
 from wherewhat.run.model import ControlSummary
 from wherewhat.run.names import find_control, find_controls, shown, suggested
+from wherewhat.viz.canvas import Canvas
+from wherewhat.viz.traversals import draw_traversals
 
 
 @pytest.fixture
@@ -37,6 +41,16 @@ def test_names_are_kept_found_and_removed(run):
     assert shown(run)[1] == "Übermut" and set(shown(run)) == set(range(run.config.latents))
     run.rename(1, "")
     assert run.names == {}
+
+
+def test_names_of_any_length_in_the_file_are_cut(run, tmp_path):
+    """Films write each name many times; a factor of a foreign table may be as long."""
+    (run.path / "names.json").write_text(json.dumps({"0": "w" * 10**6, "1": "\x1b[31m" + "i " * 10**6}))
+    assert Run.open(run.path).names == {0: "w" * 60, 1: "[31m" + "i " * 28}
+    began = time.process_time()
+    draw_traversals(Run.open(run.path), tmp_path / "film.gif")
+    Canvas(200, 40).fitted(0, 0, "i" * 10**6, 190)
+    assert time.process_time() - began < 10
 
 
 def test_unusable_names_and_controls_that_do_not_exist_are_reported(run):

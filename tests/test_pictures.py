@@ -254,14 +254,19 @@ def test_labels_have_name_factor_tpl_and_place():
     known, unknown = drawing.control_labels([control(3, factor="hue", share=0.87), control(1)])
     assert (known.index, known.title) == (3, "z3  hue")
     assert known.lines == ("hue 87% · TPL 1.23 ± 0.06", "top right, 25% of the image")
-    assert (unknown.index, unknown.title) == (1, "z1")
+    assert (unknown.index, unknown.title) == (1, "z1  top right")
     assert unknown.lines[0] == "TPL 1.23 ± 0.06"
 
 
 def test_the_users_names_go_before_matched_factors():
     controls = [control(3, factor="hue", share=0.9), control(1), control(0)]
     named = drawing.control_labels(controls, {3: "sky", 1: "smile"})
-    assert [s.title for s in named] == ["z3  sky", "z1  smile", "z0"]
+    assert [s.title for s in named] == ["z3  sky", "z1  smile", "z0  top right"]
+
+
+def test_controls_of_one_factor_are_numbered_as_on_the_page_and_in_the_report():
+    controls = [control(k, factor="hue", share=0.9) for k in (3, 1)]
+    assert [s.title for s in drawing.control_labels(controls)] == ["z3  hue 1", "z1  hue 2"]
 
 
 def test_names_of_a_run_appear_in_its_pictures(run, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 that are not finite."""
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -224,6 +225,27 @@ def test_a_full_disk_beside_checkpoints_ends_with_one_message(tmp_path, monkeypa
         monkeypatch.setattr(loop, "preview", full)
     with pytest.raises(UserError, match="No space left on device"):
         train(small("masked", images=32), str(tmp_path / "run"), "cpu", quiet=True)
+
+
+def test_scores_of_a_folder_that_cannot_be_written_to_are_shown(trained, tmp_path, monkeypatch, capsys):
+    run = shutil.copytree(trained, tmp_path / "run")
+    words = [str(run), "--distance", "pixels", "--json"]
+    tpl = ["evaluate", *words, "--metrics", "tpl", "--protocol", "fast"]
+    cli.main(tpl)
+    kept = json.loads(capsys.readouterr().out)
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+
+    def refuse(file, text):
+        raise OSError(errno.EROFS, "Read-only file system", str(file))
+
+    monkeypatch.setattr("wherewhat.run.model.write_text", refuse)
+    for verb in ([*tpl, "--again"], ["where", *words, "--count", "2"]):
+        cli.main(verb)
+        shown = capsys.readouterr()
+        assert shown.err.count("scores are shown and not kept") == 1, "said once"
+        assert isinstance(json.loads(shown.out), list)
+        assert json.loads(shown.out) == kept or verb[0] == "where"
+    assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
 
 
 # ------------------------------------------------------------------------------------------ losses that are not finite

@@ -1,12 +1,15 @@
 """Files are written whole or not at all: to a temporary name, synced to the disk, renamed."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wherewhat.errors import UserError
+from wherewhat.errors import ReadOnlyError, UserError
+
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def write_text(file: Path, text: str) -> None:
@@ -53,14 +56,16 @@ def first_line(error: BaseException) -> str:
 
 @contextmanager
 def explained(where: Path, cleanup: Path | None = None) -> Iterator[None]:
-    """Failures to write become one UserError; the folder `cleanup` is removed however it ends."""
+    """Failures to write become one UserError, ReadOnlyError if nothing may be written there; the folder `cleanup` is
+    removed however it ends."""
     try:
         yield
     except (OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "write" not in str(error) and "file" not in str(error):
             raise
         reason = getattr(error, "strerror", None) or first_line(error)
-        raise UserError(f"cannot write to {where}: {reason}. What was saved before is intact.") from None
+        kind = ReadOnlyError if getattr(error, "errno", None) in READ_ONLY else UserError
+        raise kind(f"cannot write to {where}: {reason}. What was saved before is intact.") from None
     finally:
         if cleanup is not None and cleanup.exists():
             shutil.rmtree(cleanup, ignore_errors=True)

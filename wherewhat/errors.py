@@ -5,6 +5,10 @@ class UserError(Exception):
     """The command line prints the message without a traceback and exits with status 2."""
 
 
+class ReadOnlyError(UserError):
+    """A folder may not be written to: what was found can still be shown."""
+
+
 HANDFUL = 10
 """names that a message lists at most"""
 

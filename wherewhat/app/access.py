@@ -1,9 +1,11 @@
 """Who may use the web page: its password, how often it may be guessed, and which pages may send requests to it."""
 
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from getpass import getpass
 from hmac import compare_digest
 from pathlib import Path
 from threading import Lock
@@ -12,23 +14,26 @@ from urllib.parse import urlsplit
 
 from wherewhat.errors import UserError
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""hosts at which only this machine can open the page"""
 VARIABLE = "WHEREWHAT_PASSWORD"
 LEAST_LETTERS = 8
 GUESSES, PERIOD = 5, 60.0
 """wrong passwords within so many seconds, after which no password is looked at until they are over"""
-QUOTA = 500 * 2**20
-"""bytes of all uploads that are there at a time"""
 
 
-def find_password(given: str | None, file: Path | None) -> str | None:
+def find_password(given: str | None, file: Path | None, host: str = LOOPBACK[0]) -> str | None:
     """The password: of the file, of the environment variable WHEREWHAT_PASSWORD, or as given on the command line, where
-    other users of the machine can see it; None if there is none.  Raises UserError if it is too short."""
+    other users of the machine can see it.  If there is none, and other machines can open the page at this host, it is
+    asked for where a person is at the terminal.  None if there is none.  Raises UserError if it is too short."""
     if file is not None:
         try:
             given = file.expanduser().read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"--password-file {file} cannot be read: {error}") from None
     password = given if given is not None else os.environ.get(VARIABLE)
+    if password is None and host not in LOOPBACK and sys.stdin is not None and sys.stdin.isatty():
+        password = getpass(f"password of the page ({LEAST_LETTERS} letters or more): ")
     if password is not None and len(password) < LEAST_LETTERS:
         raise UserError(f"the password has {len(password)} letters: give {LEAST_LETTERS} or more")
     return password
@@ -67,21 +72,8 @@ def only_own_pages(app: Any) -> Any:
     return answer
 
 
-def within_quota(app: Any, uploads: Path) -> Any:
-    """Refuses uploads while those that are there take QUOTA bytes; they are removed after an hour."""
-
-    async def answer(scope: Any, receive: Any, send: Any) -> None:
-        uploading = scope["type"] == "http" and scope["method"] == "POST" and scope["path"].endswith("/upload")
-        if uploading and sum(file.stat().st_size for file in uploads.rglob("*") if file.is_file()) > QUOTA:
-            await refuse(send, 507, "there is no room for more pictures: try again in an hour")
-        else:
-            await app(scope, receive, send)
-
-    return answer
-
-
-async def refuse(send: Any, status: int, words: str) -> None:
-    """Answer with this status and text."""
-    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+async def refuse(send: Any, status: int, words: str, close: bool = False) -> None:
+    """Answer with this status and text; close: the connection too."""
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), *[(b"connection", b"close")] * close]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": words.encode()})

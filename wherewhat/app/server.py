@@ -5,12 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wherewhat.app.access import Door, only_own_pages, within_quota
+from wherewhat.app.access import LOOPBACK, Door, only_own_pages
+from wherewhat.app.guard import bounded, only_used_routes, within_quota, without_tracebacks
 from wherewhat.app.scene import Scene
 from wherewhat.errors import UserError
+from wherewhat.machine import share_freed_memory
 
 MAX_UPLOAD = "20mb"
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+SESSIONS = 24
+"""pages that are open at a time; of others, those used least recently, the server forgets what was moved (2 MB each)"""
+THREADS = 8
+"""events that are worked on at a time"""
 HEADERS = {  # of every answer: the browser loads nothing from other servers, and no other page can frame this one
     "content-security-policy": (
         "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; base-uri 'self'; "
@@ -34,6 +39,7 @@ def serve(
         )
     if port is not None and not 0 < port < 2**16:
         raise UserError(f"--port {port}: ports go from 1 to 65535")
+    share_freed_memory()
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(uploads)}
     page = build(scenes)
 
@@ -43,6 +49,7 @@ def serve(
             auth=Door(password) if password else None, prevent_thread_lock=True,
             auth_message="Any user name, and the password this page was started with.",
             max_file_size=MAX_UPLOAD, footer_links=[], run_history=False, ssr_mode=False, mcp_server=False,
+            state_session_capacity=SESSIONS, max_threads=THREADS,
             theme=_theme(), css=_file("app.css"), js=_file("page.js"),
             app_kwargs={"middleware": _middleware(host, uploads)},
         )  # fmt: skip
@@ -57,14 +64,15 @@ def _file(name: str) -> str:
 
 def _middleware(host: str, uploads: Path) -> list[Any]:
     """HEADERS with every answer; a page for this machine answers only requests that name it (DNS rebinding), and every
-    page only those that its own pages send."""
+    page only those that its own pages send, in time and of a size that they have."""
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     names = [*LOOPBACK, "[::1]"] if host in LOOPBACK else ["*"]
     return [
-        Middleware(_with_headers), Middleware(TrustedHostMiddleware, allowed_hosts=names), Middleware(only_own_pages),
-        Middleware(within_quota, uploads=uploads),
+        Middleware(_with_headers), Middleware(without_tracebacks),
+        Middleware(TrustedHostMiddleware, allowed_hosts=names), Middleware(only_own_pages),
+        Middleware(only_used_routes), Middleware(bounded), Middleware(within_quota, uploads=uploads),
     ]  # fmt: skip
 
 
@@ -103,10 +111,11 @@ def build(scenes: Sequence[Scene]) -> Any:
     except ImportError:
         raise UserError('the explorer needs Gradio: pip install "wherewhat[explore]"') from None
     from wherewhat.app.compare import Comparison
+    from wherewhat.app.page import Page
     from wherewhat.app.panel import Panel
 
     title = "wherewhat · " + " · ".join(scene.title for scene in scenes)
-    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600)) as page:
+    with Page(title=title, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         if len(scenes) == 1:
             Panel(scenes[0]).open_with(page.load)
             return page

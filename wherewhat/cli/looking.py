@@ -110,7 +110,7 @@ def explore(
     Args:
         runs: run folders, or pretrained:NAME; RUN@000320k is an earlier checkpoint of one; or anyone's generators,
             package.module:function
-        host: 0.0.0.0 lets other machines open the page, and needs a password
+        host: 0.0.0.0 lets other machines open the page, and needs a password, which is asked for if it is not given
         port: of the page
         password: the page asks for it before it shows anything; others on this machine can see it here, and not in
             the environment variable WHEREWHAT_PASSWORD
@@ -122,7 +122,7 @@ def explore(
 
     if not runs:
         raise UserError("name a run to explore: wherewhat explore runs/demo, or pretrained:rooms")
-    password = find_password(password, password_file)
+    password = find_password(password, password_file, host)
     where = pick_device(device)
     models = opened_all(runs, function, data, where)
     for model in models:

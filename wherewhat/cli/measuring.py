@@ -1,6 +1,7 @@
 """Verbs that measure runs.  torch is imported inside them, so that --help is quick."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -32,7 +33,7 @@ from wherewhat.cli.tables import (
     show_ranking,
     show_scores,
 )
-from wherewhat.errors import UserError
+from wherewhat.errors import ReadOnlyError, UserError
 from wherewhat.metrics.registry import names_help
 
 if TYPE_CHECKING:
@@ -92,8 +93,9 @@ def evaluate(
         print(json.dumps(rows))
         return
     show_scores(rows)
-    for path in draw_factor_maps(model, rows) if model else []:
-        print(path)
+    with suppress(ReadOnlyError):  # it was said that nothing can be kept
+        for path in draw_factor_maps(model, rows) if model else []:
+            print(path)
 
 
 def where(

@@ -154,7 +154,7 @@ def rotate(
     degrees = np.linspace(0, 180, angles)
     lengths = np.empty((angles, setting.bases))
     with torch.no_grad():
-        for a, theta in enumerate(np.deg2rad(degrees)):
+        for a, theta in enumerate(np.deg2rad(degrees[:-1])):
             for b, base in enumerate(bases):
                 z = base.repeat(setting.points, 1)
                 places = torch.linspace(-TPL_REACH, TPL_REACH, setting.points)
@@ -162,7 +162,8 @@ def rotate(
                 images = swept(generate, z[None].to(device))
                 lengths[a, b] = distance.path(images.float()).sum().item()
             if progress:
-                progress((a + 1) / angles)
+                progress((a + 1) / (angles - 1))
+    lengths[-1] = lengths[0]  # 180°: the same sweep, backwards
     errors = lengths.std(1, ddof=1) / np.sqrt(setting.bases) if setting.bases > 1 else np.full(angles, np.nan)
     return Rotation(degrees, lengths.mean(1), errors)
 

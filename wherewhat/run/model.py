@@ -1,6 +1,7 @@
 """A generator, its controls, and what is known of them in a folder: what verbs take that look and measure."""
 
 import json
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wherewhat.atomic import explained, read_text, write_text
-from wherewhat.errors import UserError
+from wherewhat.errors import ReadOnlyError, UserError
 from wherewhat.run.rows import read_rows
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Model(ABC):
         """path: the folder of what is known of it."""
         self.path = path
         self._parsed: dict[str, tuple[tuple[int, ...], list[dict[str, Any]]]] = {}  # table → state of its file, rows
+        self._not_kept: list[dict[str, Any]] = []  # all rows of metrics.jsonl, where new ones cannot be written
 
     @property
     @abstractmethod
@@ -173,6 +175,8 @@ class Model(ABC):
     def rows(self, table: str) -> list[dict[str, Any]]:
         """All whole rows of a table: train.jsonl or metrics.jsonl.  They are shared: do not change them."""
         file = self.path / f"{table}.jsonl"
+        if table == "metrics" and self._not_kept:
+            return list(self._not_kept)
         if not file.exists():
             return []
         stat = file.stat()
@@ -188,9 +192,15 @@ class Model(ABC):
             file.write(json.dumps(row) + "\n")
 
     def log_metric(self, row: dict[str, Any]) -> None:
-        """Append a score to metrics.jsonl; an earlier one with the same `key` is removed."""
+        """Append a score to metrics.jsonl; an earlier one with the same `key` is removed.  Where nothing may be written
+        a line on standard error says so, and only this object has the score."""
         others = [old for old in self.rows("metrics") if any(old.get(k) != row.get(k) for k in self.key)]
-        self._rewrite("metrics", [*others, row])
+        try:
+            self._rewrite("metrics", [*others, row])
+        except ReadOnlyError as error:
+            if not self._not_kept:
+                print(f"wherewhat: scores are shown and not kept: {error}", file=sys.stderr)
+            self._not_kept = [*others, row]
 
     def _rewrite(self, table: str, rows: list[dict[str, Any]]) -> None:
         self._parsed.pop(table, None)

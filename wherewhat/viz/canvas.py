@@ -105,6 +105,7 @@ class Canvas:
 
     def fitted(self, x: Number, y: Number, words: str, width: int, size: int = 13, bold: bool = False) -> None:
         """Write in the largest size up to `size` that fits the width; below 9 the end is cut."""
+        words = words if len(words) <= width else words[:width] + "…"  # no letter is narrower than a pixel
         while size > 9 and font(size, bold).getlength(words) > width:
             size -= 1
         while len(words) > 1 and font(size, bold).getlength(words) > width:

@@ -21,7 +21,7 @@ from wherewhat.nn.controls import ANGLE_RANGE
 from wherewhat.nn.generator import AnyGenerator, mean_masks
 from wherewhat.nn.ops import to_float
 from wherewhat.run.model import ControlSummary, Model
-from wherewhat.run.names import find_control
+from wherewhat.run.names import find_control, suggested
 from wherewhat.viz import canvas
 from wherewhat.viz.canvas import GAP, LABEL_WIDTH, Canvas
 
@@ -48,10 +48,11 @@ class ControlLabel:
 
 
 def control_labels(controls: Sequence[ControlSummary], names: Mapping[int, str] | None = None) -> list[ControlLabel]:
-    """What evaluation found of each control, in words.  names: those that the user gave."""
-    made = []
+    """What evaluation found of each control, in words.  names: those that the user gave; others are suggested, as on
+    the page and in the report."""
+    made, titles = [], {**suggested(controls), **{k: name for k, name in (names or {}).items() if name}}
     for d in controls:
-        title = ControlLabel.plain(d.index, (names or {}).get(d.index) or d.factor).title
+        title = ControlLabel.plain(d.index, titles[d.index]).title
         what = f"{d.factor} {d.share:.0%} · " if d.factor and d.share is not None else ""
         place = f"{d.place}, {d.area:.0%} of the image" + ", an angle" * d.is_angle
         made.append(ControlLabel(d.index, title, (f"{what}TPL {d.tpl:.2f} ± {d.tpl_error:.2f}", place), d.is_angle))
