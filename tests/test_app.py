@@ -230,6 +230,12 @@ def face(folder, seed=0, side=192):
     return np.asarray(Image.fromarray(array).resize((side, side), Image.Resampling.BICUBIC))
 
 
+def drop_photo(page, content, name="me.png"):
+    """Drop a photograph, and wait until the work on it has begun."""
+    drop(page, content, name)
+    page.locator(".says progress").first.wait_for()
+
+
 def said(page, words):
     """What is said of a photograph, once it has these words."""
     page.wait_for_function("words => document.querySelector('.says')?.innerText.includes(words)", arg=words)
@@ -245,8 +251,7 @@ def busy():
 
 
 def test_sliders_moved_while_a_photograph_is_inverted_stay(page, folder):
-    drop(page, as_png(face(folder)), "me.png")
-    page.locator(".says progress").first.wait_for()
+    drop_photo(page, as_png(face(folder)))
     slide(page, 33, "-2.5")
     assert "How near it is: " in said(page, "How near")
     page.wait_for_function("document.querySelector('.stage figcaption').innerText.startsWith('me.png · 1 slider set')")
@@ -256,8 +261,7 @@ def test_sliders_moved_while_a_photograph_is_inverted_stay(page, folder):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the server's processor time from /proc")
 def test_an_inversion_that_is_stopped_leaves_the_picture_and_works_no_longer(page, folder):
     before = source(page)
-    drop(page, as_png(face(folder, 1)), "me.png")
-    page.locator(".says progress").first.wait_for()
+    drop_photo(page, as_png(face(folder, 1)))
     page.get_by_role("button", name="Stop", exact=True).first.click()
     said(page, "Nothing was changed")
     page.wait_for_timeout(1_000)
@@ -268,18 +272,16 @@ def test_an_inversion_that_is_stopped_leaves_the_picture_and_works_no_longer(pag
 
 
 def test_a_picture_of_another_kind_gets_a_warning_and_one_of_the_runs_does_not(page, folder):
-    drop(page, as_png(np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)), "noise.png")
+    drop_photo(page, as_png(np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)))
     assert "unlike those the model was trained on" in said(page, "How near")
-    drop(page, as_png(face(folder, 2)), "me.png")
-    page.locator(".says progress").first.wait_for()
+    drop_photo(page, as_png(face(folder, 2)))
     assert "unlike" not in said(page, "How near")
 
 
 def test_a_photograph_is_cropped_adapted_to_and_edited_at_its_own_size(page, folder, tmp_path):
     array = np.full((300, 400, 3), (90, 140, 60), np.uint8)
     array[70:262, 180:372] = face(folder, 3)
-    drop(page, as_png(array), "party.png")
-    page.locator(".says progress").first.wait_for()
+    drop_photo(page, as_png(array), "party.png")
     assert "unlike" in said(page, "How near")
     page.get_by_role("tab", name="Photograph", exact=True).first.click()
     page.get_by_role("button", name="Find the best crop").first.click()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 TELL_EVERY = 0.2  # seconds
+PAUSE = 0.01  # seconds after each step, in which sliders are moved
 STOPPED = "Stopped. Nothing was changed."
 DOING = {
     "codes": "Looking for the sliders of this photograph", "generator": "Adapting the model to this photograph",
@@ -245,7 +246,7 @@ class Photographs:
 def watched(work: Work[Result], others: list[Any]) -> Generator[list[Any], None, Result]:
     """A work whose progress is shown.  Yields the line of progress, the button that stops it, and the other outputs.
     When Gradio closes this, at a click on Stop or when the page is closed, the work ends."""
-    last = -TELL_EVERY
+    last, button = -TELL_EVERY, gr.update(visible=True)
     with closing(work):
         while True:
             try:
@@ -255,5 +256,6 @@ def watched(work: Work[Result], others: list[Any]) -> Generator[list[Any], None,
                 return result
             if time.monotonic() - last >= TELL_EVERY:
                 last = time.monotonic()
-                line = html.progress(DOING[what], done)
-                yield [gr.update(value=line, visible=True), gr.update(visible=True), *others]
+                yield [gr.update(value=html.progress(DOING[what], done), visible=True), button, *others]
+                button = gr.skip()  # a button that is drawn anew cannot be pressed
+            time.sleep(PAUSE)
