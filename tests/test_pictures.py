@@ -261,7 +261,7 @@ def test_labels_have_name_factor_tpl_and_place():
 def test_the_users_names_go_before_matched_factors():
     controls = [control(3, factor="hue", share=0.9), control(1), control(0)]
     named = drawing.control_labels(controls, {3: "sky", 1: "smile"})
-    assert [s.title for s in named] == ["z3  sky", "z1  smile", "z0  top right"]
+    assert [s.title for s in named] == ["z3  sky", "z1  smile", "z0  top right 2"]
 
 
 def test_controls_of_one_factor_are_numbered_as_on_the_page_and_in_the_report():

@@ -34,10 +34,13 @@ def unpacked(name: str) -> Path:
     copy = cache("pretrained") / f"{name}-{digest[:8]}"
     if not copy.exists():
         partial = temporary(copy)
-        with explained(copy, cleanup=partial):
-            shutil.copytree(SHIPPED / name, partial)
-            with suppress(OSError):  # another process made it in the meantime
-                partial.rename(copy)
+        try:
+            with explained(copy, cleanup=partial):
+                shutil.copytree(SHIPPED / name, partial)
+                with suppress(OSError):  # another process made it in the meantime
+                    partial.rename(copy)
+        except UserError as error:
+            raise UserError(f"{error} Another folder for what is unpacked and fetched: WHEREWHAT_CACHE") from None
     return copy
 
 
