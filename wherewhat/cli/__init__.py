@@ -3,6 +3,7 @@
 import errno
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 
 import tyro
 
@@ -31,6 +32,9 @@ OUT_OF_MEMORY = "there is not enough memory: give a smaller --batch or --resolut
 def main(words: list[str] | None = None) -> None:
     """Exit status 0; 2 for what the user can mend, one message on standard error; 130 after Ctrl-C."""
     words = sys.argv[1:] if words is None else words
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a ± or β that a terminal cannot write ends no command
     try:
         if not words or words[0] in ("-h", "--help", "help"):
             print(overview())
