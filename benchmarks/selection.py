@@ -103,7 +103,7 @@ def population() -> Iterator[Model]:
 def main() -> None:
     args = options()
     if args.analyse:
-        selection_page.analyse(TABLE)
+        selection_page.analyse(TABLE, len(list(population())))
         return
     preview.quick_distance = lambda *_: None  # type: ignore[assignment]  # TPL is measured below, once
     rows = read(TABLE)

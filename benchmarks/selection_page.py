@@ -25,6 +25,7 @@ COMBINED = (
 """scores whose ranks the fitted combination weighs"""
 LEAST = 3  # models of a group, with fewer no correlation within it is computed
 RESAMPLES = 1_000
+ENOUGH = 90  # models, from which on the page does not warn that they are few
 PAPER = {"dci": -0.719, "factor_vae": -0.596}  # Spearman of TPL, "Where and What?", section 4
 AIM_ALL, AIM_WITHIN = 0.85, 0.6  # what a score should reach with DCI to choose a model by itself
 
@@ -173,30 +174,32 @@ def number(text: str) -> Any:
         return text
 
 
-def analyse(file: Path) -> None:
-    """Write the generated part of the page, and its pictures."""
+def analyse(file: Path, planned: int) -> None:
+    """Write the generated part of the page, and its pictures.  planned: models of the whole population."""
     rows, early = read(file)
     studies = {label: {c.name: study(c, label, rows, early) for c in candidates()} for label in LABELLED}
     draw_correlations(studies, DOCS / "pictures" / "selection.png")
     draw_models(rows, studies["dci"], DOCS / "pictures" / "selection-models.png")
     page = PAGE.read_text("utf-8")
     before, rest = page.split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{body(rows, early, studies)}\n{END}{rest.split(END)[1]}", "utf-8")
+    PAGE.write_text(f"{before}{BEGIN}\n\n{body(rows, early, studies, planned)}\n{END}{rest.split(END)[1]}", "utf-8")
 
 
-def body(rows: Sequence[Row], early: Sequence[Row], studies: Mapping[str, Mapping[str, Study]]) -> str:
+def body(rows: Sequence[Row], early: Sequence[Row], studies: Mapping[str, Mapping[str, Study]], planned: int) -> str:
     """The generated part of the page."""
-    parts = [population(rows, early), verdict(rows, studies)]
+    parts = [population(rows, early, planned), verdict(rows, studies)]
     for label, title in LABELLED.items():
         parts.append(f"### Against {title}\n\n{table(studies[label], rows, label)}")
     return "\n\n".join(parts) + "\n"
 
 
-def population(rows: Sequence[Row], early: Sequence[Row]) -> str:
+def population(rows: Sequence[Row], early: Sequence[Row], planned: int) -> str:
     """How many models there are, and how good."""
     lines = [
-        f"{len(rows)} models at {rows[0]['images']:,.0f} images, and {len(early)} of them at about "
-        f"{early[0]['images'] if early else 0:,.0f}.\n",
+        f"{len(rows)} of {planned} models are trained, to {rows[0]['images']:,.0f} images; {len(early)} of them are scored after about "
+        f"{early[0]['images'] if early else 0:,.0f} too."
+        + " Intervals are wide while they are few: this is a first look, no verdict." * (len(rows) < ENOUGH)
+        + "\n",
         "| family | sprites | rooms | DCI, sprites | DCI, rooms | FactorVAE, sprites | FactorVAE, rooms |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
@@ -262,7 +265,10 @@ def verdict(rows: Sequence[Row], studies: Mapping[str, Mapping[str, Study]]) -> 
     lines = [f"- **TPL**: Spearman {' and '.join(tpl)}; negative is right. {holds(studies)}"]
     best = max(dci, key=lambda name: nothing_for_nan(dci[name].everywhere.spearman))
     inside = {name: s.in_family for name, s in dci.items() if s.in_family is not None}
-    if inside:
+    if not inside:
+        lines.append(f"- No family has {LEAST} models of a world yet: nothing is known within a family.")
+        lines.append(f"- **Best over all models**: {labels[best]}, {cell(dci[best].everywhere)} with DCI.")
+    else:
         first = max(inside, key=lambda name: nothing_for_nan(inside[name].spearman))
         lines.append(f"- **Best over all models**: {labels[best]}, {cell(dci[best].everywhere)} with DCI, and "
                      f"{cell(dci[best].in_family)} within a family.")  # fmt: skip

@@ -126,9 +126,9 @@ def test_the_page_is_written_from_the_table(tmp_path, monkeypatch):
     monkeypatch.setattr(page, "DOCS", tmp_path)
     monkeypatch.setattr(page, "PAGE", tmp_path / "selection.md")
     monkeypatch.setattr(page, "RESAMPLES", 50)
-    page.analyse(file)
+    page.analyse(file, 100)
     written = (tmp_path / "selection.md").read_text()
     assert written.startswith("before\n") and written.endswith("after\n") and "old" not in written
-    assert "| TPL | +1.00 [+1.00, +1.00] |" in written and "32 models" in written
+    assert "| TPL | +1.00 [+1.00, +1.00] |" in written and "32 of 100 models" in written
     assert "reached by TPL" in written
     assert {p.name for p in (tmp_path / "pictures").iterdir()} == {"selection.png", "selection-models.png"}
