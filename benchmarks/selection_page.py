@@ -195,11 +195,12 @@ def body(rows: Sequence[Row], early: Sequence[Row], studies: Mapping[str, Mappin
 
 def population(rows: Sequence[Row], early: Sequence[Row], planned: int) -> str:
     """How many models there are, and how good."""
+    said = f"{len(rows)} of {planned} models are trained, to {rows[0]['images']:,.0f} images"
+    said += f"; {len(early)} of them are scored after about {early[0]['images']:,.0f} too." if early else "."
+    if len(rows) < ENOUGH:
+        said += " Intervals are wide while they are few: this is a first look, no verdict."
     lines = [
-        f"{len(rows)} of {planned} models are trained, to {rows[0]['images']:,.0f} images; {len(early)} of them are scored after about "
-        f"{early[0]['images'] if early else 0:,.0f} too."
-        + " Intervals are wide while they are few: this is a first look, no verdict." * (len(rows) < ENOUGH)
-        + "\n",
+        textwrap.fill(said, 132) + "\n",
         "| family | sprites | rooms | DCI, sprites | DCI, rooms | FactorVAE, sprites | FactorVAE, rooms |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
