@@ -314,6 +314,7 @@ def _keyframe_codes(
     known: dict[str, Tensor] = {}
     generator, where = run.generator.to(pick_device(device)), pick_device(device)
     if photos:
+        distance = distance if steps or tune else "any"  # as in edit
         seen = _seen(run, photos, None, distance, device)
         found = _inverted(run, seen.images, steps, tune, distance, device, with_noise=False)
         known, generator = dict(zip(map(str, photos), found.codes, strict=True)), found.generator

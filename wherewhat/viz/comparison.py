@@ -147,7 +147,8 @@ def side_by_side(
 
 def cells(run: Run, controls: Sequence[ControlSummary | None], seed: int, device: str) -> list[Cell | None]:
     generator, base = run.generator.to(device), starting_point(run, seed, device)
-    masks, called = masks_of_run(run, seed, device), names.shown(run)
+    masks = masks_of_run(run, seed, device, [d.index for d in controls if d])
+    called = names.shown(run)
     made: list[Cell | None] = []
     for d in controls:
         if d is None:

@@ -139,7 +139,7 @@ def without_place(word: str) -> str:
 def cards(run: Run, controls: Sequence[ControlSummary], seed: int, device: str) -> list[Card]:
     """The pictures of each control; all start from the image from which `traverse` starts."""
     generator, base = run.generator.to(device), starting_point(run, seed, device)
-    masks, made = masks_of_run(run, seed, device), []
+    masks, made = masks_of_run(run, seed, device, [d.index for d in controls]), []
     for d, label in zip(controls, control_labels(controls, names.shown(run)), strict=True):
         tiles = page.tiles_of(sweep(generator, base, d.index, STILLS))
         mask = page.still(canvas.heat(masks[d.index], (2 * tiles.shape[1], 2 * tiles.shape[2])))
