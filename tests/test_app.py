@@ -347,13 +347,21 @@ def test_pictures_codes_and_python_code_are_downloaded(page, folder, tmp_path, m
     slide(page, EYES, "1.5")
     shown = pixels(changed(page, before))
     made = {}
-    for words, kind in (("PNG", ".png"), ("GIF", ".gif"), ("MP4", ".mp4"), ("Codes", ".json"), ("Python", ".py")):
+    for words, kind in (
+        ("PNG", ".png"),
+        ("Large PNG", ".large.png"),
+        ("GIF", ".gif"),
+        ("MP4", ".mp4"),
+        ("Codes", ".json"),
+        ("Python", ".py"),
+    ):
         with page.expect_download() as waiting:
             page.get_by_role("button", name=f"↓ {words}", exact=True).first.click()
         made[kind] = tmp_path / f"picture{kind}"
         assert waiting.value.suggested_filename.endswith(kind)
         waiting.value.save_as(made[kind])
     assert np.array_equal(np.asarray(Image.open(made[".png"])), shown)
+    assert np.asarray(Image.open(made[".large.png"])).shape == (1024, 1024, 3)
     with Image.open(made[".gif"]) as film:
         assert film.n_frames == 32 and film.size == (256, 256)
     assert made[".mp4"].read_bytes()[4:8] == b"ftyp"
@@ -560,6 +568,33 @@ def test_saved_codes_are_loaded(page, tmp_path):
     load.set_input_files({"name": "bad.json", "mimeType": "application/json", "buffer": b"[]"})
     page.locator(".toast-body", has_text="bad.json holds no codes").wait_for()
     page.locator(".toast-close").first.click()
+
+
+def test_a_film_goes_through_the_pictures_that_were_kept(page, tmp_path):
+    page.get_by_role("tab", name="Film").first.click()
+    page.get_by_role("button", name="Play").first.click()
+    page.locator(".toast-body", has_text="name two or more").wait_for()
+    page.locator(".toast-close").first.click()
+    kept = []
+    for count in (1, 2):
+        page.get_by_role("button", name="Keep this picture").first.click()
+        page.wait_for_function("count => document.querySelectorAll('.kept img').length == count", arg=count)
+        kept.append(pixels(source(page)))
+        before = source(page)
+        page.get_by_role("button", name="New sample").first.click()
+        changed(page, before)
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="↓ GIF of the film").first.click()
+    waiting.value.save_as(tmp_path / "film.gif")
+    with Image.open(tmp_path / "film.gif") as film:
+        assert film.n_frames == 100
+        for frame, picture in zip((0, 50), kept, strict=True):
+            film.seek(frame)
+            seen = np.asarray(film.convert("RGB").resize((64, 64), Image.Resampling.BOX)).astype(int)
+            assert abs(seen - picture).mean() < 8
+    page.get_by_role("button", name="Drop the last").first.click()
+    page.wait_for_function("document.querySelectorAll('.kept img').length == 1")
+    page.get_by_role("tab", name="Sliders").first.click()
 
 
 def test_other_samples_show_the_same_changes(page):

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from wherewhat.app.panel import Panel
 
 DOWNLOADS = {  # kind of file → label, media type
-    ".png": ("PNG", "image/png"), ".gif": ("GIF", "image/gif"), ".mp4": ("MP4", "video/mp4"),
-    ".json": ("Codes", "application/json"), ".py": ("Python", "text/x-python"),
+    ".png": ("PNG", "image/png"), ".large.png": ("Large PNG", "image/png"), ".gif": ("GIF", "image/gif"),
+    ".mp4": ("MP4", "video/mp4"), ".json": ("Codes", "application/json"), ".py": ("Python", "text/x-python"),
 }  # fmt: skip
 
 
@@ -27,7 +27,7 @@ class Files:
 
     def __init__(self, panel: "Panel") -> None:
         self.panel, self.scene = panel, panel.scene
-        with gr.Row(elem_classes="bar"):
+        with gr.Row(elem_classes=["bar", "files"]):
             self.saves = {kind: gr.Button(f"↓ {label}", size="sm") for kind, (label, _) in DOWNLOADS.items()}
             self.load = gr.UploadButton("↑ Codes", size="sm", file_types=[".json"])
 
@@ -53,10 +53,16 @@ def download(scene: Scene, kind: str, look: Look, view: str, control: int) -> di
     """The name of a file and its content as a link."""
     make: dict[str, Callable[[], bytes]] = {
         ".png": lambda: png(scene.picture(look, view, control)),
+        ".large.png": lambda: png(scene.large(look, view, control)),
         ".json": lambda: scene.codes_json(look).encode(),
         ".py": lambda: scene.python_code(look).encode(),
     }
     content = make[kind]() if kind in make else scene.film(look, control, kind)
-    words = [scene.title.rsplit("/")[-1], *([scene.names[control]] if kind in (".gif", ".mp4") else [])]
-    name = re.sub(r"\W+", "-", " ".join(words)).strip("-")
-    return {"name": f"{name}{kind}", "uri": html.data_uri(content, DOWNLOADS[kind][1])}
+    subject = scene.names[control] if kind in (".gif", ".mp4") else ""
+    return {"name": file_name(scene, subject, kind), "uri": html.data_uri(content, DOWNLOADS[kind][1])}
+
+
+def file_name(scene: Scene, subject: str, kind: str) -> str:
+    """The name of a file of this kind: what it shows, of which run."""
+    words = f"{scene.title.rsplit('/')[-1]} {subject}"
+    return re.sub(r"\W+", "-", words).strip("-") + kind

@@ -12,6 +12,7 @@ from wherewhat.app import address, html
 from wherewhat.app.cards import Cards
 from wherewhat.app.events import IMMEDIATE, QUEUED, errors_shown, script, unchanged
 from wherewhat.app.files import Files
+from wherewhat.app.film import Film
 from wherewhat.app.history import History
 from wherewhat.app.photographs import Photographs, open_upload, photo_box
 from wherewhat.app.scene import MOST_TRUNCATION, SEEDS, Look, Scene
@@ -44,7 +45,7 @@ class Panel:
         self.scene, self.number = scene, number
         self.prefix = f"{number}." if number else ""
         self.look, self.chosen, self.history = gr.State(), gr.State(scene.in_use[0]), gr.State()
-        self.photographs = Photographs(self)
+        self.photographs, self.film = Photographs(self), Film(self)
         gr.HTML(html.head(scene))
         with gr.Row(elem_classes="both"):
             with gr.Column(scale=2, min_width=280, elem_classes="left"):
@@ -58,12 +59,15 @@ class Panel:
                     self.photographs.add_tab()
                 with gr.Tab("Mix"):
                     self.add_giver()
+                with gr.Tab("Film"):
+                    self.film.add_tab()
         self.lists = [self.across, self.down, self.ticks]
         self.state = [self.look, self.view, self.chosen]
         self.shown = [self.look, self.picture, self.cards.values, self.truncation, self.ticks, self.seed]
         self.connect_picture()
         self.connect_steps()
         self.files.connect()
+        self.film.connect()
         self.connect_grid_and_giver()
         self.cards.connect()
 

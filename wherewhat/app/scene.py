@@ -20,7 +20,7 @@ from scipy.ndimage import binary_erosion
 from torch import Tensor
 
 from wherewhat.data.pictures import open_picture
-from wherewhat.editing import states
+from wherewhat.editing import motion, states
 from wherewhat.editing.invert import invert
 from wherewhat.editing.nearness import usual_distance, usual_or_pixels
 from wherewhat.editing.photograph import Crop, Photograph
@@ -49,6 +49,7 @@ BASES = 4  # samples around which controls are swept to see whether they change 
 OTHERS, OTHERS_SEED = 6, 1  # other samples that are shown with the same changes, and their seed
 # approximate pixels of the longer side: of pictures with a mask or a change drawn on them, of thumbnails, of loops
 OVERLAY_SIDE, THUMBNAIL_SIDE, LOOP_SIDE = 384, 64, 256
+LARGE_SIDE, FILM_FPS = 1024, 25  # pixels of an enlarged picture; frames of a second of a film
 PHOTO_STEPS = 40  # steps of descent on the codes of a photograph
 MAX_PHOTO_PIXELS = 64_000_000  # the largest photograph that is decoded
 LONGEST_ORIGIN = 60  # letters of what is said of where a picture came from
@@ -341,8 +342,23 @@ class Scene:
         """A loop of one control to the other end and back (an angle: once around), as .gif or .mp4."""
         images = loop(self.draws(look), self._tensor(look), control, control in self.angles)
         frames = [Image.fromarray(tile) for tile in canvas.to_tiles(images, LOOP_SIDE)]
+        return self._moving(frames, kind)
+
+    def film_through(self, looks: Sequence[Look], seconds: float, kind: str) -> bytes:
+        """An endless loop from each picture to the next, as .gif or .mp4.  Raises UserError for fewer than two."""
+        keyframes = torch.tensor([self.codes(look) for look in looks])
+        codes = motion.keyframed(self.run, keyframes, (seconds,), fps=FILM_FPS)
+        frames = motion.frames(self.generator, codes.to(self.device), max(1, LOOP_SIDE // max(self.generator.size)))
+        return self._moving(frames, kind, len(frames) / FILM_FPS)
+
+    def _moving(self, frames: Sequence[Image.Image], kind: str, seconds: float = 4.0) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
-            return canvas.save_moving(frames, Path(folder) / f"picture{kind}").read_bytes()
+            return canvas.save_moving(frames, Path(folder) / f"picture{kind}", seconds).read_bytes()
+
+    def large(self, look: Look, view: str, control: int) -> Image.Image:
+        """The picture with smooth edges, its longer side near LARGE_SIDE pixels."""
+        picture = Image.fromarray(self.picture(look, view, control))
+        return motion.enlarged(picture, max(1, LARGE_SIDE // max(picture.size)))
 
     def codes_json(self, look: Look) -> str:
         """The codes, also by name, and what they came from, as JSON; from_json reads it."""
