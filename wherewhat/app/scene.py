@@ -188,8 +188,8 @@ class Scene:
 
     def from_codes(self, codes: Sequence[float], origin: str) -> Look:
         """A picture of these codes.  Raises UserError unless there is a number for each control."""
-        if len(codes) != len(self.controls):
-            raise UserError(f"{len(codes)} codes are given, and {self.title} has {len(self.controls)} controls")
+        if len(codes) != self.run.latents:
+            raise UserError(f"{len(codes)} codes are given, and {self.title} has {self.run.latents}")
         return self.next(np.asarray(codes), origin, None)
 
     def from_json(self, text: str, name: str) -> Look:

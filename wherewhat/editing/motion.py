@@ -13,8 +13,8 @@ from torch import Tensor
 
 from wherewhat.errors import UserError
 from wherewhat.nn.controls import ANGLE_RANGE
-from wherewhat.nn.generator import Generator
-from wherewhat.run.folder import Run
+from wherewhat.nn.generator import AnyGenerator, Generator
+from wherewhat.run.model import Model
 from wherewhat.viz import canvas
 from wherewhat.viz.canvas import GAP, Canvas
 
@@ -29,7 +29,7 @@ BATCH = 64  # frames that are made together
 
 
 def interpolate(
-    run: Run, a: Float[Tensor, " z"], b: Float[Tensor, " z"], shares: Float[Tensor, " f"]
+    run: Model, a: Float[Tensor, " z"], b: Float[Tensor, " z"], shares: Float[Tensor, " f"]
 ) -> Float[Tensor, "f z"]:
     """Codes at these shares, 0 … 1, of the way from a (which is returned for 0) to b (for 1).
 
@@ -39,7 +39,7 @@ def interpolate(
     t = shares[:, None].to(a)
     ends = a.expand(len(t), -1), b.expand(len(t), -1)
     found = torch.lerp(*ends, t)
-    if run.generator.controls is None:
+    if not (isinstance(run.generator, Generator) and run.generator.controls):
         straight = [k for k in range(len(a)) if k not in run.generator.angles]
         found[:, straight] = run.prior.interpolate(ends[0][:, straight], ends[1][:, straight], t)
     angles = list(run.generator.angles)
@@ -53,7 +53,7 @@ def around(angles: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
 
 
 def keyframed(
-    run: Run, keyframes: Float[Tensor, "k z"], seconds: Sequence[float] = (2.0,), easing: str = "smooth",
+    run: Model, keyframes: Float[Tensor, "k z"], seconds: Sequence[float] = (2.0,), easing: str = "smooth",
     fps: int = 25, closed: bool = True,
 ) -> Float[Tensor, "f z"]:  # fmt: skip
     """The codes of the frames of a film through these keyframes, each hit exactly.
@@ -87,7 +87,7 @@ def keyframed(
 
 
 @torch.no_grad()
-def frames(generator: Generator, codes: Float[Tensor, "f z"], scale: int = 1) -> list[Image.Image]:
+def frames(generator: AnyGenerator, codes: Float[Tensor, "f z"], scale: int = 1) -> list[Image.Image]:
     """The picture of each code, `scale` times as large as the generator makes it.  Raises UserError as `enlarged`."""
     tiles = (canvas.to_tiles(generator.images(part).clamp(-1, 1), max(generator.size)) for part in codes.split(BATCH))
     return [enlarged(Image.fromarray(tile), scale) for part in tiles for tile in part]
