@@ -60,6 +60,7 @@ def draw_page(browser: Browser, uploads: Path) -> None:
     page.get_by_text("The same changes on other samples").click()
     page.wait_for_selector("img.others")
     page.set_viewport_size({"width": 1280, "height": 1130})
+    page.evaluate("scrollTo(0, 0)")
     save(page, "explore-compare.png")
     page.close()
     server.close()

@@ -4,12 +4,13 @@ All cards are one component of HTML, however many there are: what a hand does to
 server says comes back through values.js and pictures.js.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from wherewhat.app import html
-from wherewhat.app.events import IMMEDIATE, errors_shown, script
+from wherewhat.app.events import IMMEDIATE, QUEUED, errors_shown, script
 from wherewhat.app.scene import Look, png
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ class Cards:
         moves.click(self.mask_clicked, [p.look, p.view], [p.chosen, p.view, p.picture], **EACH)
         moves.select(self.locked, p.look, p.look, **EACH)
         moves.submit(self.named, p.look, [self.values, *p.lists], **EACH)
-        p.redraw(moves.expand(lambda: True, None, self.unfolded, **IMMEDIATE))
+        unfolded = moves.expand(lambda: True, None, self.unfolded, **IMMEDIATE)
+        p.redraw(unfolded)
+        unfolded.then(partial(self.drawn_masks, self.scene.not_in_use), None, self.masks, **QUEUED)
         moves.collapse(lambda: False, None, self.unfolded, **IMMEDIATE)
 
     def all_values(self, look: Look) -> dict[str, Any]:
@@ -59,9 +62,9 @@ class Cards:
         seen = [*self.scene.in_use, *(self.scene.not_in_use if unfolded else ())]
         return [(k, "strip", html.data_uri(png(self.scene.strip(look, k)))) for k in seen]
 
-    def all_masks(self) -> list[tuple[int, str, str]]:
-        """What pictures.js puts into all cards."""
-        return [(k, "mask", html.data_uri(png(self.scene.mask(k)))) for k in self.scene.controls]
+    def drawn_masks(self, controls: list[int]) -> list[tuple[int, str, str]]:
+        """What pictures.js puts into the cards of these controls."""
+        return [(k, "mask", html.data_uri(png(self.scene.mask(k)))) for k in controls]
 
     def moved(self, move: tuple[int, float], look: Look, view: str) -> tuple[Any, ...]:
         """A slider was moved: values are kept within its ends."""

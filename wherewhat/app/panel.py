@@ -127,7 +127,7 @@ class Panel:
         else:
             opened = event(self.opened_once, is_open, [is_open, *outputs], show_progress="hidden")
         self.redraw(opened)
-        opened.success(self.cards.all_masks, None, masks, **QUEUED)
+        opened.success(partial(self.cards.drawn_masks, self.scene.in_use), None, masks, **QUEUED)
 
     def connect_picture(self) -> None:
         """What buttons and boxes beside the large picture do."""

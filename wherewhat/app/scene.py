@@ -127,8 +127,13 @@ class Scene:
 
     @cached_property
     def masks(self) -> Mapping[int, Float[np.ndarray, "h w"]]:
-        """The mask of each control, averaged over images."""
-        return masks_of_run(self.run, device=self.device, controls=list(self.controls))
+        """The mask of each control in use, averaged over images."""
+        return masks_of_run(self.run, device=self.device, controls=self.in_use)
+
+    @cached_property
+    def idle_masks(self) -> Mapping[int, Float[np.ndarray, "h w"]]:
+        """The same of those that are not in use: it takes as long, and few want to see them."""
+        return masks_of_run(self.run, device=self.device, controls=self.not_in_use)
 
     @cached_property
     def distance(self) -> Distance:
@@ -294,7 +299,10 @@ class Scene:
         """The mean mask of a control, from 0 (black) to 1 (pale yellow)."""
         height, width = self.generator.size
         scale = THUMBNAIL_SIDE / max(height, width)
-        return canvas.heat(self.masks[control], (round(height * scale), round(width * scale)))
+        return canvas.heat(
+            (self.masks if control in self.in_use else self.idle_masks)[control],
+            (round(height * scale), round(width * scale)),
+        )
 
     def strip(self, look: Look, control: int) -> Tile:
         """Thumbnails in a row while a control goes from −reach to +reach and all others stay."""
