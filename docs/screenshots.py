@@ -39,6 +39,7 @@ def draw_page(browser: Browser, uploads: Path) -> None:
     server = serve([Scene(Run.open(name), name)], uploads)
     page = opened(browser, server.local_url)
     page.locator("#card-15 .mask").click()
+    page.evaluate("scrollTo(0, 0)")
     save(page, "explore.png")
     page.set_viewport_size({"width": 360, "height": 740})
     page.locator(".views label").first.click()
