@@ -103,6 +103,7 @@ def opened(context, server):
 @pytest.fixture
 def page(opened):
     """The page as it opens, except for seed and names."""
+    opened.set_viewport_size({"width": 1280, "height": 900})
     opened.get_by_role("tab", name="Sliders").first.click()
     opened.locator(".views label").first.click()
     opened.get_by_role("button", name="Reset", exact=True).first.click()
@@ -673,7 +674,7 @@ def test_axe_finds_nothing_serious(page, scheme):
 
 def test_it_fits_a_phone(page):
     page.set_viewport_size({"width": 360, "height": 740})
-    for tab in ("Grid", "Photograph", "Mix", "Sliders"):
+    for tab in ("Grid", "Photograph", "Mix", "Film", "Sliders"):
         page.get_by_role("tab", name=tab).first.click()
         page.wait_for_timeout(100)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
