@@ -19,7 +19,7 @@ from wherewhat.run.folder import Run
 SIZES = (1.4, 1.2, 1.0, 0.85, 0.7, 0.6, 0.5, 0.4)
 STRIDE = 1 / 4  # of a crop's side: the most that crops of the grid lie apart
 KEPT = 3  # crops of the grid from which descent starts
-FINEST = 1 / 64  # of the crop's size: steps become half as large until they are smaller
+FINEST = 1 / 256  # of the crop's size: steps become half as large until they are smaller
 
 
 def aligning(run: Run, photo: Photograph, distance: Distance, device: str = "cpu") -> Work[Crop]:

@@ -61,4 +61,4 @@ def nearness(before: Scores, after: Scores, distance: Distance, usual: float) ->
     """Of each photograph that was inverted.  usual: from usual_distance, with the same distance."""
     by_pixels = isinstance(distance, Pixels)
     rows = zip(after.psnr.tolist(), after.distance.tolist(), before.distance.tolist(), strict=True)
-    return [Nearness(db, None if by_pixels else lpips, start > usual) for db, lpips, start in rows]
+    return [Nearness(db, None if by_pixels else lpips, min(start, lpips) > usual) for db, lpips, start in rows]
