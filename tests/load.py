@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from wherewhat.app.guard import PATIENCE
+from wherewhat.app.server import SESSIONS
 from wherewhat.run.shipped import SHIPPED
 
 ROOT = Path(__file__).parent.parent
@@ -81,6 +82,11 @@ def serving(folder: Path, *words: str) -> Iterator[Server]:
 
 # -------------------------------------------------------------------------------------------------------------- clients
 
+SAMPLE, MOVE = "partial_1", "moved_3"
+"""names that Gradio gives to the events of drawing a sample and of moving a slider"""
+CONTROL = 29
+"""the control that is moved"""
+
 
 class Visitor:
     """One browser: its session, and the events of the page by name."""
@@ -116,16 +122,28 @@ class Visitor:
                     return message["output"]["data"]
         raise AssertionError("the queue ended without an answer")
 
+    async def open(self) -> str:
+        """Open the page.  Returns its large picture."""
+        return (await self.ask("opened"))[2]
+
+    async def sample(self, seed: int) -> str:
+        """Draw a sample.  Returns its large picture."""
+        return (await self.ask(SAMPLE, seed, None, "picture", None))[1]
+
+    async def move(self, control: int, value: float, view: str = "picture") -> str:
+        """Move a slider.  Returns the large picture."""
+        return (await self.ask(MOVE, [control, value], None, view))[1]
+
     async def visit(self) -> None:
         """What a user does: open the page, take a sample, move a slider, look, leave."""
         async with self.client.stream("GET", f"{API}/heartbeat/{self.session}"):
             assert (await self.client.get("/")).status_code == 200
-            await self.ask("page_loaded")
-            await self.ask("partial", random.randrange(1000), None, "picture", None)
+            await self.open()
+            await self.sample(random.randrange(1000))
             for value in (-1.5, 0.5, 2):
-                await self.ask("moved", value, None, "picture")
-            await self.ask("drawn", None, False)
-            await self.ask("partial_3", None, "where", None)
+                await self.move(CONTROL, value)
+            await self.ask("redrawn", None, None, None)
+            await self.move(CONTROL, 1, "where")
 
 
 @asynccontextmanager
@@ -140,14 +158,14 @@ async def connected(server: Server) -> AsyncIterator[tuple[httpx.AsyncClient, di
 
 
 async def at_once(server: Server, count: int) -> None:
-    """Sliders moved by as many visitors at the same time: each gets a picture of its own."""
+    """So many sliders moved at the same time, by as many visitors as the server remembers: each gets a picture."""
     async with connected(server) as (client, config):
-        visitors = [Visitor(client, config) for _ in range(count)]
+        visitors = [Visitor(client, config) for _ in range(min(count, SESSIONS))]
         values = np.linspace(-2, 2, count).tolist()
-        answers = await asyncio.gather(
-            *(v.ask("moved", value, None, "picture") for v, value in zip(visitors, values, strict=True))
+        await asyncio.gather(*(v.open() for v in visitors))
+        pictures = await asyncio.gather(
+            *(visitors[k % len(visitors)].move(CONTROL, value) for k, value in enumerate(values))
         )
-        pictures = [answer[1] for answer in answers]
         assert all("data:image/png" in picture for picture in pictures)
         assert len(set(pictures)) > count / 4, "pictures of different values differ"
 
@@ -165,12 +183,15 @@ async def visits(server: Server, count: int, together: int = 4) -> None:
 
 
 async def drop(visitor: Visitor, photo: bytes, name: str, wait: bool = True) -> tuple[str, Any]:
-    """A photograph is dropped on the page: the path that it is given, and what the page answers (not `wait`: what the
-    queue does)."""
+    """A photograph is dropped on the page: the path that it is given, and the picture that comes of it (not `wait`:
+    what the queue answers)."""
     sent = await visitor.client.post(f"{API}/upload", files={"files": (name, photo, "image/png")})
     file = {"path": sent.json()[0], "meta": {"_type": "gradio.FileData"}}
-    joined = await visitor.join("dropped", file, None, "picture", None)
-    return file["path"], await visitor.answer() if wait else joined
+    await visitor.ask("dropped", file, None)
+    if not wait:
+        return file["path"], await visitor.join("fitted", None)
+    await visitor.ask("fitted", None)
+    return file["path"], (await visitor.ask("taken", None, None, "picture", None))[1]
 
 
 async def given_up(server: Server, count: int) -> None:
@@ -186,8 +207,10 @@ async def given_up(server: Server, count: int) -> None:
             else:
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(visitor.answer(), random.uniform(0, 0.3))
-        _, answer = await asyncio.wait_for(drop(Visitor(client, config), photo, "last.png"), 60)
-        assert "last.png" in answer[1] and "data:image/png" in answer[1]
+        last = Visitor(client, config)
+        await last.open()
+        _, answer = await asyncio.wait_for(drop(last, photo, "last.png"), 60)
+        assert "last.png" in answer and "data:image/png" in answer
 
 
 async def slow_clients(server: Server, count: int, patience: float) -> None:

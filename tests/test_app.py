@@ -231,10 +231,11 @@ def face(folder, seed=0, side=192):
     return np.asarray(Image.fromarray(array).resize((side, side), Image.Resampling.BICUBIC))
 
 
-def drop_photo(page, content, name="me.png"):
-    """Drop a photograph, and wait until the work on it has begun."""
+def drop_photo(page, content, name):
+    """Drop a photograph, and wait until it is the picture.  Returns what is said of it."""
     drop(page, content, name)
-    page.locator(".says progress").first.wait_for()
+    page.wait_for_function("n => document.querySelector('.stage figcaption').innerText.startsWith(n)", arg=name)
+    return said(page, "How near")
 
 
 def said(page, words):
@@ -252,9 +253,9 @@ def busy():
 
 
 def test_sliders_moved_while_a_photograph_is_inverted_stay(page, folder):
-    drop_photo(page, as_png(face(folder)))
+    drop(page, as_png(face(folder)), "me.png")
+    page.locator(".says progress").first.wait_for()
     slide(page, 33, "-2.5")
-    assert "How near it is: " in said(page, "How near")
     page.wait_for_function("document.querySelector('.stage figcaption').innerText.startsWith('me.png · 1 slider set')")
     assert page.locator("#card-33 input[type=number]").first.input_value() == "-2.5"
 
@@ -262,7 +263,8 @@ def test_sliders_moved_while_a_photograph_is_inverted_stay(page, folder):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the server's processor time from /proc")
 def test_an_inversion_that_is_stopped_leaves_the_picture_and_works_no_longer(page, folder):
     before = source(page)
-    drop_photo(page, as_png(face(folder, 1)))
+    drop(page, as_png(face(folder, 1)), "one.png")
+    page.locator(".says progress").first.wait_for()
     page.get_by_role("button", name="Stop", exact=True).first.click()
     said(page, "Nothing was changed")
     page.wait_for_timeout(1_000)
@@ -273,17 +275,15 @@ def test_an_inversion_that_is_stopped_leaves_the_picture_and_works_no_longer(pag
 
 
 def test_a_picture_of_another_kind_gets_a_warning_and_one_of_the_runs_does_not(page, folder):
-    drop_photo(page, as_png(np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)))
-    assert "unlike those the model was trained on" in said(page, "How near")
-    drop_photo(page, as_png(face(folder, 2)))
-    assert "unlike" not in said(page, "How near")
+    noise = as_png(np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8))
+    assert "unlike those the model was trained on" in drop_photo(page, noise, "noise.png")
+    assert "unlike" not in drop_photo(page, as_png(face(folder, 2)), "two.png")
 
 
 def test_a_photograph_is_cropped_adapted_to_and_edited_at_its_own_size(page, folder, tmp_path):
     array = np.full((300, 400, 3), (90, 140, 60), np.uint8)
     array[70:262, 180:372] = face(folder, 3)
-    drop_photo(page, as_png(array), "party.png")
-    assert "unlike" in said(page, "How near")
+    assert "unlike" in drop_photo(page, as_png(array), "party.png")
     page.get_by_role("tab", name="Photograph", exact=True).first.click()
     page.get_by_role("button", name="Find the best crop").first.click()
     page.wait_for_function("document.querySelector('.says').innerText.includes('best crop')")
@@ -392,7 +392,7 @@ def test_a_thumbnail_sets_its_slider(page):
     before = source(page)
     page.locator("#card-8 .strip button").first.click()
     changed(page, before)
-    assert float(page.locator("#card-8 input[type=number]").input_value()) == -3
+    wait_for_number(page, 8, -3)
 
 
 def codes_of(page, tmp_path):
@@ -502,13 +502,16 @@ def test_changes_are_undone_and_done_again(page):
     page.locator("h1").first.click()
     page.keyboard.press("Control+z")
     once = changed(page, edited)
-    assert number(page, 33) == 1.5 and number(page, EYES) != -2
+    wait_for_number(page, 33, 1.5)
+    page.wait_for_function(f"Number(document.querySelector('#card-{EYES} .number').value) != -2")
     page.get_by_role("button", name="Undo").first.click()
-    assert changed(page, once) == start and number(page, 33) == first
+    assert changed(page, once) == start
+    wait_for_number(page, 33, first)
     page.keyboard.press("Control+Shift+z")
     assert changed(page, start) == once
     page.get_by_role("button", name="Redo").first.click()
-    assert changed(page, once) == edited and number(page, EYES) == -2
+    assert changed(page, once) == edited
+    wait_for_number(page, EYES, -2)
     page.locator("#card-33 .restore").click()
     wait_for_number(page, 33, first)
     assert number(page, EYES) == -2, "one is reset, others stay"

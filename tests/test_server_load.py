@@ -52,18 +52,19 @@ def test_nobody_sees_the_pictures_of_others(server):
     async def both():
         async with connected(server) as (client, config):
             one, two = Visitor(client, config), Visitor(client, config)
-            opened = (await two.ask("page_loaded"))[1]
+            opened = await two.open()
+            await one.open()
             paths = {}
             for visitor, name, colour in ((one, "one.png", 250), (two, "two.png", 90)):
                 photo = as_png(np.full((80, 80, 3), colour, np.uint8))
                 paths[name], answer = await load.drop(visitor, photo, name)
-                assert name in answer[1]
+                assert name in answer
                 if visitor is one:
-                    assert (await two.ask("moved", 0.0, None, "picture"))[1].count("one.png") == 0
-                    again = (await Visitor(client, config).ask("page_loaded"))[1]
+                    assert (await two.move(load.CONTROL, 0.0)).count("one.png") == 0
+                    again = await Visitor(client, config).open()
                     assert again == opened, "a new visitor sees what the first did"
-            first, second = [await v.ask("moved", 1.0, None, "picture") for v in (one, two)]
-            assert "one.png" in first[1] and "two.png" in second[1] and first[1] != second[1]
+            first, second = [await v.move(load.CONTROL, 1.0) for v in (one, two)]
+            assert "one.png" in first and "two.png" in second and first != second
             for path in paths.values():
                 for route in ("/gradio_api/file=", "/gradio_api/file/", "/file=", "/GRADIO_API/File="):
                     assert (await client.get(route + path)).status_code == 404
@@ -83,7 +84,7 @@ def test_the_server_asks_no_other_server(server):
             event = visitor.events["dropped"]
             for path in ("http://203.0.113.1/a.png", "https://203.0.113.1/a.png", "HTTP://203.0.113.1/a.png"):
                 file = {"path": path, "url": path, "meta": {"_type": "gradio.FileData"}}
-                body = {"data": [file, None, "picture", None], "fn_index": event["id"], "session_hash": "thief"}
+                body = {"data": [file, None], "fn_index": event["id"], "session_hash": "thief"}
                 answer = await asyncio.wait_for(client.post(f"{API}/run/predict", json=body), 5)
                 assert answer.status_code == 500 and "dropped on this page" in answer.text
                 for route in ("/file=", "/proxy="):

@@ -170,9 +170,13 @@ def test_a_killed_trial_and_ctrl_c_lose_nothing_and_nothing_runs_twice(monkeypat
         wait_for(lambda: about(one)["process"]["pid"] != killed and checkpoints(one) > 2)
         os.kill(os.getpid(), signal.SIGINT)
 
-    meanwhile = Meanwhile(kill_then_interrupt)
-    with pytest.raises(SystemExit) as ended:
-        main(command)
+    meanwhile, before_test = Meanwhile(kill_then_interrupt), signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # processes of pytest-xdist ignore it
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main(command)
+    finally:
+        signal.signal(signal.SIGINT, before_test)
     assert meanwhile.ended() and ended.value.code == 130 and "the same command goes on" in capsys.readouterr().err
     assert about(one)["state"] == "stopped" and not is_done(trials[1], folder)
     assert about(other).get("state") in ("stopped", "done")

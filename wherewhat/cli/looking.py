@@ -73,6 +73,7 @@ def report(
     traversals side by side.  One HTML file that needs no network.
 
     Args:
+        runs: run folders, or pretrained:NAME
         out: a name ending in .html; report.html in the run's folder if not given, comparison.html for several runs
         seed: of the images shown
         distance: of the rotation curves, and of the TPL if the run was not evaluated yet: alex, vgg, pixels, or a path
