@@ -26,7 +26,7 @@ from wherewhat.select.sweep import grid, parse_axis
 from wherewhat.train.loop import train
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason='Ray is not installed: pip install "wherewhat[sweep]"')
-LONG = replace(small("masked", images=2_400), checkpoint_every=400, log_every=80)
+LONG = replace(small("masked", images=4_000), checkpoint_every=400, log_every=80)
 """a training that takes some seconds, so that there is time to kill it"""
 
 
