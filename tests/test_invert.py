@@ -106,7 +106,7 @@ def test_an_angle_is_found_across_its_ends(run):
 
 
 def test_noise_is_found_too(tmp_path):
-    run = Run(tmp_path, small("rooms-lean"))
+    run = Run(tmp_path, small("rooms"))
     torch.manual_seed(0)
     generator = build_generator(run.config).eval().requires_grad_(False)
     for stage in generator.stages:

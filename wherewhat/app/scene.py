@@ -379,7 +379,9 @@ class Scene:
         )  # fmt: skip
 
     def python_code(self, look: Look) -> str:
-        return (
+        """Python that draws the picture; the model itself, if it was adapted to a photograph on the page."""
+        adapted = "# on the page the model is adapted to a photograph; this is the picture without that\n"
+        return (adapted if look.tuned else "") + (
             "import torch\nimport wherewhat\nfrom PIL import Image\nfrom wherewhat.viz.canvas import to_tiles\n\n"
             f"run = {self.run.python(self.title)}\n"
             f"z = torch.tensor([{list(self.codes(look))}])\n"
