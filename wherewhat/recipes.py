@@ -167,7 +167,7 @@ def faces() -> Config:
 
 
 def folder_gan() -> Config:
-    """folder-ae with an adversary in its second half, for sharper pictures."""
+    """folder-ae with an adversary in its second half; not yet trained at length."""
     base = folder_ae()
     return replace(
         _named(base, "folder-gan"),
@@ -176,12 +176,12 @@ def folder_gan() -> Config:
 
 
 def demo_gan() -> Config:
-    """folder-gan on the world rooms, for an hour on two CPU cores."""
+    """folder-gan on the world rooms; not yet trained at length."""
     return replace(_named(folder_gan(), "demo-gan"), data=DataConfig("rooms", 64, 64))
 
 
 def faces_gan() -> Config:
-    """folder-gan on cartoon faces (wherewhat data make faces)."""
+    """folder-gan on cartoon faces (wherewhat data make faces); not yet trained at length."""
     return replace(_named(folder_gan(), "faces-gan"), data=DataConfig("faces", 64, 64))
 
 
