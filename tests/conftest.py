@@ -60,7 +60,7 @@ def small(recipe: str, size: tuple[int, int] = (16, 16), batch: int = 8, images:
     )
     if config.gan:
         gan = replace(config.gan, discriminator=TrunkConfig(channels, 16), r1_interval=2)
-        shrunk = replace(shrunk, gan=replace(gan, start_images=min(gan.start_images, 16)))
+        shrunk = replace(shrunk, gan=replace(gan, start_images=min(gan.start_images, 8)))
     return shrunk.checked()
 
 
@@ -91,3 +91,21 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             replace(small("masked"), log_every=16, preview_every=64, checkpoint_every=32), str(path), "cpu", quiet=True
         )
     return path
+
+
+@pytest.fixture
+def call(capsys):
+    """Runs a command in this process: (exit status, standard output, standard error)."""
+
+    from wherewhat.cli import main
+
+    def run(*words):
+        try:
+            main([str(word) for word in words])
+            status = 0
+        except SystemExit as exit:
+            status = exit.code or 0
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return run

@@ -16,7 +16,7 @@ import torch
 from conftest import small
 from PIL import Image
 
-from wherewhat import cli, recipes
+from wherewhat import recipes
 from wherewhat.cli import VERBS, training
 from wherewhat.cli.options import FunctionOptions
 from wherewhat.evaluation import evaluate, kinds
@@ -38,22 +38,6 @@ def elsewhere(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("WHEREWHAT_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def call(capsys):
-    """Runs a command in this process: (exit status, standard output, standard error)."""
-
-    def run(*words):
-        try:
-            cli.main([str(word) for word in words])
-            status = 0
-        except SystemExit as exit:
-            status = exit.code or 0
-        printed = capsys.readouterr()
-        return status, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from wherewhat.errors import UserError
 from wherewhat.metrics import weights as kept
 from wherewhat.metrics.distance import Lpips, Pixels, load_distance
-from wherewhat.metrics.networks import smallest
+from wherewhat.metrics.networks import map_shapes, smallest
 from wherewhat.metrics.weights import fetch_lpips, lpips_file, unpickle_arrays
 
 # The backbones below stand as torchvision lists them: a place in the list is a name in its file.
@@ -190,6 +190,13 @@ def test_small_images_are_refused_not_enlarged(alex):
     with pytest.raises(UserError, match=r"Use --distance pixels"):
         alex.features(pictures(1, 3, 15, 15))
     assert smallest("vgg") == 16
+
+
+@pytest.mark.parametrize("network", ["alex", "vgg"])
+@pytest.mark.parametrize("size", [(32, 48), (63, 64)])
+def test_shapes_of_maps_are_known_without_computing_them(network, size):
+    maps = Lpips(random_weights(network)).units(torch.zeros(1, 3, *size))
+    assert map_shapes(network, *size) == [tuple(m.shape[1:]) for m in maps]
 
 
 def test_gradients_reach_the_images_only_and_stay_finite(measure):

@@ -11,7 +11,7 @@ from wherewhat import losses
 from wherewhat.config import VaeConfig
 from wherewhat.errors import UserError
 from wherewhat.families import FAMILIES, family_of, gan, vae
-from wherewhat.families.family import objective
+from wherewhat.families.family import frozen, objective
 from wherewhat.train.loop import launch, train
 from wherewhat.train.state import State
 from wherewhat.train.step import train_step
@@ -82,7 +82,7 @@ def test_frozen_maps_pass_gradients_to_images_and_take_none():
     step = state.step(torch.rand(8, 3, *config.size) * 2 - 1)
     before = [kernel.clone() for kernel in state.lpips.parameters()]
     images = (torch.rand(8, 3, *config.size) * 2 - 1).requires_grad_()
-    with gan.frozen(state.networks["discriminator"]):
+    with frozen(state.networks["discriminator"]):
         gan.adversarial_loss(step, images).backward()
     assert images.grad.abs().amax((1, 2, 3)).min() > 0
     assert all(p.grad is None for p in state.networks["discriminator"].parameters())

@@ -19,7 +19,6 @@ from lights import TURN, generate
 from torch import nn
 
 import wherewhat
-from wherewhat import cli
 from wherewhat.errors import UserError
 from wherewhat.evaluation.axes import closed_form, find_axes
 from wherewhat.metrics.where import covered, iou
@@ -45,21 +44,6 @@ def theirs(tmp_path, monkeypatch):
     write()
     yield write
     sys.modules.pop("theirs", None)
-
-
-@pytest.fixture
-def call(capsys):
-    """Exit status, output and messages of a command."""
-
-    def run(*words):
-        try:
-            cli.main([str(word) for word in words])
-            status = 0
-        except SystemExit as exit:
-            status = exit.code
-        return (status, *capsys.readouterr())
-
-    return run
 
 
 def aligned(basis):

@@ -173,7 +173,9 @@ def test_the_largest_batch_that_is_advised_is_not_refused(batch, monkeypatch):
         memory.check_memory(replace(config, batch=advised), torch.device("cpu"), 1)
 
 
-@pytest.mark.parametrize("name", ["demo", "rooms", "rooms-ae", "folder-ae", "faces", "beta-vae"])
+@pytest.mark.parametrize(
+    "name", ["demo", "rooms", "rooms-ae", "folder-ae", "faces", "folder-gan", "rooms-lean", "beta-vae", "factor-vae"]
+)
 def test_sizes_of_every_family_are_known_without_making_the_networks(name):
     weights, image = memory._sizes(find(name))
     assert 10**5 < weights < 10**9 and 10**5 < image < 10**9

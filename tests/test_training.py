@@ -93,6 +93,13 @@ def test_a_step_in_parts_is_the_step(name, tmp_path):
         train(replace(config, accumulate=3), str(tmp_path / "three"), "cpu", quiet=True)
 
 
+def test_an_adversary_that_would_never_begin_is_refused():
+    config = replace(find("demo-gan"), total_images=40_000)
+    with pytest.raises(UserError, match=r"gan.start_images is 120,000 of 40,000 .* --set gan.start_images=20000"):
+        config.checked()
+    assert not with_settings(config, ["gan.start_images=20000"]).problems()
+
+
 def test_a_training_starts_with_the_networks_of_another_run(tmp_path):
     """At a learning rate of almost 0 they stay what they were; the discriminator is new.  Resuming needs no start."""
     first = train(small("folder-gan", images=32), str(tmp_path / "first"), "cpu", quiet=True)

@@ -324,6 +324,11 @@ class Config:
             yield "prior is uniform, to which no KL divergence is finite: prior = generalized_normal or normal"
         if self.gan and not self.autoencoder and self.gan.fakes == "reconstructions":
             yield "gan.fakes = reconstructions needs an autoencoder beside the GAN: set it to prior"
+        if self.gan and self.autoencoder and self.gan.start_images >= self.total_images:
+            yield (
+                f"gan.start_images is {self.gan.start_images:,} of {self.total_images:,} images: none is left for the "
+                f"adversary; --set gan.start_images={self.total_images // 2} gives it half of them"
+            )
         if self.gan and self.gan.features == "alex" and min(self.size) < 32:
             yield f"gan.features = alex needs images of 32 pixels; these have {min(self.size)}: set it to pixels"
         if c := self.autoencoder:

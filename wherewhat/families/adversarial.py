@@ -9,7 +9,7 @@ from torch import nn
 
 from wherewhat.config import Config
 from wherewhat.families import autoencoder, gan
-from wherewhat.families.family import Family, Phase, Step, Terms, build_encoder, build_generator
+from wherewhat.families.family import Family, Phase, Step, Terms, build_encoder, build_generator, frozen
 
 
 def build(config: Config) -> dict[str, nn.Module]:
@@ -41,7 +41,7 @@ def generator_terms(step: Step) -> Terms:
         return found
     if c.fakes == "prior":
         return found | gan.generator_terms(step)
-    with gan.frozen(step.networks["discriminator"]), step.autocast():
+    with frozen(step.networks["discriminator"]), step.autocast():
         return found | {"g_loss": gan.adversarial_loss(step, made.image)}
 
 

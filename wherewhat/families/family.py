@@ -6,6 +6,7 @@ b images of one shard of the batch, z latents, c channels, h w space.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wherewhat.config import Config, OptimizerConfig
-from wherewhat.metrics.distance import Distance
+from wherewhat.metrics.distance import Distance, Lpips
 from wherewhat.nn.controls import How
 from wherewhat.nn.encoder import Encoder
 from wherewhat.nn.generator import Generator
@@ -52,6 +53,12 @@ class Step:
     def encoder(self) -> Encoder:
         """The encoder that is trained."""
         return self.networks["encoder"]  # type: ignore[return-value]
+
+    @cached_property
+    def real_units(self) -> tuple[Float[Tensor, "b _ _ _"], ...]:
+        """LPIPS's maps of the real images, which every phase of a step may need."""
+        assert isinstance(self.lpips, Lpips)
+        return self.lpips.units(self.real)
 
     def rng(self, purpose: int) -> torch.Generator:
         """Random numbers for one purpose: nothing has to be saved, and every process draws the same."""

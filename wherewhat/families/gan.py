@@ -53,7 +53,8 @@ def seen_by_discriminator(step: Step, images: Float[Tensor, "b c h w"]) -> tuple
     if settings(step.config).features == "pixels":
         return (images,)
     assert isinstance(step.lpips, Lpips)
-    return tuple(unit * unit.shape[1] ** 0.5 for unit in step.lpips.units(images))
+    units = step.real_units if images is step.real else step.lpips.units(images)
+    return tuple(unit * unit.shape[1] ** 0.5 for unit in units)
 
 
 def discriminator_terms(step: Step) -> Terms:

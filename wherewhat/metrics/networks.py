@@ -61,6 +61,21 @@ def smallest(network: str) -> int:
     return side
 
 
+def map_shapes(network: str, height: int, width: int) -> list[tuple[int, int, int]]:
+    """Channels, height and width of the map at each tap, for images of this size."""
+
+    def after(layer: Conv, side: int) -> int:
+        side = (side - layer.pool) // 2 + 1 if layer.pool else side
+        return (side + 2 * layer.padding - layer.size) // layer.stride + 1
+
+    shapes = []
+    for layer in NETWORKS[network]:
+        height, width = after(layer, height), after(layer, width)
+        if layer.tap:
+            shapes.append((layer.width, height, width))
+    return shapes
+
+
 ORIGINS = {
     "alex": {"features": "torchvision's alexnet-owt-7be5be79.pth", "lin": "alex.pth of the lpips package, version 0.1"},
     "vgg": {"features": "torchvision's vgg16-397923af.pth", "lin": "vgg.pth of the lpips package, version 0.1"},

@@ -4,17 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from wherewhat.atomic import explained, write_text
 from wherewhat.families import family_of
 from wherewhat.families.family import objective
 from wherewhat.metrics import registry
 from wherewhat.run.folder import Run
 from wherewhat.select.choose import Choice, shown
 from wherewhat.select.folder import opened
-from wherewhat.viz.page import still
+from wherewhat.viz import page
 from wherewhat.viz.plots import from_figure
 from wherewhat.viz.traversals import draw_traversals
 
@@ -28,22 +26,19 @@ CONTROLS = 8  # in use, that are shown of each
 
 def write_page(choice: Choice, folder: Path) -> Path:
     """Write choice.html into the folder of a choice: one file that needs no network.  Raises UserError if it cannot."""
-    how: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True, "undefined": StrictUndefined}
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), **how)
-    path = folder / "choice.html"
-    with explained(path):
-        write_text(path, environment.get_template("choice.html").render(contents(choice, folder)))
-    return path
+    return page.write_page("choice.html", contents(choice, folder), folder / "choice.html")
 
 
 def contents(choice: Choice, folder: Path) -> dict[str, Any]:
     """What the page shows."""
     runs = {name: run for name in choice.trials if (run := opened(folder / name))}
-    finished = {name: pictures(runs[name]) for name in choice.rungs[-1].order}
+    finished = {f"trial-{k}": (name, pictures(runs[name])) for k, name in enumerate(choice.rungs[-1].order)}
+    titles = {id: name + ", kept" * (name == choice.kept) for id, (name, _) in finished.items()}
     return {
-        "title": folder.name, "choice": choice, "score": registry.scores()[choice.by], "rungs": choice.rungs,
-        "rows": rows(choice), "chart": curves(choice, runs), "finished": finished, "words": PICTURES,
-        "images": choice.rungs[-1].images, "kept": runs[choice.kept], "minutes": choice.seconds / 60,
+        "verb": "choose", "sections": {"compared": "How they compared", **titles}, "title": folder.name,
+        "choice": choice, "score": registry.scores()[choice.by], "rungs": choice.rungs, "rows": rows(choice),
+        "chart": curves(choice, runs), "finished": finished, "words": PICTURES, "images": choice.rungs[-1].images,
+        "minutes": choice.seconds / 60,
     }  # fmt: skip
 
 
@@ -71,7 +66,7 @@ def pictures(run: Run) -> dict[str, str]:
     for kind, file in files.items():
         if file.exists():
             with Image.open(file) as picture:
-                found[kind] = still(np.asarray(picture.convert("RGB")))
+                found[kind] = page.still(np.asarray(picture.convert("RGB")))
     return found
 
 
@@ -100,4 +95,4 @@ def curves(choice: Choice, runs: dict[str, Run]) -> str:
     for rung in choice.rungs:
         axes.axvline(rung.images, color="#dfe3e8", linewidth=1, zorder=1)
     axes.spines[["top", "right"]].set_visible(False)
-    return still(np.asarray(from_figure(figure)))
+    return page.still(np.asarray(from_figure(figure)))

@@ -1,5 +1,6 @@
 """How much memory a training needs, estimated before anything large is made."""
 
+from collections.abc import Sequence
 from math import prod
 
 import torch
@@ -9,6 +10,7 @@ from wherewhat.config import Config
 from wherewhat.errors import UserError
 from wherewhat.families import family_of
 from wherewhat.machine import memory_bytes
+from wherewhat.metrics.networks import map_shapes
 
 SMALL = 2**32
 """bytes: a training that stays below this, generously counted, is not looked at further"""
@@ -31,7 +33,7 @@ def check_memory(config: Config, device: torch.device, processes: int) -> None:
         return
     height, width = config.size
     if images > weights and image + weights < there:
-        fits = int((there - weights) // image) * processes
+        fits = int((there - weights) // image) * processes * config.accumulate
         way = f"give --batch {max(1, fits // 2)} or less"
     elif images > weights:
         way = f"one image of {height}x{width} is too much: give a smaller --resolution, or fewer channels"
@@ -66,10 +68,17 @@ def _sizes(config: Config) -> tuple[int, int]:
         networks = family_of(config).build(config)
         weights = sum(p.numel() * p.element_size() for network in networks.values() for p in network.parameters())
         for name, network in networks.items():
-            takes_latents = name in ("generator", "code_discriminator")
-            inputs = (config.latents,) if takes_latents else (config.data.channels, *config.size)
-            network(torch.zeros(PROBE, *inputs))
+            network(*(torch.zeros(PROBE, *shape) for shape in _inputs(name, config)))
     return weights, kept // PROBE
+
+
+def _inputs(name: str, config: Config) -> Sequence[tuple[int, ...]]:
+    """Shapes of what a network is given of one image."""
+    if name in ("generator", "code_discriminator"):
+        return [(config.latents,)]
+    if name == "discriminator" and config.gan and config.gan.features != "pixels":
+        return map_shapes(config.gan.features, *config.size)
+    return [(config.data.channels, *config.size)]
 
 
 def _channels(config: Config) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from wherewhat.train.state import State
 from wherewhat.train.step import train_step
 
 STEPS, WARMUP = 20, 2
-"""optimizer steps that are timed, and those before them that are not"""
+"""optimizer steps that are timed, and those before them that are not, unless there are no others"""
 SECONDS = 120.0
 """after so long no further step is begun, so that a recipe for a large GPU can be rehearsed without one"""
 
@@ -37,7 +38,10 @@ class Rehearsal(NamedTuple):
 
 
 def rehearse(config: Config, fabric: Fabric, progress: Progress) -> Rehearsal:
-    """Train for STEPS steps, or for SECONDS, on noise, and write nothing.  Raises UserError if memory is too small."""
+    """Train for STEPS steps, or for SECONDS, on noise, and write nothing; an adversary that would begin later is there
+    from the first step.  Raises UserError if memory is too small."""
+    if config.gan:
+        config = replace(config, gan=replace(config.gan, start_images=0))
     check_memory(config, fabric.device, fabric.world_size)
     state = State(config, fabric)
     cuda = fabric.device.type == "cuda"
@@ -50,15 +54,13 @@ def rehearse(config: Config, fabric: Fabric, progress: Progress) -> Rehearsal:
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    begin = first = wait()
-    steps = -WARMUP
-    while steps < STEPS and (steps < 1 or wait() - begin < SECONDS):
+    clock = [wait()]
+    while len(clock) <= WARMUP + STEPS and (len(clock) == 1 or clock[-1] - clock[0] < SECONDS):
         train_step(state, images)
-        steps += 1
-        if steps == 0:
-            first = wait()
-        progress("rehearsing", (steps + WARMUP) / (STEPS + WARMUP))
-    seconds = wait() - first
+        clock.append(wait())
+        progress("rehearsing", (len(clock) - 1) / (WARMUP + STEPS))
+    timed = clock[WARMUP:] if len(clock) > WARMUP + 1 else clock
+    steps, seconds = len(timed) - 1, timed[-1] - timed[0]
     parameters = {name: sum(p.numel() for p in network.parameters()) for name, network in state.networks.items()}
     memory = torch.cuda.max_memory_allocated() if cuda else peak_memory()
     precision = resolve_precision(config.precision, fabric.device.type)
