@@ -77,6 +77,7 @@ def train(
 
 def _rehearse(config: "Config", recipe: str, device: str, processes: int) -> None:
     """Print what a training needs, measured."""
+    from wherewhat.config import plural
     from wherewhat.recipes import find
     from wherewhat.train.loop import launch
     from wherewhat.train.rehearsal import rehearse
@@ -94,7 +95,7 @@ def _rehearse(config: "Config", recipe: str, device: str, processes: int) -> Non
         table.add_row(f"parameters, {name}", f"{count:,}")
     table.add_row("memory", "not known" if found.memory is None else f"{found.memory / 1e9:,.2f} GB")
     parts = f" in {config.accumulate} parts" if config.accumulate > 1 else ""
-    how = f"{found.steps} steps, batch {config.batch}{parts}, {found.precision}, {fabric.device}"
+    how = f"{plural(found.steps, 'step')}, batch {config.batch}{parts}, {found.precision}, {fabric.device}"
     table.add_row("images/s", f"{found.images_per_second:,.1f}  ({how})")
     table.add_row("training", f"{found.hours(config.total_images):,.1f} hours for {config.total_images:,} images")
     if find(recipe).total_images != config.total_images:
