@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from wherewhat.app import html, panel
-from wherewhat.app.events import IMMEDIATE, QUEUED, errors_shown, unchanged
+from wherewhat.app.events import IMMEDIATE, QUEUED, SILENT, errors_shown, unchanged
 from wherewhat.app.photographs import open_upload, photo_box
 from wherewhat.app.scene import Look, Scene, png
 from wherewhat.errors import UserError
@@ -75,7 +75,7 @@ class Comparison:
 
     def open_with(self, event: Callable[..., Any], is_open: Any) -> None:
         """Fill the columns with an event that opens them: once, if is_open says whether it was."""
-        event(self.opened_once, [is_open, *self.chosen], [is_open, *self.shown], show_progress="hidden")
+        event(self.opened_once, [is_open, *self.chosen], [is_open, *self.shown], **SILENT)
 
     def samples(self, seed: int) -> list[Look]:
         return [column.scene.sample(seed) for column in self.columns]

@@ -10,7 +10,9 @@ import gradio as gr
 
 from wherewhat.errors import UserError
 
-QUEUED: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}  # how slow events are handled
+# Progress is shown on no component: Gradio would tell each output of an event, in every tab, that it begins and ends
+SILENT: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": []}
+QUEUED: dict[str, Any] = SILENT | {"trigger_mode": "always_last"}  # how slow events are handled
 IMMEDIATE: dict[str, Any] = QUEUED | {"queue": False}  # while a user drags or clicks
 # JavaScript that saves a file, if there is one (the browser does it: no file is left on the server)
 SAVE_FILE = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from wherewhat.app import html
-from wherewhat.app.events import QUEUED, SAVE_FILE, errors_shown, unchanged
+from wherewhat.app.events import QUEUED, SAVE_FILE, SILENT, errors_shown, unchanged
 from wherewhat.app.scene import Look, Scene, png
 from wherewhat.atomic import read_text
 
@@ -36,7 +36,7 @@ class Files:
         p = self.panel
         for kind, button in self.saves.items():
             file = gr.JSON(visible=False)
-            event = button.click(partial(download, self.scene, kind), p.state, file, show_progress="hidden")
+            event = button.click(partial(download, self.scene, kind), p.state, file, **SILENT)
             event.then(None, file, None, js=SAVE_FILE)
         p.changed(self.load.upload(self.loaded, [self.load, *p.state], [*p.shown, self.load], **QUEUED))
 

@@ -10,7 +10,7 @@ import gradio as gr
 
 from wherewhat.app import address, html
 from wherewhat.app.cards import Cards
-from wherewhat.app.events import IMMEDIATE, QUEUED, errors_shown, script, unchanged
+from wherewhat.app.events import IMMEDIATE, QUEUED, SILENT, errors_shown, script, unchanged
 from wherewhat.app.files import Files
 from wherewhat.app.film import Film
 from wherewhat.app.history import History
@@ -123,9 +123,9 @@ class Panel:
         """Fill the panel with an event that opens it: once, if is_open says whether it was."""
         outputs, masks = [self.cards.body, *self.shown, *self.lists, self.history], self.cards.masks
         if is_open is None:
-            opened = event(self.opened, None, outputs, show_progress="hidden")
+            opened = event(self.opened, None, outputs, **SILENT)
         else:
-            opened = event(self.opened_once, is_open, [is_open, *outputs], show_progress="hidden")
+            opened = event(self.opened_once, is_open, [is_open, *outputs], **SILENT)
         self.redraw(opened)
         opened.success(partial(self.cards.drawn_masks, self.scene.in_use), None, masks, **QUEUED)
 

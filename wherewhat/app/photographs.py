@@ -12,7 +12,7 @@ import gradio as gr
 from PIL import Image
 
 from wherewhat.app import fitting, html
-from wherewhat.app.events import IMMEDIATE, QUEUED, SAVE_FILE, errors_shown, unchanged
+from wherewhat.app.events import IMMEDIATE, QUEUED, SAVE_FILE, SILENT, errors_shown, unchanged
 from wherewhat.app.fitting import Found
 from wherewhat.app.scene import Look, Scene, png
 from wherewhat.editing.nearness import UNLIKE
@@ -128,7 +128,7 @@ class Photographs:
         self.preview.click(self.placed, cut, [self.preview, *self.crop], **IMMEDIATE)
         self.onto.click(self.put_onto, p.look, [self.result, self.download], **QUEUED)
         own_size = gr.JSON(visible=False)
-        event = self.download.click(self.own_size, p.look, own_size, show_progress="hidden")
+        event = self.download.click(self.own_size, p.look, own_size, **SILENT)
         event.then(None, own_size, None, js=SAVE_FILE)
         return shown
 

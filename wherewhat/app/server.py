@@ -111,6 +111,7 @@ def build(scenes: Sequence[Scene]) -> Any:
     except ImportError:
         raise UserError('the explorer needs Gradio: pip install "wherewhat[explore]"') from None
     from wherewhat.app.compare import Comparison
+    from wherewhat.app.events import SILENT
     from wherewhat.app.page import Page
     from wherewhat.app.panel import Panel
 
@@ -131,5 +132,5 @@ def build(scenes: Sequence[Scene]) -> Any:
             number = request.query_params.get("run", "1")
             return gr.Tabs(selected=int(number) if number.isdecimal() and int(number) <= len(scenes) else 1)
 
-        page.load(selected, None, tabs, show_progress="hidden")
+        page.load(selected, None, tabs, **SILENT)
     return page
