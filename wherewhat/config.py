@@ -153,9 +153,6 @@ class GanConfig:
     loss: Literal["logistic", "relativistic"] = "logistic"
     """logistic: non-saturating (Goodfellow et al. 2014); relativistic: of the difference of the logits of a real and a
     generated image, with the penalty on both (R3GAN, Huang et al. 2024)"""
-    fakes: Literal["prior", "reconstructions"] = "prior"
-    """what the discriminator tells from real images: images of latents from the prior; or, where there is an
-    autoencoder, reconstructions of the same images (VAE/GAN, Larsen et al. 2016)"""
     adversarial_weight: AtLeastZero = 1.0
     """of the generator's adversarial loss; matters beside an autoencoder, whose terms are in nats an image"""
     start_images: Images = 0
@@ -322,8 +319,6 @@ class Config:
             yield "prior is generalized_normal, which a GAN cannot sample: prior = normal or uniform"
         if (self.autoencoder or self.vae) and self.prior == "uniform":
             yield "prior is uniform, to which no KL divergence is finite: prior = generalized_normal or normal"
-        if self.gan and not self.autoencoder and self.gan.fakes == "reconstructions":
-            yield "gan.fakes = reconstructions needs an autoencoder beside the GAN: set it to prior"
         if self.gan and self.autoencoder and self.gan.start_images >= self.total_images:
             yield (
                 f"gan.start_images is {self.gan.start_images:,} of {self.total_images:,} images: none is left for the "

@@ -65,12 +65,20 @@ class Job(NamedTuple):
     before: Look
 
 
+class Stop:
+    """Whether Stop was clicked.  Each visitor has one, since Gradio copies what a State holds.  Work asks it, rather
+    than being cancelled by Gradio, so that its last word is not overwritten by progress that is still on its way."""
+
+    asked = False
+
+
 class Photographs:
     """The box for a photograph below the large picture, what is said about it, and the tab for all the rest."""
 
     def __init__(self, panel: "Panel") -> None:
         self.panel, self.scene = panel, panel.scene
         self.photo, self.job, self.found = gr.State(), gr.State(), gr.State()
+        self.stopping = gr.State(Stop())
 
     def add_drop(self) -> None:
         self.drop = photo_box()
@@ -113,16 +121,15 @@ class Photographs:
         ]
         starts.append(self.use.click(self.again, [*cut, p.look], job, **QUEUED))
         starts.append(self.adapt.click(partial(self.again, tune=True), [*cut, p.look], job, **QUEUED))
-        best = self.best.click(self.best_found, cut, [*line, self.found, *self.crop], **QUEUED)
+        best = self.best.click(self.best_found, [self.stopping, *cut], [*line, self.found, *self.crop], **QUEUED)
         starts.append(best.then(self.again_if, [self.found, *cut, p.look], job, **QUEUED))
-        works = [start.then(self.fitted, self.job, [*line, self.found], **QUEUED) for start in starts]
+        works = [start.then(self.fitted, [self.job, self.stopping], [*line, self.found], **QUEUED) for start in starts]
         shown = [work.then(self.taken, [self.found, *p.state], p.shown, **QUEUED) for work in works]
         file = gr.JSON(visible=False)
-        inputs = [self.many, p.look, self.many_onto, self.many_crop]
+        inputs = [self.many, p.look, self.many_onto, self.many_crop, self.stopping]
         batch = self.many.upload(self.many_edited, inputs, [*line, file, self.many], **QUEUED)
         batch.then(None, file, None, js=SAVE_FILE)
-        running = [best, *starts, *works, batch]
-        self.stop.click(self.stopped, None, line, cancels=running, queue=False)
+        self.stop.click(self.stopped, self.stopping, None, **IMMEDIATE)
         for slider in self.crop:
             slider.input(self.moved, cut, self.preview, **IMMEDIATE)
         self.preview.click(self.placed, cut, [self.preview, *self.crop], **IMMEDIATE)
@@ -157,27 +164,27 @@ class Photographs:
     def again_if(self, found: Crop | None, *rest: Any) -> list[Any]:
         return self.again(*rest) if found else [None, *unchanged(5)]
 
-    def fitted(self, job: Job | None) -> Generator[list[Any]]:
+    def fitted(self, job: Job | None, stop: Stop) -> Generator[list[Any]]:
         """Inverts the photograph of a job.  Nothing but the line of progress changes meanwhile."""
         if job is None:
             yield [*unchanged(2), None]
             return
         found = None
         with errors_shown():
-            found = yield from watched(fitting.fitting(self.scene, *job), [None])
-        yield [self.verdict(found), gr.update(visible=False), found]
+            found = yield from watched(fitting.fitting(self.scene, *job), [None], stop)
+        yield [self.verdict(found) if found else last_words(stop), gr.update(visible=False), found]
 
-    def best_found(self, photo: Photograph | None, *_crop: float) -> Generator[list[Any]]:
+    def best_found(self, stop: Stop, photo: Photograph | None, *_crop: float) -> Generator[list[Any]]:
         found = None
         with errors_shown():
             if photo is None:
                 raise UserError(NOTHING)
-            found = yield from watched(fitting.cropping(self.scene, photo), [None, *unchanged(3)])
+            found = yield from watched(fitting.cropping(self.scene, photo), [None, *unchanged(3)], stop)
         rounded = [round(value, 3) for value in found] if found else unchanged(3)
-        yield [gr.update(visible=False), gr.update(visible=False), found, *rounded]
+        yield [last_words(stop), gr.update(visible=False), found, *rounded]
 
     def many_edited(
-        self, paths: Sequence[str] | None, look: Look, onto_photo: bool, find_crop: bool
+        self, paths: Sequence[str] | None, look: Look, onto_photo: bool, find_crop: bool, stop: Stop
     ) -> Generator[list[Any]]:
         """A zip file of photographs with the edit of the page."""
         file, words = None, ""
@@ -186,18 +193,17 @@ class Photographs:
                 raise UserError("There is no edit yet: move a slider first")
             photos = [self.scene.opened(Path(path).read_bytes(), Path(path).name) for path in paths or ()]
             work = fitting.editing(self.scene, photos, look, onto_photo, find_crop)
-            content = yield from watched(work, [None, *unchanged(1)])
-            file = {"name": "edited.zip", "uri": html.data_uri(content, "application/zip")}
-            words = f"{len(photos)} photograph{'s' * (len(photos) != 1)} edited: edited.zip"
-        yield [gr.update(value=html.hint(words), visible=bool(words)), gr.update(visible=False), file, None]
+            content = yield from watched(work, [None, *unchanged(1)], stop)
+            if content is not None:
+                file = {"name": "edited.zip", "uri": html.data_uri(content, "application/zip")}
+                words = f"{len(photos)} photograph{'s' * (len(photos) != 1)} edited: edited.zip"
+        yield [last_words(stop, words), gr.update(visible=False), file, None]
 
-    def stopped(self) -> list[Any]:
-        return [html.hint(STOPPED), gr.update(visible=False)]
+    def stopped(self, stop: Stop) -> None:
+        stop.asked = True
 
-    def verdict(self, found: Found | None) -> Any:
+    def verdict(self, found: Found) -> Any:
         """What is said of a photograph that was inverted."""
-        if found is None:
-            return gr.update(visible=False)
         near = found.near
         numbers = f"PSNR {near.psnr:.0f} dB" + ("" if near.lpips is None else f", LPIPS {near.lpips:.3f}")
         words = f"How near it is: <b>{escape(near.words)}</b> <small>({numbers})</small>"
@@ -243,12 +249,19 @@ class Photographs:
         return fitting.own_size(self.scene, look)
 
 
-def watched(work: Work[Result], others: list[Any]) -> Generator[list[Any], None, Result]:
-    """A work whose progress is shown.  Yields the line of progress, the button that stops it, and the other outputs.
-    When Gradio closes this, at a click on Stop or when the page is closed, the work ends."""
+def last_words(stop: Stop, words: str = "") -> Any:
+    """What the line of progress says when work has ended: these words, or that it was stopped, or nothing."""
+    words = STOPPED if stop.asked else words
+    return gr.update(value=html.hint(words), visible=bool(words))
+
+
+def watched(work: Work[Result], others: list[Any], stop: Stop) -> Generator[list[Any], None, Result | None]:
+    """A work whose progress is shown.  Yields the line of progress, the button that stops it, and the other outputs;
+    returns None if it was stopped.  When Gradio closes this, because the page was closed, the work ends too."""
+    stop.asked = False
     last, button = -TELL_EVERY, gr.update(visible=True)
     with closing(work):
-        while True:
+        while not stop.asked:
             try:
                 what, done = next(work)
             except StopIteration as end:
@@ -259,3 +272,4 @@ def watched(work: Work[Result], others: list[Any]) -> Generator[list[Any], None,
                 yield [gr.update(value=html.progress(DOING[what], done), visible=True), button, *others]
                 button = gr.skip()  # a button that is drawn anew cannot be pressed
             time.sleep(PAUSE)
+    return None

@@ -4,12 +4,21 @@ The autoencoder finds the controls and keeps pictures invertible; the discrimina
 perceptual simplicity makes their latents readable.
 """
 
-import torch
 from torch import nn
 
 from wherewhat.config import Config
 from wherewhat.families import autoencoder, gan
-from wherewhat.families.family import Family, Phase, Step, Terms, build_encoder, build_generator, frozen
+from wherewhat.families.family import (
+    LATENTS,
+    NOISE,
+    Family,
+    Phase,
+    Step,
+    Terms,
+    build_encoder,
+    build_generator,
+    frozen,
+)  # fmt: skip
 
 
 def build(config: Config) -> dict[str, nn.Module]:
@@ -26,23 +35,19 @@ def discriminator_terms(step: Step) -> Terms:
     c = gan.settings(step.config)
     if step.images_seen < c.start_images:
         return {}
-    if c.fakes == "prior":
-        return gan.discriminator_terms(step)
-    with torch.no_grad():
-        made = autoencoder.reconstruct(step)
-    return gan.told_apart(step, made.image)
+    return gan.discriminator_terms(step)
 
 
 def generator_terms(step: Step) -> Terms:
     """Those of the autoencoder, and after start_images those of the GAN."""
-    c, made = gan.settings(step.config), autoencoder.reconstruct(step)
-    found = autoencoder.terms(step, made)
+    c, found = gan.settings(step.config), autoencoder.terms(step)
     if step.images_seen < c.start_images:
         return found
-    if c.fakes == "prior":
+    if c.simplicity_weight or c.infogan_weight:
         return found | gan.generator_terms(step)
     with frozen(step.networks["discriminator"]), step.autocast():
-        return found | {"g_loss": gan.adversarial_loss(step, made.image)}
+        fake = step.generator.images(step.sample_latents(LATENTS), step.sample_noise(NOISE))
+        return found | {"g_loss": gan.adversarial_loss(step, fake)}
 
 
 def weights(config: Config, images_seen: int) -> dict[str, float]:

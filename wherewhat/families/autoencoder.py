@@ -43,11 +43,11 @@ def reconstruct(step: Step) -> Reconstruction:
     return Reconstruction(image, mean, log_variance, turn)
 
 
-def terms(step: Step, made: Reconstruction | None = None) -> Terms:
+def terms(step: Step) -> Terms:
     """Negative log-likelihood of the images and KL divergence of the posterior to the prior, in nats an image; LPIPS
-    between images and reconstructions if it has a weight.  made: the reconstructions, if there are any yet."""
+    between images and reconstructions if it has a weight."""
     c, prior, encoder = settings(step.config), PRIORS[step.config.prior], step.encoder
-    image, mean, log_variance, turn = made or reconstruct(step)
+    image, mean, log_variance, turn = reconstruct(step)
     found = {
         "reconstruction": losses.gaussian_nll(image, step.real, c.sigma),
         "kl": prior.divergence(mean, log_variance, step.config.generator.angles),
