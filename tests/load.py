@@ -189,8 +189,8 @@ async def drop(visitor: Visitor, photo: bytes, name: str, wait: bool = True) -> 
     file = {"path": sent.json()[0], "meta": {"_type": "gradio.FileData"}}
     await visitor.ask("dropped", file, None)
     if not wait:
-        return file["path"], await visitor.join("fitted", None)
-    await visitor.ask("fitted", None)
+        return file["path"], await visitor.join("fitted", None, None)
+    await visitor.ask("fitted", None, None)
     return file["path"], (await visitor.ask("taken", None, None, "picture", None))[1]
 
 

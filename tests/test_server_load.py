@@ -45,6 +45,20 @@ def test_visitors_come_and_go(server):
     run(load.visits, server, 4)
 
 
+def test_a_visitor_whom_the_server_does_not_know_is_told_what_to_do(server):
+    """As are those who came back after SESSIONS others."""
+
+    async def forgotten():
+        async with connected(server) as (client, config):
+            visitor = Visitor(client, config)
+            body = {"data": [[load.CONTROL, 1.0], None, "picture"], "fn_index": visitor.events[load.MOVE]["id"]}
+            answer = await client.post(f"{API}/run/predict", json={**body, "session_hash": visitor.session})
+            assert answer.status_code == 500 and "load it anew" in answer.json()["error"], answer.text
+            assert "data:image/png" in await visitor.open()
+
+    run(lambda _: forgotten(), server)
+
+
 def test_nobody_sees_the_pictures_of_others(server):
     """Two visitors drop photographs and move sliders: each has his own, before and after; a file that was uploaded is
     at no address."""

@@ -7,6 +7,8 @@ import gradio as gr
 from wherewhat.app.guard import tell
 from wherewhat.machine import give_back_memory
 
+FAILED = "This could not be done. If the page was left for long, load it anew: the picture is in its address."
+"""of a visitor whom the server has forgotten, it knows no picture"""
 TRIM_EVERY = 50
 """events after which freed memory is given back, which takes some milliseconds"""
 
@@ -30,4 +32,4 @@ class Page(gr.Blocks):
             raise
         except Exception as error:
             tell(error)
-            raise gr.Error("This could not be done.", print_exception=False) from None
+            raise gr.Error(FAILED, print_exception=False) from None
