@@ -1,16 +1,21 @@
 """An autoencoder with an adversary: the terms of the constricted autoencoder and of the paper's GAN, of one generator.
 
-The autoencoder finds the controls and keeps pictures invertible; the discriminator makes samples look real, and
-perceptual simplicity makes their latents readable.
+The autoencoder finds the controls and keeps pictures invertible; the discriminator makes every mixture of them look
+real; perceptual simplicity, if it has a weight, makes mixtures readable.
 """
 
-from torch import nn
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
+from wherewhat import losses
 from wherewhat.config import Config
 from wherewhat.families import autoencoder, gan
 from wherewhat.families.family import (
     LATENTS,
+    LATENTS_D,
     NOISE,
+    PERMUTATIONS,
     Family,
     Phase,
     Step,
@@ -30,12 +35,20 @@ def build(config: Config) -> dict[str, nn.Module]:
     }
 
 
+def recombined(step: Step, purpose: int) -> Float[Tensor, "b z"]:
+    """Latents of which each is that of another real image: if they are independent controls, any such mixture is a
+    picture like the others.  The encoder learns nothing from them."""
+    with torch.no_grad(), step.autocast():
+        mean, log_variance = step.encoder.posterior(step.real)
+    z = mean + (log_variance / 2).exp() * step.sample_normal(purpose)
+    return losses.permute_codes(z, step.rng(PERMUTATIONS))
+
+
 def discriminator_terms(step: Step) -> Terms:
-    """Those of the GAN, once the autoencoder has learnt alone for start_images."""
-    c = gan.settings(step.config)
-    if step.images_seen < c.start_images:
+    """Real images against those of recombined latents, once the autoencoder has learnt alone for start_images."""
+    if step.images_seen < gan.settings(step.config).start_images:
         return {}
-    return gan.discriminator_terms(step)
+    return gan.discriminator_terms(step, recombined(step, LATENTS_D))
 
 
 def generator_terms(step: Step) -> Terms:
@@ -43,11 +56,11 @@ def generator_terms(step: Step) -> Terms:
     c, found = gan.settings(step.config), autoencoder.terms(step)
     if step.images_seen < c.start_images:
         return found
+    z = recombined(step, LATENTS)
     if c.simplicity_weight or c.infogan_weight:
-        return found | gan.generator_terms(step)
+        return found | gan.generator_terms(step, z)
     with frozen(step.networks["discriminator"]), step.autocast():
-        fake = step.generator.images(step.sample_latents(LATENTS), step.sample_noise(NOISE))
-        return found | {"g_loss": gan.adversarial_loss(step, fake)}
+        return found | {"g_loss": gan.adversarial_loss(step, step.generator.images(z, step.sample_noise(NOISE)))}
 
 
 def weights(config: Config, images_seen: int) -> dict[str, float]:

@@ -57,10 +57,10 @@ def seen_by_discriminator(step: Step, images: Float[Tensor, "b c h w"]) -> tuple
     return tuple(unit * unit.shape[1] ** 0.5 for unit in units)
 
 
-def discriminator_terms(step: Step) -> Terms:
-    """Loss on real and generated images; every r1_interval steps the gradient penalty."""
+def discriminator_terms(step: Step, z: Float[Tensor, "b z"]) -> Terms:
+    """Loss on real images and those of these latents; every r1_interval steps the gradient penalty."""
     with torch.no_grad(), step.autocast():
-        fake = step.generator.images(step.sample_latents(LATENTS_D), step.sample_noise(NOISE_D))
+        fake = step.generator.images(z, step.sample_noise(NOISE_D))
     return told_apart(step, fake)
 
 
@@ -97,11 +97,11 @@ def adversarial_loss(step: Step, fake: Float[Tensor, "b c h w"]) -> Float[Tensor
     return losses.relativistic_loss(logits, real_logits)
 
 
-def generator_terms(step: Step) -> Terms:
-    """Logistic loss of the generator; perceptual simplicity and InfoGAN's loss, by which generator and encoder together
+def generator_terms(step: Step, z: Float[Tensor, "b z"]) -> Terms:
+    """Adversarial loss of images of these latents; perceptual simplicity and InfoGAN's loss, by which generator and encoder together
     make latents readable.  If both weights are 0 the encoder learns to read the images and changes none."""
     c = settings(step.config)
-    z, noise = step.sample_latents(LATENTS), step.sample_noise(NOISE)
+    noise = step.sample_noise(NOISE)
     terms: Terms = {}
     with frozen(step.networks["discriminator"]), step.autocast():
         if c.simplicity_weight:
@@ -154,8 +154,8 @@ GAN = Family(
     name="gan",
     build=build,
     phases=lambda config: (
-        Phase("discriminator", ("discriminator",), discriminator_terms),
-        Phase("generator", ("generator", "encoder"), generator_terms),
+        Phase("discriminator", ("discriminator",), lambda s: discriminator_terms(s, s.sample_latents(LATENTS_D))),
+        Phase("generator", ("generator", "encoder"), lambda s: generator_terms(s, s.sample_latents(LATENTS))),
     ),
     weights=weights,
     encodes_images=False,
