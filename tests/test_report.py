@@ -327,7 +327,7 @@ def test_places_are_shown_without_columns_that_are_empty(page, run, drawn):
 def test_rotation_curves_are_of_pairs_with_their_protocol(page):
     found = section(page, "axes")
     assert re.search(r"axis score [+-]\d\.\d\d", found)
-    assert "small: 25 points from −4 to 4, 10 base points" in found and "distance pixels" in found
+    assert "25 points from −4 to 4, 5 base points" in found and "distance pixels" in found
     assert sum(tag == "polygon" for tag, _ in page.tags) == 1
 
 

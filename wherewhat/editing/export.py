@@ -1,7 +1,6 @@
 """Generator and encoder as ONNX files, for programs without PyTorch.  b images, z codes, c channels, h w space."""
 
 import json
-import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,7 +66,6 @@ def export(run: Run, folder: Path) -> list[Exported]:
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
     except ImportError as error:
         raise UserError(f'{error.name} is missing: pip install "wherewhat[export]"') from None
     if isinstance(run.encoder, TransformEncoder):
@@ -97,20 +95,27 @@ def write(
     about: dict[str, str],
 ) -> Exported:  # fmt: skip
     """Write one file, completely or not at all.  Raises UserError if it differs from PyTorch, or cannot be written."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # else it lists the operators that it does not know
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns about its own code
-        program = torch.onnx.export(
-            module.eval(), (example[:3],), dynamo=True, input_names=[input_name], output_names=list(outputs),
-            dynamic_shapes=({0: torch.export.Dim("batch")},), opset_version=OPSET, verbose=False,
-        )  # fmt: skip
-    assert program is not None
-    program.model.metadata_props.update(about)
+    import onnx
+
     difference = torch.inf
 
     def save(partial: Path) -> None:
         nonlocal difference
-        program.save(partial)
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # the exporter warns about its age; the newer one takes ten times as long
+            torch.onnx.export(
+                module.eval(), (example[:3],), partial, dynamo=False, input_names=[input_name],
+                output_names=list(outputs), dynamic_axes={name: {0: "batch"} for name in (input_name, *outputs)},
+                opset_version=OPSET,
+            )  # fmt: skip
+        model = onnx.load(partial)
+        onnx.helper.set_model_props(model, about)
+        with torch.no_grad():
+            made = module(example[:1])
+        for output, tensor in zip(model.graph.output, made if isinstance(made, tuple) else (made,), strict=True):
+            for side, length in zip(output.type.tensor_type.shape.dim[1:], tensor.shape[1:], strict=True):
+                side.dim_value = length  # where the exporter could not tell
+        onnx.save(model, partial)
         difference = compare(partial, module, example)
         if difference > TOLERANCE:
             raise UserError(f"{path.name} would differ from PyTorch by {difference:.1e}, so it was not written")

@@ -98,8 +98,9 @@ def adversarial_loss(step: Step, fake: Float[Tensor, "b c h w"]) -> Float[Tensor
 
 
 def generator_terms(step: Step, z: Float[Tensor, "b z"]) -> Terms:
-    """Adversarial loss of images of these latents; perceptual simplicity and InfoGAN's loss, by which generator and encoder together
-    make latents readable.  If both weights are 0 the encoder learns to read the images and changes none."""
+    """Adversarial loss of images of these latents; perceptual simplicity and InfoGAN's loss, by which generator and
+    encoder together make latents readable.  If both weights are 0 the encoder learns to read the images and changes
+    none."""
     c = settings(step.config)
     noise = step.sample_noise(NOISE)
     terms: Terms = {}

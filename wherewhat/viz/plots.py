@@ -9,7 +9,7 @@ from jaxtyping import Float
 from PIL import Image
 
 from wherewhat.metrics.distance import load_distance
-from wherewhat.metrics.tpl import Rotation, rotate
+from wherewhat.metrics.tpl import Rotation, TplProtocol, rotate
 from wherewhat.progress import Progress, silent
 from wherewhat.run.model import Model
 from wherewhat.run.names import shown
@@ -66,8 +66,8 @@ def draw_rotations(
 
 
 def rotations(
-    run: Model, pairs: Sequence[Pair], angles: int = 17, protocol: str = "small", distance: str = "alex",
-    seed: int = 0, device: str = "cpu", progress: Progress = silent,
+    run: Model, pairs: Sequence[Pair], angles: int = 17, protocol: TplProtocol | str = "small",
+    distance: str = "alex", seed: int = 0, device: str = "cpu", progress: Progress = silent,
 ) -> dict[Pair, Rotation]:  # fmt: skip
     """The rotation study of pairs of controls.  UserError for a pair, angles, protocol or distance that cannot be."""
     perceptual, generator = load_distance(distance, device), run.generator.to(device)

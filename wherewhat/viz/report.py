@@ -23,7 +23,7 @@ from wherewhat.data.batches import order
 from wherewhat.errors import UserError
 from wherewhat.families import family_of
 from wherewhat.metrics import registry
-from wherewhat.metrics.tpl import PROTOCOLS, TPL_REACH, Rotation
+from wherewhat.metrics.tpl import TPL_REACH, Rotation, TplProtocol
 from wherewhat.nn.ops import to_float
 from wherewhat.progress import Progress, silent
 from wherewhat.run import names
@@ -35,7 +35,8 @@ from wherewhat.viz.traversals import control_labels, masks_of_run, starting_poin
 
 STILLS = 7  # images of a strip
 SAMPLES = 12  # images of the data that are shown with their reconstructions
-ROTATED, ROTATION_ANGLES, ROTATION_PROTOCOL = 3, 9, "small"  # rotation curves: paired controls, directions, protocol
+ROTATED, ROTATION_ANGLES = 3, 9  # rotation curves: paired controls, directions
+ROTATION_PROTOCOL = TplProtocol(points=25, bases=5)  # half of small's base points: the rest of a report takes as long
 MIN_SHARE = 0.1  # controls not in use are in the matrix if they have at least this share of the importance for a factor
 OVERLAPS = {  # columns of the details of `where`, in words
     "mask_change": "mask ∩ change", "mask_perceived": "mask ∩ perceived change", "change_truth": "change ∩ truth",
@@ -107,8 +108,8 @@ def contents(run: Run, seed: int, distance: str | None, device: str, progress: P
                      if where and any(row.get(key) is not None for row in where["details"])],
         "rotations": rotation_charts(run, studies),
         "rotations_png": page.download(plots.rotation_curves(studies, shortened(names.shown(run)))) if studies else "",
-        "rotation": {"protocol": ROTATION_PROTOCOL, "angles": ROTATION_ANGLES, "reach": TPL_REACH,
-                     "distance": distance or "alex", "seed": seed, **asdict(PROTOCOLS[ROTATION_PROTOCOL])},
+        "rotation": {"angles": ROTATION_ANGLES, "reach": TPL_REACH,
+                     "distance": distance or "alex", "seed": seed, **asdict(ROTATION_PROTOCOL)},
         "samples": samples(run, seed, device), "curves": curves,
         "width": CHART_WIDTH, "height": CHART_HEIGHT,
     }  # fmt: skip
