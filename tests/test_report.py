@@ -439,7 +439,7 @@ def motion_stops_and_goes_on(browser, address):
             if k:
                 tab.keyboard.press("Tab") if k == 1 else None
                 tab.keyboard.press("Space")
-            assert tab.evaluate(state) == expected
+            tab.wait_for_function(f"{state} == '{expected}'")
             seen = set()
             for _ in range(4):
                 seen.add(tab.evaluate(place))
