@@ -12,7 +12,7 @@ from PIL import Image
 
 from wherewhat import cli
 from wherewhat.errors import UserError
-from wherewhat.evaluation.rank import orders, rank
+from wherewhat.evaluation.rank import BEST, default_order, orders, rank
 from wherewhat.metrics.ranking import agreement, centrality, spearman, udr
 from wherewhat.run.folder import Run
 from wherewhat.train.loop import train
@@ -91,7 +91,7 @@ def trained(tmp_path_factory):
 
 
 def test_short_traversals_come_first_and_agreement_is_reported(trained) -> None:
-    found = rank(trained)
+    found = rank(trained, "tpl")
     assert [r.run.config.seed for r in found.ranked] == [4, 3, 2, 1, 0]
     assert set(found.agreements) == {"dci"}  # too few runs of one number of active controls
     assert found.agreements["dci"].spearman == pytest.approx(1) and found.agreements["dci"].regret == 0
@@ -113,6 +113,13 @@ def test_any_score_of_one_model_by_itself_is_an_order(trained) -> None:
     assert {"tpl", "loss", "udr", "pipe", "direction_gain"} <= set(orders()) and not {"mig", "controls"} & set(orders())
     with pytest.raises(UserError, match="no order by pip; did you mean pipe"):
         rank(trained, "pip")
+
+
+def test_without_an_order_the_best_score_decides_and_tpl_where_images_differ(trained) -> None:
+    values = [r.value for r in rank(trained).ranked]
+    assert rank(trained).by == BEST and values == sorted(values, reverse=True)
+    other = Run(trained[1].path, replace(trained[1].config, data=replace(trained[1].config.data, source="sprites")))
+    assert default_order([trained[0], other]) == "tpl"
 
 
 def test_udr_encodes_the_same_images_with_every_model(trained) -> None:
@@ -167,6 +174,9 @@ def test_what_does_not_compare_is_refused(trained, tmp_path) -> None:
 def test_the_command_prints_a_table_a_pick_and_json(trained, capsys) -> None:
     paths = [str(run.path) for run in trained]
     cli.main(["rank", *paths])
+    printed = capsys.readouterr().out
+    assert "picked:" in printed and f"by {BEST}, which agreed best with labels" in printed
+    cli.main(["rank", *paths, "--by", "tpl"])
     printed = capsys.readouterr().out
     assert "picked:" in printed and "Spearman +1.00" in printed
     cli.main(["rank", *paths, "--by", "loss", "--json"])

@@ -195,7 +195,8 @@ def rotate(
 
 def rank(
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN|MODULE:FUNCTION …")], /,
-    by: str = "tpl", out: OutFile = None, protocol: str = "small", distance: str = "alex", device: Device = "auto",
+    by: Annotated[str | None, arg(metavar="SCORE", help_behavior_hint="(default: negentropy, or tpl)")] = None,
+    out: OutFile = None, protocol: str = "small", distance: str = "alex", device: Device = "auto",
     as_json: Json = False, function: Function = NONE_GIVEN,
 ) -> None:  # fmt: skip
     """Order runs, or the controls of one, without labels; where factors are known, show how well labels agree.
@@ -203,10 +204,11 @@ def rank(
     Args:
         runs: run folders, or pretrained:NAME, or anyone's generators, package.module:function: they are ordered, and
             the first is picked.  Of one the controls are ordered, the longest traversal first
-        by: tpl: shortest traversals first; loss: of one autoencoder objective; udr: codes most like the others';
-            centrality: latents best encoded by the others, and theirs by it; axis: sweeps along controls much
-            shorter than between them; or another score of one model without labels, as pipe, consistency,
-            direction_gain, rotation_gain (docs/selection.md compares them)
+        by: negentropy: codes least like normal ones first, which agreed best with labels; tpl, for anyone's generators
+            and runs of different data: shortest traversals first; loss: of one autoencoder objective; udr: codes most
+            like the others'; centrality: latents best encoded by the others, and theirs by it; axis: sweeps along
+            controls much shorter than between them; or another score of one model without labels, as pipe,
+            consistency, direction_gain, rotation_gain (docs/selection.md compares them)
         out: a picture (.png) of the order, and of its agreement with labels
         protocol: of the TPL, measured now where a run has none: small, medium, large, huge or dlib
         distance: of the TPL: alex, vgg, pixels, or a path"""
@@ -215,7 +217,7 @@ def rank(
 
     where = pick_device(device)
     models = opened_all(runs, function, device=where)
-    if len(models) == 1 and by == "tpl":
+    if len(models) == 1 and by in (None, "tpl"):
         rank_controls(models[0], protocol, distance, where, out, as_json)
         return
     with ProgressBar(as_json) as progress:
@@ -226,7 +228,7 @@ def rank(
         rows = [{"run": r.run.word, "value": r.value, "error": r.error, "active": r.active, **r.scores}
                 for r in ranking.ranked]  # fmt: skip
         agreements = {name: a._asdict() for name, a in ranking.agreements.items()}
-        print(json.dumps({"by": by, "ranked": rows, "agreements": agreements}))
+        print(json.dumps({"by": ranking.by, "ranked": rows, "agreements": agreements}))
         return
     show_ranking(ranking)
     if out is not None:

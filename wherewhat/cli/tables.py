@@ -129,6 +129,8 @@ def show_acting(run: "Model", found: "Sequence[Acting]") -> None:
 
 def show_ranking(ranking: "Ranking") -> None:
     """The runs in order, the one picked, and the agreement with labels."""
+    from wherewhat.evaluation.rank import BEST
+
     known = sorted({name for r in ranking.ranked for name in r.scores})
     longest = max(20, Console().width - 12 * (3 + len(known)))
     table = Table("", "run", ranking.by, "active", *known, box=None)
@@ -144,6 +146,10 @@ def show_ranking(ranking: "Ranking") -> None:
         )
     console = Console()
     console.print(table)
+    if ranking.by == BEST:
+        console.print(
+            f"\nby {BEST}, which agreed best with labels where there are some: docs/selection.md", markup=False
+        )
     first, *others = ranking.ranked
     console.print(f"\npicked: {escape(first.run.word)}", soft_wrap=True)
     if ties := sum(r.value == first.value and r.active == first.active for r in others):

@@ -27,6 +27,8 @@ from wherewhat.run.model import Model
 
 By = str
 """a name of `orders()`"""
+BEST: By = "negentropy"
+"""the score of one model by itself that agrees best with labels (docs/selection.md); it encodes images of the data"""
 UDR_IMAGES = 1_000
 CENTRALITY_IMAGES, CENTRALITY_LEVELS = 1_000, 10  # samples of a model, places of a latent: quantiles of the prior
 AXIS_CONTROLS = 6  # those with the longest traversals, of which all pairs are rotated
@@ -56,13 +58,14 @@ class Ranking(NamedTuple):
 
 
 def rank(
-    runs: Sequence[Model], by: By = "tpl", protocol: str = "small", distance: str = "alex", device: str = "cpu",
+    runs: Sequence[Model], by: By | None = None, protocol: str = "small", distance: str = "alex", device: str = "cpu",
     progress: Progress = silent,
 ) -> Ranking:  # fmt: skip
-    """Runs, the better first, by one of `orders()`: TPL; training loss (autoencoders of one objective on one data set);
-    UDR (one data set); ModelCentrality (images of one size); the mean axis score of pairs of controls; or another score
-    of one model by itself.  What was not measured is measured now.  Raises UserError for runs that do not compare, and
-    for an order that there is not."""
+    """Runs, the better first, by one of `orders()` (not given: default_order): TPL; training loss (autoencoders of one
+    objective on one data set); UDR (one data set); ModelCentrality (images of one size); the mean axis score of pairs
+    of controls; or another score of one model by itself.  What was not measured is measured now.  Raises UserError for
+    runs that do not compare, and for an order that there is not."""
+    by = default_order(runs) if by is None else by
     if by not in orders():
         raise UserError(f"there is no order by {by}{did_you_mean(by, orders())}")
     if len(runs) < 2:
@@ -100,6 +103,13 @@ def _tpl(run: Model, protocol: str, distance: str, device: str, progress: Progre
         rows = evaluate(run, ["tpl"], "fast", protocol, distance, device=device, progress=progress)
         row = next(r for r in rows if r["metric"] == "tpl")
     return row["value"], row["details"]["error"]
+
+
+def default_order(runs: Sequence[Model]) -> By:
+    """BEST; TPL, which needs no images, for anyone's generators and for runs that were trained on different data."""
+    trained = [run for run in runs if isinstance(run, Run)]
+    comparable = len(trained) == len(runs) and len({run.config.data for run in trained}) == 1
+    return BEST if comparable else "tpl"
 
 
 def orders() -> list[str]:
