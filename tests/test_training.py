@@ -95,7 +95,7 @@ def test_a_step_in_parts_is_the_step(name, tmp_path):
 
 def test_an_adversary_that_would_never_begin_is_refused():
     config = replace(find("demo-gan"), total_images=40_000)
-    with pytest.raises(UserError, match=r"gan.start_images is 120,000 of 40,000 .* --set gan.start_images=20000"):
+    with pytest.raises(UserError, match=r"gan.start_images is 160,000 of 40,000 .* --set gan.start_images=20000"):
         config.checked()
     assert not with_settings(config, ["gan.start_images=20000"]).problems()
 

@@ -167,22 +167,24 @@ def faces() -> Config:
 
 
 def folder_gan() -> Config:
-    """folder-ae with an adversary in its second half; not yet trained at length."""
-    base = folder_ae()
-    return replace(
-        _named(base, "folder-gan"),
-        gan=replace(_lean_adversary(), adversarial_weight=30.0, start_images=base.total_images // 2),
-    )
+    """folder-ae with an adversary at the end, to which every mixture of controls should look like a picture."""
+    return _with_adversary(_named(folder_ae(), "folder-gan"))
 
 
 def demo_gan() -> Config:
-    """folder-gan on the world rooms; not yet trained at length."""
-    return replace(_named(folder_gan(), "demo-gan"), data=DataConfig("rooms", 64, 64))
+    """folder-gan on the world rooms."""
+    return _with_adversary(replace(demo(), recipe="demo-gan"))
 
 
 def faces_gan() -> Config:
-    """folder-gan on cartoon faces (wherewhat data make faces); not yet trained at length."""
-    return replace(_named(folder_gan(), "faces-gan"), data=DataConfig("faces", 64, 64))
+    """folder-gan on cartoon faces (wherewhat data make faces)."""
+    return _with_adversary(replace(faces(), recipe="faces-gan"))
+
+
+def _with_adversary(config: Config) -> Config:
+    """The last 40,000 images with an adversary."""
+    adversary = replace(_lean_adversary(), adversarial_weight=30.0, start_images=config.total_images - 40_000)
+    return replace(config, gan=adversary)
 
 
 # disentanglement_lib's six, on its networks (Locatello et al. 2019): the baselines, and the population on which scores
@@ -265,14 +267,20 @@ VAE_GRIDS: dict[str, tuple[str, ...]] = {
 def _lean_adversary() -> GanConfig:
     """Light heads on frozen features, and a relativistic loss."""
     return GanConfig(
-        TrunkConfig((32, 64, 64, 64), hidden=256), features="alex", loss="relativistic", r1_gamma=1.0, r1_interval=1
+        TrunkConfig((32, 64, 64, 64), hidden=256), features="alex", loss="relativistic", r1_gamma=0.1, r1_interval=4
     )
 
 
 def with_total_images(config: Config, total_images: int) -> Config:
-    """The same recipe for another number of images, with a learning rate that falls as much on the way."""
-    halflife = config.optimizer.lr_halflife * total_images // config.total_images
-    return replace(config, total_images=total_images, optimizer=replace(config.optimizer, lr_halflife=halflife))
+    """The same recipe for another number of images: its learning rate falls as much on the way, and an adversary beside
+    an autoencoder gets the same share of them."""
+
+    def share(images: int) -> int:
+        return images * total_images // config.total_images
+
+    optimizer = replace(config.optimizer, lr_halflife=share(config.optimizer.lr_halflife))
+    gan = config.gan and replace(config.gan, start_images=share(config.gan.start_images))
+    return replace(config, total_images=total_images, optimizer=optimizer, gan=gan)
 
 
 def _on(name: str, data: DataConfig, total_images: int) -> Config:

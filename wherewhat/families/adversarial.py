@@ -4,11 +4,12 @@ The autoencoder finds the controls and keeps pictures invertible; the discrimina
 real; perceptual simplicity, if it has a weight, makes mixtures readable.
 """
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from wherewhat import losses
 from wherewhat.config import Config
 from wherewhat.families import autoencoder, gan
 from wherewhat.families.family import (
@@ -25,6 +26,9 @@ from wherewhat.families.family import (
     frozen,
 )  # fmt: skip
 
+MIXED = 8
+"""images whose latents are mixed with each other: few, so that it does not matter how a batch is shared"""
+
 
 def build(config: Config) -> dict[str, nn.Module]:
     """Generator, variational encoder and discriminator."""
@@ -36,12 +40,15 @@ def build(config: Config) -> dict[str, nn.Module]:
 
 
 def recombined(step: Step, purpose: int) -> Float[Tensor, "b z"]:
-    """Latents of which each is that of another real image: if they are independent controls, any such mixture is a
-    picture like the others.  The encoder learns nothing from them."""
+    """Latents of which each is that of one of some real images: if they are independent controls, any such mixture is a
+    picture like the others (as DAVA demands, Estermann & Wattenhofer 2023).  The encoder learns nothing from them."""
     with torch.no_grad(), step.autocast():
         mean, log_variance = step.encoder.posterior(step.real)
     z = mean + (log_variance / 2).exp() * step.sample_normal(purpose)
-    return losses.permute_codes(z, step.rng(PERMUTATIONS))
+    together, latents = math.gcd(MIXED, len(z)), z.shape[1]
+    drawn = torch.rand(step.config.batch, latents, generator=step.rng(PERMUTATIONS), device=z.device)
+    order = step.local_shard(drawn).view(-1, together, latents).argsort(1)
+    return z.view(-1, together, latents).gather(1, order).flatten(0, 1)
 
 
 def discriminator_terms(step: Step) -> Terms:
