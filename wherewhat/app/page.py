@@ -9,7 +9,7 @@ from wherewhat.machine import give_back_memory
 
 FAILED = "This could not be done. If the page was left for long, load it anew: the picture is in its address."
 """of a visitor whom the server has forgotten, it knows no picture"""
-TRIM_EVERY = 50
+TRIM_EVERY = 10
 """events after which freed memory is given back, which takes some milliseconds"""
 
 

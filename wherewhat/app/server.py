@@ -12,7 +12,7 @@ from wherewhat.errors import UserError
 from wherewhat.machine import share_freed_memory
 
 MAX_UPLOAD = "20mb"
-SESSIONS = 24
+SESSIONS = 16
 """pages that are open at a time; of others, those used least recently, the server forgets what was moved (2 MB each)"""
 THREADS = 8
 """events that are worked on at a time"""
