@@ -19,7 +19,7 @@ from common import command, header, write
 
 from wherewhat.config import Config, with_settings
 from wherewhat.evaluation.evaluate import evaluate
-from wherewhat.recipes import find
+from wherewhat.recipes import find, with_total_images
 from wherewhat.run.folder import Run
 from wherewhat.train.loop import train
 
@@ -81,12 +81,9 @@ def configured(row: str, name: str, seed: int, args: argparse.Namespace) -> Conf
     config = find(recipe)
     source, channels = (str(args.faces.absolute()) if name == "faces" else name), 1 if name == "sprites" else 3
     config = replace(config, data=replace(config.data, source=source, channels=channels))
-    schedule = [f"optimizer.lr_halflife={3 * args.images // 8}"] if config.autoencoder else []
-    if config.gan and config.autoencoder:
-        schedule.append(f"gan.start_images={args.images // 2}")
-    config = with_settings(config, [*settings, *schedule])
+    config = with_settings(with_total_images(config, args.images), settings)
     every = {"preview_every": args.every, "checkpoint_every": args.every}
-    return replace(config, total_images=args.images, seed=seed, **every).checked()
+    return replace(config, seed=seed, **every).checked()
 
 
 def curve(row: str, name: str, seed: int, args: argparse.Namespace) -> list[dict[str, float]]:
