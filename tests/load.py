@@ -341,7 +341,7 @@ def test_all_loads_leave_no_traceback_and_no_memory(tmp_path: Path) -> None:
 
 
 def settled(server: Server) -> int:
-    """Bytes that stay in memory: the least after each of a few visitors, since freed memory is given back now and then."""
+    """Bytes that stay in memory, which is given back now and then: the least after each of a few visitors."""
     sizes = []
     for _ in range(4):
         asyncio.run(visits(server, 1))
