@@ -139,6 +139,13 @@ def test_help_and_typing_errors_do_not_wait_for_torch(words):
     assert ran.returncode == 0, ran.stderr
 
 
+def test_a_reader_who_wants_no_more_gets_no_traceback():
+    words = [sys.executable, "-m", "wherewhat.cli", "train", "--help"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b"" and process.wait() == 141
+
+
 def test_the_installed_command_ends_with_2_and_one_message():
     command = Path(sys.executable).with_name("wherewhat")
     ran = subprocess.run([command, "train", "demoo"], capture_output=True, text=True, timeout=60)

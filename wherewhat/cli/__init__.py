@@ -1,6 +1,7 @@
 """The command line: one short function a verb, in the modules of this package."""
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
@@ -26,6 +27,8 @@ VERBS = {call.__name__.replace("_", " "): call for call in _IN_ORDER}
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 """errors of a disk that is full, broken or may not be written to"""
+BROKEN_PIPE = 141
+"""exit status when nobody reads the output, as a shell gives it for SIGPIPE"""
 OUT_OF_MEMORY = "there is not enough memory: give a smaller --batch or --resolution"
 
 
@@ -48,6 +51,9 @@ def main(words: list[str] | None = None) -> None:
     except UserError as error:
         print(f"wherewhat: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # who reads what is printed, as in `| head`, wants no more of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor of what Python prints when it ends
+        sys.exit(BROKEN_PIPE)
     except OSError as error:
         if error.errno not in DISK:
             raise
