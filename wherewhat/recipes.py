@@ -87,7 +87,7 @@ def sprites() -> Config:
 
 
 def rooms_lean() -> Config:
-    """PS-SC GAN on rooms at 64², with the small networks of folder-ae, for CPU cores."""
+    """PS-SC GAN on rooms at 64², with the small networks of folder-ae; what it makes is nothing to look at yet."""
     base, autoencoder = rooms(), folder_ae()
     stages = tuple(StageConfig(channels, latents=4) for channels in (64, 48, 32))
     return replace(
@@ -96,7 +96,9 @@ def rooms_lean() -> Config:
             autoencoder.generator, stages=stages, mask="boxes", palette=0, palette_latents=0, shading=False
         ),
         encoder=autoencoder.encoder,
-        gan=replace(_lean_adversary(), simplicity_weight=0.05),
+        gan=replace(_lean_adversary(), simplicity_weight=0.05, r1_gamma=1.0),
+        optimizer=OptimizerConfig(kind="muon", lr=0.001),
+        batch=16,
         log_every=1_280,
         preview_every=40_000,
         checkpoint_every=20_000,
