@@ -398,6 +398,7 @@ def test_a_new_sample_keeps_locked_controls_and_reset_undoes_edits(page):
 
 
 def test_a_thumbnail_sets_its_slider(page):
+    page.wait_for_timeout(1_000)  # what Reset says reaches the cards after the picture
     before = source(page)
     page.locator("#card-8 .strip button").first.click()
     changed(page, before)
