@@ -10,8 +10,8 @@ from conftest import small
 from wherewhat import losses
 from wherewhat.config import VaeConfig
 from wherewhat.errors import UserError
-from wherewhat.families import FAMILIES, family_of, gan, vae
-from wherewhat.families.family import frozen, objective
+from wherewhat.families import FAMILIES, adversarial, family_of, gan, vae
+from wherewhat.families.family import LATENTS, frozen, objective
 from wherewhat.train.loop import launch, train
 from wherewhat.train.state import State
 from wherewhat.train.step import train_step
@@ -72,6 +72,18 @@ def test_dip_vae_i_lowers_the_covariance_of_its_codes():
         sum(losses.dip_vae_i_penalties(codes)).backward()
         optimizer.step()
     assert torch.cov(codes.detach().T, correction=0).sub(torch.eye(3)).abs().max() < 0.02
+
+
+def test_mixtures_have_each_latent_of_another_image_of_their_group():
+    state = State(small("folder-gan"), launch(small("folder-gan"), "cpu", 1))
+    step = state.step(torch.rand(8, 3, *state.config.size) * 2 - 1)
+    mixed = adversarial.recombined(step, LATENTS)
+    with torch.no_grad():
+        mean, log_variance = step.encoder.posterior(step.real)
+    z = mean + (log_variance / 2).exp() * step.sample_normal(LATENTS)
+    assert torch.equal(mixed.sort(0).values, z.sort(0).values) and not mixed.requires_grad
+    from_image = (mixed[:, None] == z).float().mean(2)  # of each mixture, the share of each image
+    assert from_image.max() < 0.6 and (from_image > 0).sum(1).min() > 2
 
 
 def test_frozen_maps_pass_gradients_to_images_and_take_none():

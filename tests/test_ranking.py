@@ -120,6 +120,8 @@ def test_without_an_order_the_best_score_decides_and_tpl_where_images_differ(tra
     assert rank(trained).by == BEST and values == sorted(values, reverse=True)
     other = Run(trained[1].path, replace(trained[1].config, data=replace(trained[1].config.data, source="sprites")))
     assert default_order([trained[0], other]) == "tpl"
+    gone = replace(trained[0].config, data=replace(trained[0].config.data, source="no such folder"))
+    assert default_order([Run(run.path, gone) for run in trained[:2]]) == "tpl"
 
 
 def test_udr_encodes_the_same_images_with_every_model(trained) -> None:

@@ -89,7 +89,8 @@ def rank(
         values = [(_alone(run, by, protocol, distance, device, progress), None) for run in trained]
     found = [_ranked(run, *value) for run, value in zip(runs, values, strict=True)]
     sign = -1 if registry.scores()[by].better == "lower" else 1
-    blank = [r.active == 0 and by == "tpl" for r in found]  # the shortest traversals of all, of nothing
+    # the shortest traversals of all, of nothing; or no codes in use
+    blank = [(r.active == 0 and by == "tpl") or (r.value == 0 and by == BEST) for r in found]
     if all(blank):
         raise UserError("no run has an active control, so there is none to pick: train longer, or --by udr")
     ranked = [r for _, r in sorted(zip(blank, found, strict=True), key=lambda pair: (pair[0], -sign * pair[1].value))]
@@ -106,10 +107,15 @@ def _tpl(run: Model, protocol: str, distance: str, device: str, progress: Progre
 
 
 def default_order(runs: Sequence[Model]) -> By:
-    """BEST; TPL, which needs no images, for anyone's generators and for runs that were trained on different data."""
+    """BEST; TPL, which needs no images, for anyone's generators, for runs that were trained on different data, and where
+    the data are not to be had, as those of a shipped run may be."""
     trained = [run for run in runs if isinstance(run, Run)]
-    comparable = len(trained) == len(runs) and len({run.config.data for run in trained}) == 1
-    return BEST if comparable else "tpl"
+    if len(trained) < len(runs) or len({run.config.data for run in trained}) > 1:
+        return "tpl"
+    try:
+        return BEST if trained[0].data else "tpl"
+    except UserError:
+        return "tpl"
 
 
 def orders() -> list[str]:
