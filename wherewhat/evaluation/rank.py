@@ -92,7 +92,8 @@ def rank(
     # the shortest traversals of all, of nothing; or no codes in use
     blank = [(r.active == 0 and by == "tpl") or (r.value == 0 and by == BEST) for r in found]
     if all(blank):
-        raise UserError("no run has an active control, so there is none to pick: train longer, or --by udr")
+        lacking = "an active control" if by == "tpl" else "two codes in use"
+        raise UserError(f"no run has {lacking}, so there is none to pick: train longer, or --by udr")
     ranked = [r for _, r in sorted(zip(blank, found, strict=True), key=lambda pair: (pair[0], -sign * pair[1].value))]
     return Ranking(by, ranked, dict(_agreements(ranked, sign, by)))
 
@@ -107,8 +108,8 @@ def _tpl(run: Model, protocol: str, distance: str, device: str, progress: Progre
 
 
 def default_order(runs: Sequence[Model]) -> By:
-    """BEST; TPL, which needs no images, for anyone's generators, for runs that were trained on different data, and where
-    the data are not to be had, as those of a shipped run may be."""
+    """BEST; TPL, which needs no images, for anyone's generators, for runs that were trained on different data, and
+    where data are not to be had, as those of a shipped run may be."""
     trained = [run for run in runs if isinstance(run, Run)]
     if len(trained) < len(runs) or len({run.config.data for run in trained}) > 1:
         return "tpl"
