@@ -79,8 +79,9 @@ def test_codes_do_not_depend_on_the_other_images(kind):
     torch.testing.assert_close(r(images)[2:3], r(images[2:3]), atol=1e-5, rtol=1e-4)
 
 
-def test_the_discriminator_does_compare_images():
-    d = Discriminator(TrunkConfig((8, 8, 8), 16), (32, 24), 3)
+@pytest.mark.parametrize("kind", ["residual", "strided"])
+def test_the_discriminator_does_compare_images(kind):
+    d = Discriminator(TrunkConfig((8, 8, 8), 16, kind), (32, 24), 3)
     images = torch.randn(4, 3, 32, 24)
     assert (d(images)[:1] - d(images[:1].repeat(4, 1, 1, 1))[:1]).abs() > 1e-6
 

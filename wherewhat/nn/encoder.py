@@ -54,7 +54,8 @@ class Trunk(nn.Module):
             )
             self.last = Conv(sizes[-1] + use_minibatch_std, sizes[-1], 3, equalized=equalized)
         height, width = (side >> len(sizes) for side in size)
-        self.hidden = Dense(sizes[-1] * height * width, config.hidden, equalized=equalized)
+        maps = sizes[-1] + (use_minibatch_std and self.last is None)
+        self.hidden = Dense(maps * height * width, config.hidden, equalized=equalized)
         self.out = Dense(config.hidden, outputs, equalized=equalized)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b outputs"]:
