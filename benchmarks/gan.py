@@ -20,6 +20,7 @@ from common import command, header, write
 
 from wherewhat.config import Config, with_settings
 from wherewhat.evaluation.evaluate import evaluate
+from wherewhat.evaluation.rank import axis_score
 from wherewhat.recipes import at_resolution, find, with_total_images
 from wherewhat.run.folder import Run
 from wherewhat.train.loop import train
@@ -47,7 +48,11 @@ GOOD = 0.8
 """FactorVAE score, whose time is reported"""
 QUICK = ("factor_vae", "fid")
 """scored on the way"""
-FINAL = ("factor_vae", "dci", "mig", "tpl", "fid")
+FINAL = ("factor_vae", "dci", "mig", "fid", "tpl")
+SHOWN = {"factor_vae": 3, "dci": 3, "mig": 3, "fid": 1, "tpl": 2, "active": 1, "area": 3, "axis": 3}
+"""columns of the last scores, and their decimals.  active: controls with a TPL above .1; area: share of the image that
+one of them visibly changes, mean over them; axis: mean axis score over pairs of them, above 0 if curves of the rotation
+study dip at the axes"""
 
 
 def main() -> None:
@@ -115,7 +120,13 @@ def scored(run: Run, metrics: tuple[str, ...], device: str) -> dict[str, float]:
     """Scores of a run as it is, and its clock."""
     rows = {r["metric"]: r["value"] for r in evaluate(run, metrics, "fast", "small", device=device)}
     clock = {"images": run.images_seen, "seconds": run.rows("train")[-1]["seconds"]}
-    return clock | {metric: float(rows[metric]) for metric in metrics}
+    scores = clock | {metric: float(rows[metric]) for metric in metrics}
+    if "tpl" in metrics:
+        active = [control for control in run.control_table or [] if control.active]
+        scores["active"] = len(active)
+        scores["area"] = mean(control.visible for control in active) if active else 0.0
+        scores["axis"] = axis_score(run, device=device)
+    return scores
 
 
 def minutes_to(points: list[dict[str, float]], metric: str, level: float) -> float | None:
@@ -128,14 +139,15 @@ def minutes_to(points: list[dict[str, float]], metric: str, level: float) -> flo
 def report(found: dict[tuple[str, str], list[list[dict[str, float]]]], args: argparse.Namespace) -> str:
     """The whole table so far."""
     waits = [("factor_vae", GOOD), *(("fid", level) for level in LEVELS)]
-    heads = ["set", "row", "seeds", "images", *(f"min. to {metric} {level:g}" for metric, level in waits), *FINAL]
+    heads = ["set", "row", "seeds", "images", *(f"min. to {metric} {level:g}" for metric, level in waits), *SHOWN]
     lines = [
         "# GANs: time to a good one, and the paper's ablation",
         "",
         header(command(), args.device),
         "",
         f"Scored every {args.every:,} images with the protocol `fast`, TPL `small`; FID of AlexNet features. Mean over "
-        "seeds, ± standard deviation; – : not reached by every seed.",
+        "seeds, ± standard deviation; – : not reached by every seed. active: controls with a TPL above .1; area: share "
+        "of the image that one of them visibly changes; axis: axis score of the rotation study, mean over pairs.",
         "",
         "| " + " | ".join(heads) + " |",
         "|---" * len(heads) + "|",
@@ -145,9 +157,8 @@ def report(found: dict[tuple[str, str], list[list[dict[str, float]]]], args: arg
         for metric, level in waits:
             times = [minutes_to(points, metric, level) for points in curves]
             cells.append("–" if None in times else f"{mean(t for t in times if t is not None):.0f}")
-        for metric in FINAL:
+        for metric, digits in SHOWN.items():
             values = [points[-1][metric] for points in curves]
-            digits = 1 if metric in ("fid", "tpl") else 3
             spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
             cells.append(f"{mean(values):.{digits}f}{spread}")
         lines.append("| " + " | ".join(cells) + " |")

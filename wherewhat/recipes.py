@@ -89,20 +89,20 @@ def sprites() -> Config:
 def rooms_lean() -> Config:
     """PS-SC GAN on rooms at 64², with small networks and a relativistic loss: an hour of one CPU core."""
     trunk = TrunkConfig((16, 32, 64, 128), hidden=128, kind="strided", equalized=False)
-    owned = ((64, 4), (48, 4), (32, 4), (16, 0))
+    owned = ((96, 4), (64, 4), (32, 4), (16, 0))
     return Config(
         recipe="rooms-lean",
         data=DataConfig("rooms", 64, 64),
         generator=GeneratorConfig(
             stages=tuple(StageConfig(channels, latents) for channels, latents in owned),
-            constant_channels=64,
+            constant_channels=96,
             noise=False,
             upsample="nearest",
             residual=False,
             equalized=False,
         ),
         encoder=trunk,
-        gan=GanConfig(trunk, loss="relativistic", simplicity_weight=0.02, r1_gamma=1.0, r1_interval=2),
+        gan=GanConfig(trunk, loss="relativistic", simplicity_weight=0.05, r1_gamma=4.0, r1_interval=2),
         optimizer=OptimizerConfig(lr=0.001, ema_halflife=5_000),
         log_every=1_280,
         preview_every=40_000,

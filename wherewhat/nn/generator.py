@@ -3,6 +3,7 @@
 b batch, z latents, n latents of one stage, c channels, h w space, t sweeps, s steps of a sweep.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -99,7 +100,9 @@ class Stage(nn.Module):
             self.style = nn.Parameter(STYLE_STD * torch.randn(stage.latents, 2 * c))
             self.style_bias = nn.Parameter(torch.zeros(stage.latents, 2 * c))
             if config.mask == "boxes":
-                self.to_mask: nn.Module = Dense(c, stage.latents * stage.boxes * 2 * (height + width), equalized=True)
+                self.to_mask: nn.Module = half_open(
+                    Dense(c, stage.latents * stage.boxes * 2 * (height + width), equalized=True), height, width
+                )
             elif config.mask == "softmax":
                 self.to_mask = Conv(c, stage.latents, 3, equalized=equal)
         moves = stage.transform in ("line", "circle")
@@ -217,6 +220,17 @@ class TransformGroup(nn.Module):
             return x.new_ones(x.shape[0], *self.size, dtype=torch.float32)
         logits = self.to_mask(x.mean((2, 3))).view(x.shape[0], 1, self.boxes, 2, -1)
         return ops.box_mask(*logits.split(self.size, -1))[:, 0]
+
+
+def half_open(to_mask: Dense, height: int, width: int) -> Dense:
+    """The layer that gives logits of boxes, so that every box begins at the first row and column and ends at the last
+    with probability ½ at the start of training: masks are about .3 everywhere.  With logits near 0 they are below .06,
+    so latents hardly matter, and those of early stages never come to; wide open, the last latent of a stage covers the
+    others."""
+    bias = to_mask.inner.bias.detach().view(-1, 2, height + width)  # boxes; first, last; rows, columns
+    bias[:, 0, 0] = bias[:, 1, height - 1] = math.log(height - 1)
+    bias[:, 0, height] = bias[:, 1, -1] = math.log(width - 1)
+    return to_mask
 
 
 def _repeat(x: Tensor, times: int) -> Tensor:
