@@ -10,6 +10,7 @@ from wherewhat import losses
 from wherewhat.config import GeneratorConfig, StageConfig, TrunkConfig
 from wherewhat.nn.encoder import Discriminator, Encoder
 from wherewhat.nn.generator import LIGHT_GAIN, Generator, Palette, mean_masks
+from wherewhat.recipes import at_resolution, find
 
 STAGES = (StageConfig(8, 2, boxes=2), StageConfig(6, 0), StageConfig(6, 3, boxes=2))
 SMALL = GeneratorConfig(STAGES, constant_channels=8)
@@ -70,6 +71,17 @@ def test_mean_masks_do_not_depend_on_how_many_are_made_at_once():
     torch.testing.assert_close(
         torch.from_numpy(mean_masks(g, z)), g(z).masks_at(32, 24).mean(0).detach(), atol=1e-5, rtol=1e-4
     )
+
+
+@pytest.mark.parametrize("recipe, side", [("rooms", 64), ("rooms-lean", 32), ("celeba", 128)])
+def test_masks_start_half_open(recipe, side):
+    """Every latent matters from the first step on, and none of a stage covers the others."""
+    config = at_resolution(find(recipe), side, side)
+    generator = Generator(config.generator, (side, side), 3)
+    with torch.no_grad():
+        masks = generator(torch.randn(2, config.latents)).masks
+    for mask in masks:
+        assert 0.15 < mask.mean() < 0.45
 
 
 @pytest.mark.parametrize("kind", ["residual", "strided"])
