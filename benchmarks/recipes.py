@@ -5,8 +5,8 @@
     python benchmarks/recipes.py --rows "demo;no masks" --images 5000 --quick
 
 Every run is a folder under --out; finished ones are not trained again, interrupted ones go on, so the study can be
-stopped and started at will.  Scores are of the last checkpoint: mean ± standard deviation over seeds.  Rows marked 32²
-see smaller images than the others and compare among themselves.
+stopped and started at will.  Scores are of the last checkpoint: mean ± standard deviation over seeds.  GANs have a
+table of their own: gan.py.
 """
 
 import argparse
@@ -50,12 +50,6 @@ ROWS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "plain decoder": ("demo", ("generator.decoder=dense",), "ica"),
     "plain decoder, latents as trained": ("demo", ("generator.decoder=dense",), "latents"),
     "β-VAE": ("demo", ("generator.decoder=dense", "prior=normal", *ADAM), "latents"),
-    "gan 32²": ("rooms-lean-gan", (), "latents"),
-    "info 32²": ("rooms-lean-info", (), "latents"),
-    "ps 32²": ("rooms-lean-ps", (), "latents"),
-    "sc 32²": ("rooms-lean-sc", (), "latents"),
-    "ps-sc 32²": ("rooms-lean", (), "latents"),
-    "ps-sc 32², Muon": ("rooms-lean", ("optimizer.kind=muon",), "latents"),
 }
 """name → recipe, settings that differ from it, and which controls are read.  Rows that differ in the last alone are
 the same training, read in different ways."""
