@@ -98,13 +98,14 @@ def configured(row: str, name: str, seed: int, args: argparse.Namespace) -> Conf
 
 
 def curve(row: str, name: str, seed: int, args: argparse.Namespace) -> list[dict[str, float]]:
-    """Scores after every args.every images of one training; they are kept beside it."""
+    """Scores after every args.every images of one training, once its adversary has begun; they are kept beside it."""
     config = configured(row, name, seed, args)
     folder = args.out / f"{name}-{row.replace(', ', '-').replace(' ', '-')}-s{seed}"
     kept = folder / "curve.json"
     points: list[dict[str, float]] = json.loads(kept.read_text()) if kept.exists() else []
+    alone = config.gan.start_images if config.gan and config.autoencoder else 0
     for images in [*range(args.every, args.images, args.every), args.images]:
-        if points and points[-1]["images"] >= images:
+        if images <= alone or (points and points[-1]["images"] >= images):
             continue
         run = train(replace(config, total_images=images), str(folder), args.device, minutes=args.minutes, quiet=True)
         out_of_time = run.images_seen < images
