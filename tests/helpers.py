@@ -44,7 +44,7 @@ def enlivened(trained, path):
     run = Run.open(shutil.copytree(trained, path))
     torch.manual_seed(0)
     style = run.generator.stages[0].style
-    style.copy_(torch.randn_like(style) * torch.tensor([[10.0], [30.0]]))
+    style.copy_(torch.randn_like(style) * torch.tensor([[2.0], [6.0]]))
     for weights in run.encoder.parameters():
         weights.copy_(torch.randn_like(weights) * 0.2)
     run.save(64, run.generator, run.encoder, {"images_seen": 64})
