@@ -224,9 +224,9 @@ class TransformGroup(nn.Module):
 
 def half_open(to_mask: Dense, height: int, width: int) -> Dense:
     """The layer that gives logits of boxes, so that every box begins at the first row and column and ends at the last
-    with probability ½ at the start of training: masks are about .3 everywhere.  With logits near 0 they are below .06,
-    so latents hardly matter, and those of early stages never come to; wide open, the last latent of a stage covers the
-    others."""
+    with probability ½ at the start of training: masks are about .3 everywhere.  With logits near 0 they are below .1,
+    so latents hardly matter, and those of early stages may never come to; wide open, the last latent of a stage covers
+    the others."""
     bias = to_mask.inner.bias.detach().view(-1, 2, height + width)  # boxes; first, last; rows, columns
     bias[:, 0, 0] = bias[:, 1, height - 1] = math.log(height - 1)
     bias[:, 0, height] = bias[:, 1, -1] = math.log(width - 1)
