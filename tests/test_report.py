@@ -429,6 +429,7 @@ def motion_stops_and_goes_on(browser, address):
     """By the keyboard; where less motion is wanted it stands still until it is asked for."""
     state = "getComputedStyle(document.querySelector('.film')).animationPlayState"
     place = "getComputedStyle(document.querySelector('.film')).objectPosition"
+    settled = "document.querySelector('.film').getAnimations()[0].ready.then(() => null)"
     for motion, words in (
         ("no-preference", ["running", "paused", "running"]),
         ("reduce", ["paused", "running", "paused"]),
@@ -440,6 +441,7 @@ def motion_stops_and_goes_on(browser, address):
                 tab.keyboard.press("Tab") if k == 1 else None
                 tab.keyboard.press("Space")
             tab.wait_for_function(f"{state} == '{expected}'")
+            tab.evaluate(settled)  # the state is told at once, what is drawn follows with a frame
             seen = set()
             for _ in range(4):
                 seen.add(tab.evaluate(place))
