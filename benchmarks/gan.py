@@ -7,16 +7,17 @@
 
 Each row is a recipe with settings, trained on each set with each seed.  Every so many images it is scored; the table
 has the time to FactorVAE score .8 and to levels of FID, and the scores at the end.  Each training is a folder under
---out; finished ones are not trained again, interrupted ones go on.
+--out, and interrupted ones go on.  Every score is a line of results/gan.csv: what is there is not trained again, so the
+table can be made in several sittings and on several machines.
 """
 
 import argparse
-import json
+import csv
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 
-from common import command, header, write
+from common import RESULTS, command, commit, header, write
 
 from wherewhat.config import Config, with_settings
 from wherewhat.evaluation.evaluate import evaluate
@@ -98,11 +99,13 @@ def configured(row: str, name: str, seed: int, args: argparse.Namespace) -> Conf
 
 
 def curve(row: str, name: str, seed: int, args: argparse.Namespace) -> list[dict[str, float]]:
-    """Scores after every args.every images of one training, once its adversary has begun; they are kept beside it."""
+    """Scores after every args.every images of one training, once its adversary has begun; each is kept at once."""
     config = configured(row, name, seed, args)
-    folder = args.out / f"{name}-{row.replace(', ', '-').replace(' ', '-')}-s{seed}"
-    kept = folder / "curve.json"
-    points: list[dict[str, float]] = json.loads(kept.read_text()) if kept.exists() else []
+    which = {"set": name, "row": row, "side": args.side, "total": args.images, "seed": seed}
+    points = kept(which, args)
+    if points and args.minutes and points[-1]["seconds"] >= 60 * args.minutes:
+        return points
+    folder = args.out / "-".join([name, *row.replace(",", "").split(), f"{args.side}", f"s{seed}"])
     alone = config.gan.start_images if config.gan and config.autoencoder else 0
     for images in [*range(args.every, args.images, args.every), args.images]:
         if images <= alone or (points and points[-1]["images"] >= images):
@@ -110,11 +113,37 @@ def curve(row: str, name: str, seed: int, args: argparse.Namespace) -> list[dict
         run = train(replace(config, total_images=images), str(folder), args.device, minutes=args.minutes, quiet=True)
         out_of_time = run.images_seen < images
         points.append(scored(run, FINAL if out_of_time or images == args.images else QUICK, args.device))
-        kept.write_text(json.dumps(points))
+        keep(which, points[-1], args)
         print(f"{name}, {row}, seed {seed}: {points[-1]}", flush=True)
         if out_of_time:
             break
     return points
+
+
+def scores_file(args: argparse.Namespace) -> Path:
+    """Where every score is kept; those of a smoke run are kept beside its trainings."""
+    return args.out / "gan.csv" if args.quick else RESULTS / "gan.csv"
+
+
+def kept(which: dict[str, str | int], args: argparse.Namespace) -> list[dict[str, float]]:
+    """The scores of one training so far."""
+    if not scores_file(args).exists():
+        return []
+    with scores_file(args).open(newline="") as file:
+        lines = [line for line in csv.DictReader(file) if all(line[name] == str(which[name]) for name in which)]
+    return [{name: float(line[name]) for name in ("images", "seconds", *SHOWN) if line[name]} for line in lines]
+
+
+def keep(which: dict[str, str | int], point: dict[str, float], args: argparse.Namespace) -> None:
+    """Append the scores of one training at one moment, and the commit that made them."""
+    path = scores_file(args)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", newline="") as file:
+        lines = csv.DictWriter(file, [*which, "images", "seconds", *SHOWN, "commit"], lineterminator="\n")
+        if not file.tell():
+            lines.writeheader()
+        rounded = {name: f"{value:.6g}" for name, value in point.items()}
+        lines.writerow(which | rounded | {"images": f"{point['images']:.0f}", "commit": commit()})
 
 
 def scored(run: Run, metrics: tuple[str, ...], device: str) -> dict[str, float]:
