@@ -283,5 +283,5 @@ def test_light_is_the_same_share_of_every_colour():
     parts[:, 0] = 50.0  # all of the image is of the first part
     maps = torch.cat([parts, light, torch.zeros(1, 3, 1, 2)], 1)
     for z in (torch.zeros(1, 1), torch.ones(1, 1)):
-        lit, shaded = (palette(maps, z)[0] + 1)[0, :, 0].T
+        lit, shaded = (palette(maps, z) + 1)[0, :, 0].T
         torch.testing.assert_close(shaded / lit, torch.full((3,), math.exp(LIGHT_GAIN * 1.5)))

@@ -261,20 +261,25 @@ class Palette(nn.Module):
         self.base = nn.Parameter(PALETTE_STD * torch.randn(parts, channels))
         self.colours = nn.Parameter(PALETTE_STD * torch.randn(latents, parts, channels))
 
-    def forward(
-        self, maps: Float[Tensor, "b maps h w"], latents: Float[Tensor, "b n"]
-    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b n h w"]]:
-        """Image and masks.  maps: a logit for each part, then the shading if there is one, then the detail.  A latent's
-        mask is the share of the parts it colours, relative to the one it colours most."""
-        parts, light, detail = maps.tensor_split([len(self.base), len(self.base) + self.shading], 1)
-        shares = (PART_CONTRAST * parts).softmax(1)
+    def forward(self, maps: Float[Tensor, "b maps h w"], latents: Float[Tensor, "b n"]) -> Float[Tensor, "b c h w"]:
+        """The image.  maps: a logit for each part, then the shading if there is one, then the detail."""
+        parts = len(self.base)
+        logits, light, detail = maps.split([parts, int(self.shading), maps.shape[1] - parts - self.shading], 1)
         colours = self.base + torch.einsum("bn,npc->bpc", latents, self.colours)
-        strength = self.colours.norm(dim=2)
-        masks = torch.einsum("bphw,np->bnhw", shares, strength / strength.amax(1, keepdim=True).clamp(min=1e-6))
-        image = torch.einsum("bphw,bpc->bchw", shares, colours)
+        image = torch.einsum("bphw,bpc->bchw", self.shares(logits), colours)
         if self.shading:
             image = (image + 1) * (LIGHT_GAIN * light).exp() - 1
-        return image + detail, masks
+        return image + detail
+
+    def shares(self, logits: Float[Tensor, "b p h w"]) -> Float[Tensor, "b p h w"]:
+        """How much of each pixel belongs to each part."""
+        return (PART_CONTRAST * logits).softmax(1)
+
+    def masks(self, maps: Float[Tensor, "b maps h w"]) -> Float[Tensor, "b n h w"]:
+        """Of each latent: the share of the parts it colours, relative to the one it colours most."""
+        strength = self.colours.norm(dim=2)
+        relative = strength / strength.amax(1, keepdim=True).clamp(min=1e-6)
+        return torch.einsum("bphw,np->bnhw", self.shares(maps[:, : len(self.base)]), relative)
 
 
 class Generator(nn.Module):
@@ -350,10 +355,12 @@ class Generator(nn.Module):
 
     def forward(self, z: Float[Tensor, "b z"], noise: tuple[Tensor, ...] | None = None) -> GeneratorOutput:
         """Images and masks of controls.  noise: from draw_noise; None is the fixed noise."""
-        image, masks = self._image_and_masks(z, noise)
+        maps, colours, masks = self._maps_and_masks(z, noise)
+        if self.palette is not None:
+            masks.append(self.palette.masks(maps))
         if self.controls and masks:
             masks = list(control_masks(masks, self.controls))
-        return GeneratorOutput(self.pixels(image), tuple(masks))
+        return GeneratorOutput(self.pixels(self._coloured(maps, colours)), tuple(masks))
 
     def images(self, z: Float[Tensor, "b z"], noise: tuple[Tensor, ...] | None = None) -> Float[Tensor, "b c h w"]:
         """The images of `forward` alone: masks of many controls take longer than images."""
@@ -361,16 +368,17 @@ class Generator(nn.Module):
 
     def unsquashed(self, z: Float[Tensor, "b z"], noise: tuple[Tensor, ...] | None = None) -> Float[Tensor, "b c h w"]:
         """What `pixels` makes images of: logits, where the configuration's output is logits."""
-        return self._image_and_masks(z, noise)[0]
+        maps, colours, _ = self._maps_and_masks(z, noise)
+        return self._coloured(maps, colours)
 
     def pixels(self, output: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b c h w"]:
         """Images of what the head and the palette give: 2 sigmoid − 1 of logits; else as it is."""
         return (output / 2).tanh() if self.config.output == "logits" else output
 
-    def _image_and_masks(
+    def _maps_and_masks(
         self, z: Float[Tensor, "b z"], noise: tuple[Tensor, ...] | None
-    ) -> tuple[Float[Tensor, "b c h w"], list[Tensor]]:
-        """What `pixels` makes images of, and the masks of latents, stage by stage."""
+    ) -> tuple[Float[Tensor, "b maps h w"], Float[Tensor, "b n"], list[Tensor]]:
+        """What the head makes, the latents of the palette, and the masks of the others, stage by stage."""
         supply = list(self.fixed_noise() if noise is None else noise)
         latents = self.controls.decode(z) if self.controls else z
         x = self.constant.expand(z.shape[0], -1, -1, -1)
@@ -385,19 +393,15 @@ class Generator(nn.Module):
             del supply[:needs]
             if mask is not None:
                 masks.append(mask)
-        image, coloured = self._finish(x, colours)
-        return image, masks + ([coloured] if self.palette is not None else [])
+        return self.head(x).float(), colours, masks
 
     def _owned(self) -> list[int]:
         """How many latents each stage owns, and the palette."""
         return [*(stage.owned for stage in self.stages), self.config.palette_latents]  # type: ignore[list-item]
 
-    def _finish(
-        self, x: Float[Tensor, "b f h w"], colours: Float[Tensor, "b n"]
-    ) -> tuple[Float[Tensor, "b c h2 w2"], Float[Tensor, "b n h2 w2"]]:
-        """Image and masks of the palette, which has none where there is no palette."""
-        maps = self.head(x).float()
-        return self.palette(maps, colours) if self.palette is not None else (maps, maps[:, :0])
+    def _coloured(self, maps: Float[Tensor, "b maps h w"], colours: Float[Tensor, "b n"]) -> Float[Tensor, "b c h w"]:
+        """What `pixels` makes images of."""
+        return maps if self.palette is None else self.palette(maps, colours)
 
     def sweeps(self, z: Float[Tensor, "t s z"]) -> Float[Tensor, "t s c h w"]:
         """Images, not clipped, of t sweeps of s steps each, with the fixed noise.  What comes before the first latent
@@ -427,7 +431,7 @@ class Generator(nn.Module):
         if not differ:
             maps = maps.repeat_interleave(steps, 0) if self.palette is not None else maps
         if self.palette is not None:
-            return self.pixels(self.palette(maps, colours.flatten(0, 1))[0]).unflatten(0, (-1, steps))
+            return self.pixels(self.palette(maps, colours.flatten(0, 1))).unflatten(0, (-1, steps))
         maps = self.pixels(maps)
         return maps.unflatten(0, (-1, steps)) if differ else maps[:, None].expand(-1, steps, -1, -1, -1)
 
