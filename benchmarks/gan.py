@@ -57,14 +57,19 @@ study dip at the axes"""
 
 
 def main() -> None:
-    """Train, score, write the table after each training."""
+    """Train, score, write the table after each training; or write it once, of the trainings that came to their end."""
     args = options()
     found: dict[tuple[str, str], list[list[dict[str, float]]]] = {}
     for seed in range(args.seeds):
         for name in args.sets:
             for row in args.rows:
-                found.setdefault((name, row), []).append(curve(row, name, seed, args))
-                write("gan", report(found, args), args)
+                points = kept(identity(row, name, seed, args), args) if args.table else curve(row, name, seed, args)
+                if points and FINAL[-1] in points[-1]:
+                    found.setdefault((name, row), []).append(points)
+                if not args.table:
+                    write("gan", report(found, args), args)
+    if args.table:
+        write("gan", report(dict(sorted(found.items(), key=lambda item: args.sets.index(item[0][0]))), args), args)
 
 
 def options() -> argparse.Namespace:
@@ -80,6 +85,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("runs/gan"))
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--table", action="store_true", help="train nothing: the table of what is there")
     parser.add_argument("--quick", action="store_true", help="a smoke run: nothing written")
     args = parser.parse_args()
     if unknown := [row for row in args.rows if row not in ROWS]:
@@ -101,7 +107,7 @@ def configured(row: str, name: str, seed: int, args: argparse.Namespace) -> Conf
 def curve(row: str, name: str, seed: int, args: argparse.Namespace) -> list[dict[str, float]]:
     """Scores after every args.every images of one training, once its adversary has begun; each is kept at once."""
     config = configured(row, name, seed, args)
-    which = {"set": name, "row": row, "side": args.side, "total": args.images, "seed": seed}
+    which = identity(row, name, seed, args)
     points = kept(which, args)
     if points and args.minutes and points[-1]["seconds"] >= 60 * args.minutes:
         return points
@@ -118,6 +124,11 @@ def curve(row: str, name: str, seed: int, args: argparse.Namespace) -> list[dict
         if out_of_time:
             break
     return points
+
+
+def identity(row: str, name: str, seed: int, args: argparse.Namespace) -> dict[str, str | int]:
+    """What tells one training from the others."""
+    return {"set": name, "row": row, "side": args.side, "total": args.images, "seed": seed}
 
 
 def scores_file(args: argparse.Namespace) -> Path:
