@@ -112,6 +112,35 @@ def test_simplicity_predicts_the_perturbed_latent_from_each_image_and_the_rest_f
     assert losses.perceptual_simplicity_loss(z, z_moved, z + 1, z_moved + 1, moved) == pytest.approx(2.0)
 
 
+def test_a_latent_is_visible_once_it_changes_the_image_by_the_margin():
+    image, sizes = torch.zeros(3, 3, 8, 8), torch.tensor([[-4.0], [1.0], [0.5]])
+    assert losses.visibility_loss(image, image, sizes, 0.2) == pytest.approx((1 + 1 + 0.5) / 3, abs=0.01)
+    assert losses.visibility_loss(image, image + 0.1, sizes, 0.2) == pytest.approx((0.5 + 0.5 + 0) / 3, abs=0.01)
+    assert losses.visibility_loss(image, image + 0.2, sizes, 0.2) == pytest.approx(0, abs=1e-4)
+    few = image.clone()
+    few[:, :, :2] = 0.4  # a quarter of the pixels, twice as much each
+    assert losses.visibility_loss(image, few, sizes, 0.2) == pytest.approx(0, abs=1e-4)
+
+
+def test_visibility_brings_an_unseen_latent_to_light():
+    torch.manual_seed(0)
+    generator = Generator(replace(SMALL, mask="none"), (64, 48), 3)
+    generator.stages[0].style.data[0] *= 0.01
+    z = torch.randn(8, generator.latents)
+    moved = z.clone()
+    moved[:, 0] += 2
+
+    def change():
+        return (generator.images(moved) - generator.images(z)).square().mean().sqrt()
+
+    before, optimizer = change().item(), torch.optim.Adam(generator.parameters(), 1e-2)
+    for _ in range(20):
+        optimizer.zero_grad()
+        losses.visibility_loss(generator.images(z), generator.images(moved), moved[:, :1] - z[:, :1], 0.15).backward()
+        optimizer.step()
+    assert before < 0.02 and change() > 0.12
+
+
 def test_the_infogan_loss_is_the_summed_squared_error():
     assert losses.infogan_loss(torch.zeros(3, 2), torch.full((3, 2), 2.0)) == 8
 

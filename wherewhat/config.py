@@ -159,6 +159,10 @@ class GanConfig:
     """images during which the autoencoder learns alone; matters only where there is one"""
     simplicity_weight: AtLeastZero = 0.0
     """λ of the perceptual simplicity loss (section 3.2 of the paper)"""
+    visibility_weight: AtLeastZero = 0.0
+    """of the loss by which a perturbed latent must change the image; for recipes with perceptual simplicity"""
+    visible_change: PositiveFloat = 0.15
+    """how much a perturbation by 1 or more must change the image: root mean square, of a range of 2"""
     infogan_weight: AtLeastZero = 0.0
     """λ of InfoGAN's loss, (z − Q(G(z)))²"""
     perturbation_std: Annotated[float, Ge(-1e6), Le(1e6)] = 6.0
@@ -323,6 +327,11 @@ class Config:
             yield (
                 f"gan.start_images is {self.gan.start_images:,} of {self.total_images:,} images: none is left for the "
                 f"adversary; --set gan.start_images={self.total_images // 2} gives it half of them"
+            )
+        if self.gan and self.gan.visibility_weight and not self.gan.simplicity_weight:
+            yield (
+                "gan.visibility_weight is of the latents that perceptual simplicity perturbs, and "
+                "gan.simplicity_weight is 0: set both, or neither"
             )
         if self.gan and self.gan.features == "alex" and min(self.size) < 32:
             yield f"gan.features = alex needs images of 32 pixels; these have {min(self.size)}: set it to pixels"

@@ -50,6 +50,24 @@ def perceptual_simplicity_loss(
     return (error.square().sum(1) + error_perturbed.square().sum(1)).mean() / 2
 
 
+def visibility_loss(
+    image: Float[Tensor, "b c h w"],
+    image_perturbed: Float[Tensor, "b c h w"],
+    sizes: Float[Tensor, "b 1"],
+    least: float,
+) -> Float[Tensor, ""]:
+    """How far a perturbed latent stays below the least change of the image, 0 … 1: (1 − RMS change / m)₊, where m is
+    `least` (root mean square over pixels and channels, of a range of 2) for a perturbation by 1 or more, and
+    proportionally less for a smaller one.
+
+    Codes can be read from changes that nobody sees, so perceptual simplicity alone lets latents hide.  Rewarding change
+    per change of latents is how mode seeking GANs keep latents in use (Mao et al. 2019, arXiv 1903.05628); here
+    it is asked of each latent alone, and only as far as the margin."""
+    change = ((image.float() - image_perturbed.float()).square().mean((1, 2, 3)) + 1e-6).sqrt()  # 0 has a slope too
+    asked = sizes.squeeze(1).abs().clamp(max=1)
+    return (asked - change / least).relu().mean()
+
+
 def infogan_loss(z: Float[Tensor, "b z"], codes: Float[Tensor, "b z"]) -> Float[Tensor, ""]:
     """InfoGAN (Chen et al. 2016) for a Gaussian Q of fixed variance: Σ (z − Q(G(z)))² over latents."""
     return (z - codes).square().sum(1).mean()

@@ -102,7 +102,9 @@ def rooms_lean() -> Config:
             equalized=False,
         ),
         encoder=trunk,
-        gan=GanConfig(trunk, loss="relativistic", simplicity_weight=0.05, r1_gamma=4.0, r1_interval=2),
+        gan=GanConfig(
+            trunk, loss="relativistic", simplicity_weight=0.05, visibility_weight=1.0, r1_gamma=4.0, r1_interval=2
+        ),
         optimizer=OptimizerConfig(lr=0.001, ema_halflife=5_000),
         log_every=1_280,
         preview_every=40_000,
@@ -303,13 +305,14 @@ def _on(name: str, data: DataConfig, total_images: int) -> Config:
 
 def without_both(config: Config) -> Config:
     """Plain GAN on the same stages: no masks, no encoder loss."""
-    return _ablation(config, "none", simplicity_weight=0.0)
+    return _ablation(config, "none", simplicity_weight=0.0, visibility_weight=0.0)
 
 
 def with_information(config: Config) -> Config:
     """InfoGAN on the same stages: an encoder predicts the latents, without pairs and without masks."""
     assert config.gan is not None
-    return _ablation(config, "none", simplicity_weight=0.0, infogan_weight=config.gan.simplicity_weight)
+    information = config.gan.simplicity_weight
+    return _ablation(config, "none", simplicity_weight=0.0, visibility_weight=0.0, infogan_weight=information)
 
 
 def with_simplicity(config: Config) -> Config:
@@ -319,7 +322,7 @@ def with_simplicity(config: Config) -> Config:
 
 def with_constriction(config: Config) -> Config:
     """Spatial constriction alone: masks, no encoder loss."""
-    return _ablation(config, "boxes", simplicity_weight=0.0)
+    return _ablation(config, "boxes", simplicity_weight=0.0, visibility_weight=0.0)
 
 
 def _ablation(config: Config, mask: str, **weights: float) -> Config:

@@ -99,8 +99,8 @@ def adversarial_loss(step: Step, fake: Float[Tensor, "b c h w"]) -> Float[Tensor
 
 def generator_terms(step: Step, z: Float[Tensor, "b z"]) -> Terms:
     """Adversarial loss of images of these latents; perceptual simplicity and InfoGAN's loss, by which generator and
-    encoder together make latents readable.  If both weights are 0 the encoder learns to read the images and changes
-    none."""
+    encoder together make latents readable; visibility, by which no latent hides in changes that nobody sees.  Without
+    perceptual simplicity and InfoGAN's loss the encoder learns to read the images and changes none."""
     c = settings(step.config)
     noise = step.sample_noise(NOISE)
     terms: Terms = {}
@@ -109,9 +109,12 @@ def generator_terms(step: Step, z: Float[Tensor, "b z"]) -> Terms:
             perturbed, sizes = (step.local_shard(t) for t in sample_perturbation(step))
             z_perturbed = z + perturbed * sizes
             images = step.generator.images(torch.cat([z, z_perturbed]), tuple(torch.cat([n, n]) for n in noise))
+            plain, moved = images.chunk(2)
             codes, codes_perturbed = step.encoder(images).chunk(2)
             simplicity = losses.perceptual_simplicity_loss(z, z_perturbed, codes, codes_perturbed, perturbed)
             terms["simplicity"] = simplicity
+            if c.visibility_weight:
+                terms["visibility"] = losses.visibility_loss(plain, moved, sizes, c.visible_change)
         else:
             images = step.generator.images(z, noise)
             codes = step.encoder(images if c.infogan_weight else images.detach())
@@ -142,6 +145,7 @@ def weights(config: Config, images_seen: int) -> dict[str, float]:
         "g_loss": c.adversarial_weight,
         "infogan": 1.0 if encoder_alone else c.infogan_weight,
         "simplicity": c.simplicity_weight,
+        "visibility": c.visibility_weight,
     }
 
 

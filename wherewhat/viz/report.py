@@ -50,6 +50,7 @@ TERMS = {  # columns of train.jsonl, in words; others have none
     "g_loss": "loss of the generator; 0.693 where the discriminator cannot tell",
     "r1": "squared gradient of the discriminator at real images",
     "simplicity": "perceptual simplicity: which latent moved between two images, and how far",
+    "visibility": "how far controls stay below the change that a person sees",
     "infogan": "latents against what the encoder finds in single images",
 }
 CHART_WIDTH, CHART_HEIGHT = 260, 110
