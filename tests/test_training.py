@@ -18,7 +18,7 @@ from wherewhat.families.autoencoder import beta_schedule
 from wherewhat.machine import pick_device
 from wherewhat.metrics.distance import Pixels
 from wherewhat.nn.controls import Controls
-from wherewhat.recipes import RECIPES, find
+from wherewhat.recipes import ABLATIONS, RECIPES, find
 from wherewhat.run.folder import Run
 from wherewhat.train import loop
 from wherewhat.train.loop import train
@@ -98,6 +98,13 @@ def test_an_adversary_that_would_never_begin_is_refused():
     with pytest.raises(UserError, match=r"gan.start_images is 160,000 of 40,000 .* --set gan.start_images=20000"):
         config.checked()
     assert not with_settings(config, ["gan.start_images=20000"]).problems()
+
+
+def test_latents_can_be_visible_only_where_they_are_perturbed():
+    assert not find("rooms-lean").problems()
+    alone = with_settings(find("rooms-lean"), ["gan.simplicity_weight=0"])
+    assert any("set both, or neither" in problem for problem in alone.problems())
+    assert all(not find(f"rooms-lean-{suffix}").problems() for suffix in ABLATIONS)
 
 
 def test_a_training_starts_with_the_networks_of_another_run(tmp_path):
