@@ -14,6 +14,7 @@ table can be made in several sittings and on several machines.
 import argparse
 import csv
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -63,16 +64,14 @@ def main() -> None:
     """Train, score, write the table after each training; or write it once, of the trainings that came to their end."""
     args = options()
     found: dict[tuple[str, str], list[list[dict[str, float]]]] = {}
-    for seed in range(args.seeds):
-        for name in args.sets:
-            for row in args.rows:
-                points = kept(identity(row, name, seed, args), args) if args.table else curve(row, name, seed, args)
-                if points and FINAL[-1] in points[-1]:
-                    found.setdefault((name, row), []).append(points)
-                if not args.table:
-                    write("gan", report(found, args), args)
+    for seed, name, row in product(range(args.seeds), args.sets, args.rows):
+        points = kept(identity(row, name, seed, args), args) if args.table else curve(row, name, seed, args)
+        if points and FINAL[-1] in points[-1]:
+            found.setdefault((name, row), []).append(points)
+        if not args.table:
+            write("gan", report(found, args), args)
     if args.table:
-        write("gan", report(dict(sorted(found.items(), key=lambda item: args.sets.index(item[0][0]))), args), args)
+        write("gan", report(found, args), args)
 
 
 def options() -> argparse.Namespace:
